@@ -1,0 +1,118 @@
+"""The frozen values that the stages exchange.
+
+Shape legend: N blocks, T tokens a block, Q queries. Every [N, T] array lies on the axis of the
+*predicted* token: entry [i, j] speaks of token j of block i, as the corpus, the scores and the
+mask do, so that nothing downstream ever needs a shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ifguide.corpus.documents import Documents
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """N blocks of T token ids; every token knows its document and its characters there.
+
+    ``document`` counts documents from 0 in corpus order (an index into ``documents``) and is -1
+    for padding; ``start`` and ``end`` are the token's characters [start, end) in that document's
+    text. ``marked`` says which tokens overlap a marked span (all False where there are none).
+    """
+
+    tokens: Int[np.ndarray, "N T"]
+    document: Int[np.ndarray, "N T"]
+    start: Int[np.ndarray, "N T"]
+    end: Int[np.ndarray, "N T"]
+    marked: Bool[np.ndarray, "N T"]
+    documents: Documents
+    end_of_text: int
+    fingerprint: str
+
+    @cached_property
+    def has_loss(self) -> Bool[np.ndarray, "N T"]:
+        """Whether a token is predicted: not the first of its block and not padding."""
+        counted = np.asarray(self.document) >= 0
+        counted[:, 0] = False
+        return counted
+
+    @cached_property
+    def token_count(self) -> int:
+        """Number of tokens that are not padding."""
+        return int((np.asarray(self.document) >= 0).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class QuerySet:
+    """Q token sequences and the weight of each token's loss; the weights of a set sum to 1.
+
+    The query loss is ``sum_qj weights[q][j] * l_qj``. Each sequence starts with end-of-text, whose
+    weight is 0.
+    """
+
+    tokens: Sequence[Int[np.ndarray, " length"]]
+    weights: Sequence[Float[np.ndarray, " length"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """What there should be less of (``toxic``) against what may stay (``safe``)."""
+
+    toxic: QuerySet
+    safe: QuerySet
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """``v = (H + mu)^-1 (g_tox - g_safe)``, one [out, in] tensor a tracked weight."""
+
+    weights: Mapping[str, Float[Tensor, "out in"]]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenScores:
+    """``S_ij = v . grad l_ij``; positive = learning this token makes the model more toxic.
+
+    Tokens without a loss (the first of a block, padding) hold 0. ``metadata`` names the engine,
+    its settings and what was scored.
+    """
+
+    values: Float[np.ndarray, "N T"]
+    corpus: Corpus
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The tokens that training should not learn, and how they were found.
+
+    ``ranking`` lists the numbers of the documents that have a token above ``threshold``, from the
+    highest rank down, and ``rank_value`` the value (harmonic mean, in [0, 1]) they were ranked by.
+    """
+
+    suppress: Bool[np.ndarray, "N T"]
+    threshold: float
+    budget: int
+    ranking: Int[np.ndarray, " R"]
+    rank_value: Float[np.ndarray, " R"]
+    corpus: Corpus
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its bootstrap interval (95% unless its maker says otherwise)."""
+
+    value: float
+    low: float
+    high: float
