@@ -1,0 +1,1 @@
+"""From files and hub names to documents, blocks of tokens and queries."""

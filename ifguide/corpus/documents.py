@@ -1,0 +1,112 @@
+"""Documents: one text with its marked spans, and many of them with random access on disk."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, final, overload
+
+import pyarrow as pa
+
+from ifguide.corpus.sources import Source
+from ifguide.errors import InputError
+
+__all__ = ["Document", "Documents", "Source"]
+
+BATCH = 256  # documents in a record batch of the file: the unit that random access touches
+SCHEMA = pa.schema(
+    {
+        "id": pa.large_string(),
+        "text": pa.large_string(),
+        "spans": pa.large_list(pa.list_(pa.int64(), 2)),
+        "source": pa.large_string(),
+        "kind": pa.large_string(),
+    },
+    metadata={"batch": str(BATCH)},
+)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text; ``spans`` are its marked characters as [start, end) pairs."""
+
+    id: str
+    text: str
+    spans: tuple[tuple[int, int], ...] = ()
+    source: str = ""
+    kind: str = ""
+
+
+@final
+class Documents(Sequence[Document]):
+    """Documents in an Arrow file, memory-mapped: any one is read without reading the others."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(
+                f"{path}: not a readable file of documents ({_one_line(error)}); make it again"
+            ) from error
+        metadata = self._reader.schema.metadata or {}
+        if self._reader.schema != SCHEMA or b"batch" not in metadata:
+            raise InputError(f"{path}: an Arrow file, but not one of documents; make it again")
+        self._batch_size = int(metadata[b"batch"])
+        batches = self._reader.num_record_batches
+        full = max(batches - 1, 0) * self._batch_size
+        self._length = full + (self._reader.get_batch(batches - 1).num_rows if batches else 0)
+        self._batch = lru_cache(maxsize=2)(self._reader.get_batch)
+
+    @classmethod
+    def open(cls, path: Path) -> Documents:
+        """Open a file that :meth:`write` made.
+
+        Raises:
+            InputError: the file is missing, cut short or something else.
+        """
+        return cls(Path(path))
+
+    @classmethod
+    def write(cls, path: Path, documents: Iterable[Document]) -> Documents:
+        """Write documents to ``path`` as they come, a batch in memory at a time, and open it."""
+        stream = iter(documents)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+            while batch := list(itertools.islice(stream, BATCH)):
+                columns = {name: [getattr(item, name) for item in batch] for name in SCHEMA.names}
+                writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
+        return cls(Path(path))
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Document: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Document]: ...
+    def __getitem__(self, index: int | slice) -> Document | list[Document]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]  # counts negative numbers from the end, raises IndexError
+        batch, row = divmod(number, self._batch_size)
+        return _document(self._batch(batch).slice(row, 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[Document]:
+        for batch in range(self._reader.num_record_batches):
+            for row in self._batch(batch).to_pylist():
+                yield _document(row)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to other processes as a path."""
+        return (Documents, (self.path,))
+
+
+def _document(row: dict[str, Any]) -> Document:
+    return Document(**{**row, "spans": tuple((start, end) for start, end in row["spans"])})
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
