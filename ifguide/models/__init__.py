@@ -1,0 +1,1 @@
+"""Models: loading, the weights that are tracked, and the only hooks in the project."""

@@ -1,0 +1,135 @@
+"""Load a causal language model, or make one from a Hugging Face config, and check that it fits."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase, set_seed
+
+from ifguide.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model.
+
+    Args:
+        path: a local checkpoint folder or a name on the model hub.
+        scratch: a Hugging Face config (``model_type``, widths, layers), for random weights from
+            the seed; ``vocab_size`` and the end-of-text id are the tokenizer's.
+        revision: of a hub name.
+        dtype: of the weights in memory.
+        trust_remote_code: let a hub repository run its own model code.
+    """
+
+    path: str | None = None
+    scratch: dict[str, Any] | None = None
+    revision: str | None = None
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.scratch is None):
+            raise InputError(
+                "model: give either path (a checkpoint or hub name) or scratch (a config), not both"
+            )
+        if self.scratch is not None and "model_type" not in self.scratch:
+            raise InputError("model.scratch: model_type is missing; name a family, e.g. gpt_neox")
+
+
+def load_model(
+    config: ModelConfig, tokenizer: PreTrainedTokenizerBase, block_length: int, seed: int
+) -> nn.Module:
+    """Return the model on the best device, in evaluation mode, checked against the corpus.
+
+    Raises:
+        InputError: it cannot be found, its vocabulary or positions are too small, or a weight is
+            not finite.
+    """
+    model = _from_scratch(config, tokenizer, seed) if config.scratch else _pretrained(config)
+    check_fits(model, tokenizer, block_length, config.path or "model.scratch")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval()
+
+
+def load_checkpoint(folder: Path, dtype: str = "float32") -> nn.Module:
+    """Load a model that ``save_pretrained`` wrote, in evaluation mode, on the best device."""
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), local_files_only=True
+    )
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def model_fingerprint(config: ModelConfig) -> str:
+    """Return a sha256 of what decides the weights: files for a local path, names otherwise."""
+    digest = hashlib.sha256(repr(config).encode())
+    folder = Path(config.path or "")
+    if config.path and folder.is_dir():
+        for file in sorted(folder.iterdir()):
+            if file.suffix in {".safetensors", ".bin", ".json"}:
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def check_fits(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, block_length: int, name: str
+) -> None:
+    """Refuse a model that cannot read the corpus or whose weights are not finite."""
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > vocabulary:
+        raise InputError(
+            f"{name}: its vocabulary has {vocabulary} entries, the tokenizer {len(tokenizer)}; use "
+            "the model's own tokenizer (tokenizer.path)"
+        )
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and block_length > positions:
+        raise InputError(
+            f"{name}: it has {positions} positions, corpus.block_length is {block_length}; lower "
+            "corpus.block_length"
+        )
+    for weight, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise InputError(
+                f"{name}: weight '{weight}' holds NaN or infinity; use a sound checkpoint"
+            )
+
+
+def _from_scratch(
+    config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int
+) -> nn.Module:
+    settings = dict(config.scratch or {})
+    end = tokenizer.eos_token_id
+    settings.setdefault("vocab_size", len(tokenizer))
+    settings = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, **settings}
+    model_type = settings.pop("model_type")
+    try:
+        architecture = AutoConfig.for_model(model_type, **settings)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"model.scratch: {_first_line(error)}") from error
+    set_seed(seed)
+    return AutoModelForCausalLM.from_config(architecture, dtype=getattr(torch, config.dtype))
+
+
+def _pretrained(config: ModelConfig) -> nn.Module:
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            config.path,
+            revision=config.revision or "main",
+            dtype=getattr(torch, config.dtype),
+            trust_remote_code=config.trust_remote_code,
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"model.path: '{config.path}' cannot be loaded: {_first_line(error)}; give a checkpoint "
+            "folder or a hub name (the hub needs the network)"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,5 @@
+"""Token scores ``S_ij = v . grad l_ij`` by three engines of one sum."""
+
+from ifguide.scores.score import ScoreConfig, ShardSink, score
+
+__all__ = ["ScoreConfig", "ShardSink", "score"]
