@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, final, overload
 
 import pyarrow as pa
 
-from ifguide.corpus.sources import Source
+from ifguide.corpus.fields import Record, label_field, spans_field, text_field
+from ifguide.corpus.sources import (
+    Source,
+    Tally,
+    counted,
+    first_of,
+    read_records,
+    source_fingerprint,
+)
 from ifguide.errors import InputError
 
-__all__ = ["Document", "Documents", "Source"]
+__all__ = [
+    "Document",
+    "Documents",
+    "Source",
+    "is_held_out",
+    "read_documents",
+    "source_fingerprint",
+]
 
 BATCH = 256  # documents in a record batch of the file: the unit that random access touches
 SCHEMA = pa.schema(
@@ -102,6 +119,52 @@ class Documents(Sequence[Document]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to other processes as a path."""
         return (Documents, (self.path,))
+
+
+def read_documents(source: Source, data_dir: Path, seed_of_builtin: int = 0) -> Iterator[Document]:
+    """All documents that the source's filters keep, in file order, as a stream.
+
+    The filters act in the order ``subset``, ``ids``, ``marked``, ``limit``. Held-out documents
+    are among them: ask :func:`is_held_out`. Errors in the data come when their place is reached.
+
+    Args:
+        source: what to read.
+        data_dir: folder that relative paths start from.
+        seed_of_builtin: seed of the built-in corpus, where that is the source.
+
+    Raises:
+        InputError: data that cannot be used (missing, empty, not UTF-8, a field that is missing or
+            of a wrong type, a span outside its text, an id that appears twice), a subset entry
+            that does not exist, or filters that keep nothing.
+    """
+    if source.builtin is not None:
+        source = replace(source, text="text", id="id", spans="spans", kind="kind")
+    tally: Tally = {}
+    records = read_records(source, data_dir, tally, seed_of_builtin)
+    documents: Iterator[Document] = (_from_record(record, source) for record in records)
+    if source.marked is not None:
+        chosen = (document for document in documents if bool(document.spans) == source.marked)
+        documents = counted(chosen, f"marked={str(source.marked).lower()}", tally)
+    yield from first_of(documents, source.limit, source, tally)
+
+
+def is_held_out(document: Document, fraction: float, seed: int) -> bool:
+    """Whether a document belongs to the share ``fraction`` that is kept out of training.
+
+    Decided by a hash of the seed, the source's name and the id: the same in every run, whatever
+    else the corpus holds. A larger fraction keeps out the same documents and more.
+    """
+    key = json.dumps([seed, document.source, document.id]).encode()
+    drawn = int.from_bytes(hashlib.sha256(key).digest()[:8], "big")
+    return drawn < fraction * 2**64
+
+
+def _from_record(record: Record, source: Source) -> Document:
+    text = text_field(record, source.text, source.setting("text"))
+    spans, kind = source.spans, source.kind
+    marks = spans_field(record, spans, source.setting("spans"), len(text)) if spans else ()
+    label = label_field(record, kind, source.setting("kind")) if kind else ""
+    return Document(record.id, text, marks, source.name, label)
 
 
 def _document(row: dict[str, Any]) -> Document:
