@@ -114,7 +114,14 @@ def read_hub(
 @contextmanager
 def one_line_errors(shown: str, mend: str, *also: type[Exception]) -> Iterator[None]:
     """Turn what readers raise on bad input into one line that names ``shown`` and the mend."""
-    kinds = (OSError, EOFError, zlib.error, ValueError, RuntimeError, *also)
+    kinds: tuple[type[BaseException], ...] = (
+        OSError,
+        EOFError,
+        zlib.error,
+        ValueError,
+        RuntimeError,
+        *also,
+    )
     try:
         yield
     except InputError:

@@ -1,0 +1,182 @@
+"""Documents tokenised and packed into blocks, written as they come and opened as memory maps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from ifguide.corpus.documents import Document, Documents
+from ifguide.corpus.spans import overlaps
+from ifguide.corpus.tokenizers import Encoded, encode, end_of_text
+from ifguide.errors import InputError
+from ifguide.nouns import Corpus
+
+logger = logging.getLogger(__name__)
+
+COLUMNS: Mapping[str, np.dtype] = {
+    "tokens": np.dtype("<i4"),
+    "document": np.dtype("<i4"),
+    "start": np.dtype("<i4"),
+    "end": np.dtype("<i4"),
+    "marked": np.dtype("?"),
+}
+DESCRIPTION = "corpus.json"
+DOCUMENTS = "documents.arrow"
+BATCH_CHARACTERS = 1 << 20  # text tokenised at once; the result does not depend on it
+
+Columns = dict[str, np.ndarray]
+
+
+def pack(
+    documents: Iterable[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    block_length: int,
+    folder: Path,
+    batch_characters: int = BATCH_CHARACTERS,
+) -> Corpus:
+    """Tokenise documents in order and cut the stream into blocks of ``block_length`` tokens.
+
+    Each document is followed by end-of-text, which belongs to it and has the empty span at its
+    end. A document may cross blocks; the last block is filled with end-of-text of document -1.
+    Documents that hold nothing but white space are left out and counted in a warning, so that
+    ``document`` counts the others. Memory does not grow with the corpus.
+
+    Args:
+        documents: what to pack; read once, as a stream.
+        tokenizer: a fast tokenizer with an end-of-text token.
+        block_length: tokens a block, T, at least 2.
+        folder: where the arrays and documents go; it is made.
+        batch_characters: text to tokenise at once.
+
+    Raises:
+        InputError: no document with text, or a block too short to predict anything.
+    """
+    if block_length < 2:
+        raise InputError(f"corpus.block_length: {block_length} is too short; give 2 or more")
+    closing = end_of_text(tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = Documents.write(folder / DOCUMENTS, _with_text(documents))
+    if len(stored) == 0:
+        raise InputError("corpus.sources: no document has any text; name a source that has some")
+    with ExitStack() as stack:
+        writer = _ColumnWriter(stack, folder)
+        first = 0
+        for batch in _batches(stored, batch_characters):
+            encoded = encode(tokenizer, [document.text for document in batch])
+            for number, (document, cut) in enumerate(zip(batch, encoded, strict=True), first):
+                writer.append(_document_columns(number, document, cut, closing))
+            first += len(batch)
+        writer.append(_padding(-writer.length % block_length, closing))
+        description = {
+            "blocks": writer.length // block_length,
+            "block_length": block_length,
+            "end_of_text": closing,
+            "fingerprint": writer.fingerprint(block_length),
+        }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    return open_corpus(folder)
+
+
+def open_corpus(folder: Path) -> Corpus:
+    """Open what :func:`pack` left in ``folder``, as read-only memory maps.
+
+    Raises:
+        InputError: a file is missing, or its size is not that of the description.
+    """
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        shape = (int(description["blocks"]), int(description["block_length"]))
+        closing, fingerprint = int(description["end_of_text"]), str(description["fingerprint"])
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: holds no packed corpus; pack the documents again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / DESCRIPTION}: cannot be read; pack the documents again"
+        ) from error
+    arrays = {}
+    for name, dtype in COLUMNS.items():
+        file = folder / f"{name}.bin"
+        if not file.is_file() or file.stat().st_size != shape[0] * shape[1] * dtype.itemsize:
+            raise InputError(f"{file}: missing or not of its size; pack the documents again")
+        arrays[name] = np.memmap(file, dtype=dtype, mode="r", shape=shape)
+    documents = Documents.open(folder / DOCUMENTS)
+    return Corpus(**arrays, documents=documents, end_of_text=closing, fingerprint=fingerprint)
+
+
+@final
+class _ColumnWriter:
+    """Flat arrays that grow on disk, and a digest of each."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self.length = 0
+        self._files = {
+            name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in COLUMNS
+        }
+        self._digests = {name: hashlib.sha256() for name in COLUMNS}
+
+    def append(self, columns: Columns) -> None:
+        for name, dtype in COLUMNS.items():
+            raw = columns[name].astype(dtype).tobytes()
+            self._files[name].write(raw)
+            self._digests[name].update(raw)
+        self.length += len(columns["tokens"])
+
+    def fingerprint(self, block_length: int) -> str:
+        parts = [f"{name} {digest.hexdigest()}" for name, digest in self._digests.items()]
+        return hashlib.sha256("\n".join([f"T {block_length}", *parts]).encode()).hexdigest()
+
+
+def _document_columns(number: int, document: Document, cut: Encoded, closing: int) -> Columns:
+    length = len(document.text)
+    start, end = np.append(cut.start, length), np.append(cut.end, length)
+    return {
+        "tokens": np.append(cut.tokens, closing),
+        "document": np.full(len(start), number),
+        "start": start,
+        "end": end,
+        "marked": overlaps(start, end, document.spans),
+    }
+
+
+def _padding(count: int, closing: int) -> Columns:
+    nothing = np.zeros(count, dtype=np.int32)
+    return {
+        "tokens": np.full(count, closing),
+        "document": np.full(count, -1),
+        "start": nothing,
+        "end": nothing,
+        "marked": nothing.astype(np.bool_),
+    }
+
+
+def _with_text(documents: Iterable[Document]) -> Iterator[Document]:
+    left_out = 0
+    for document in documents:
+        if document.text.strip():
+            yield document
+        else:
+            left_out += 1
+    if left_out:
+        logger.warning("left out %d documents that hold nothing but white space", left_out)
+
+
+def _batches(documents: Iterable[Document], characters: int) -> Iterator[list[Document]]:
+    """Documents together until their texts hold ``characters``; one document at least."""
+    batch: list[Document] = []
+    held = 0
+    for document in documents:
+        batch.append(document)
+        held += len(document.text)
+        if held >= characters:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,160 @@
+"""Tokenizers: any fast one by path or hub name, or byte-level BPE trained on the corpus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from ifguide.errors import InputError
+
+END_OF_TEXT = "<|endoftext|>"
+SMALLEST = 257  # the 256 bytes and end-of-text
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """Which tokenizer cuts the text; exactly one of ``path`` and ``vocab_size`` is set.
+
+    Args:
+        path: folder of a saved tokenizer, or its name on the hub; it must have a fast version.
+        vocab_size: train a byte-level BPE of this many tokens on the corpus.
+        trust_remote_code: run the code that comes with ``path``.
+    """
+
+    path: str | None = None
+    vocab_size: int | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse none or both of the two, and a vocabulary without room for the bytes."""
+        if (self.path is None) == (self.vocab_size is None):
+            found = "neither" if self.path is None else "both"
+            raise InputError(f"tokenizer: set one of path and vocab_size; {found} is set")
+        if self.vocab_size is not None and self.vocab_size < SMALLEST:
+            raise InputError(_too_small(self.vocab_size))
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Token ids of one text, and the characters [start, end) that each came from."""
+
+    tokens: Int[np.ndarray, " length"]
+    start: Int[np.ndarray, " length"]
+    end: Int[np.ndarray, " length"]
+
+
+def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
+    """Load the tokenizer at ``config.path``.
+
+    Raises:
+        InputError: it cannot be loaded, has no fast version or no end-of-text token.
+    """
+    if config.path is None:
+        raise InputError("tokenizer.path: it is not set; name a tokenizer, or train one")
+    path = str(Path(config.path).expanduser()) if config.path.startswith("~") else config.path
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, use_fast=True, trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError) as error:
+        said = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+        raise InputError(
+            f"tokenizer.path: no tokenizer can be loaded from '{config.path}' ({said}); give a "
+            "folder that holds one, or a name on the hub"
+        ) from error
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"tokenizer.path: '{config.path}' has no fast version, which character spans need; "
+            "choose a tokenizer that has a tokenizer.json"
+        )
+    end_of_text(tokenizer)
+    return tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE whose end-of-text token also stands for padding, start and unknown.
+
+    Every text survives decoding, as the 256 bytes are always among the tokens. The result is the
+    same whenever the texts are; on few texts it can have fewer than ``vocab_size`` tokens.
+
+    Raises:
+        InputError: ``vocab_size`` leaves no room for the bytes and end-of-text.
+    """
+    if vocab_size < SMALLEST:
+        raise InputError(_too_small(vocab_size))
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.post_processor = processors.ByteLevel(trim_offsets=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        eos_token=END_OF_TEXT,
+        bos_token=END_OF_TEXT,
+        pad_token=END_OF_TEXT,
+        unk_token=END_OF_TEXT,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator[Encoded]:
+    """Tokenise texts without adding tokens and without reading special tokens out of the text.
+
+    A token's characters are what the tokenizer's offsets say: a byte-level token may count the
+    space before its word, and tokens that share the bytes of one character share its span. A text
+    that spells ``<|endoftext|>`` is cut like any other text.
+    """
+    batch = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        verbose=False,
+    )
+    for tokens, offsets in zip(batch["input_ids"], batch["offset_mapping"], strict=True):
+        spans = np.array(offsets, dtype=np.int32).reshape(-1, 2)
+        yield Encoded(np.array(tokens, dtype=np.int32), spans[:, 0], spans[:, 1])
+
+
+def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the end-of-text token.
+
+    Raises:
+        InputError: the tokenizer has none.
+    """
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"tokenizer.path: '{tokenizer.name_or_path}' has no end-of-text token (eos_token); "
+            "set one and save the tokenizer again, or choose another"
+        )
+    return int(tokenizer.eos_token_id)
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of all that decides how the tokenizer cuts text, and of its end-of-text token."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    rules = {key: rules[key] for key in rules if key not in ("truncation", "padding")}
+    described = json.dumps([rules, tokenizer.eos_token], sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()
+
+
+def _too_small(vocab_size: int) -> str:
+    return (
+        f"tokenizer.vocab_size: {vocab_size} is too small for the 256 bytes and end-of-text; "
+        f"give {SMALLEST} or more"
+    )
