@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ifguide.report.tables import comparison, comparison_table, headlines, ratio, report_tables
+
+Report = dict[str, Any]
+
+
+def test_rows_hold_every_measure_with_its_change(report: Report) -> None:
+    table = comparison(report)
+    assert table.header == ("", "baseline", "suppressed", "change")
+    rows = {row[0]: row[1:] for row in table.rows}
+    toxic = rows["Toxicity probability, toxic prompts"]
+    assert toxic == ("0.600 [0.550, 0.650]", "0.100 [0.050, 0.150]", "6.0x less")
+    assert rows["Toxicity probability, toxic prompts (hatesonar)"][0] == "0.300 [0.250, 0.350]"
+    assert rows["Perplexity, held_out"] == ("20.00", "20.50", "+2.5%")
+    assert rows["LAMBADA accuracy"] == ("0.250", "0.250", "+0.0 points")
+    assert not any("rules" in label for label in rows)  # the first judge is the main figures
+
+
+def test_the_plain_text_is_aligned(report: Report) -> None:
+    blocks = comparison_table(report).split("\n\n")
+    titles = [block.splitlines()[0] for block in blocks]
+    assert titles == ["Before and after", "Agreement with human marks", "Selection", "Cost"]
+    for block in blocks[:3]:  # every row of these ends with a figure, flush right
+        assert len({len(line) for line in block.splitlines()[1:]}) == 1
+    assert "1 min 28 s" in blocks[3]
+    assert "13,333" in blocks[3]
+
+
+def test_what_a_report_lacks_is_left_out_or_a_dash(report: Report) -> None:
+    del report["models"]["suppressed"]["tp"]["neutral"]
+    del report["models"]["suppressed"]["lambada_accuracy"]
+    report["localisation"] = {}
+    report["cost"] = {"score": {"seconds": 1.0}}
+    rows = {row[0]: row[1:] for row in comparison(report).rows}
+    assert rows["Toxicity probability, neutral prompts"][1:] == ("–", "–")
+    assert rows["LAMBADA accuracy"] == ("0.250", "–", "–")
+    assert "localisation" not in {table.key for table in report_tables(report)}
+    assert "–" in comparison_table(report).splitlines()[-1]
+    assert comparison_table({}) == ""
+
+
+def test_one_model_or_three_get_their_columns(report: Report) -> None:
+    report["models"]["filtered"] = report["models"]["suppressed"]
+    header = comparison(report).header
+    assert header == ("", "baseline", "suppressed", "change", "filtered", "change")
+    report["models"] = {"baseline": report["models"]["baseline"]}
+    assert comparison(report).header == ("", "baseline")
+    assert headlines(report) == ()
+
+
+def test_headlines_are_toxicity_and_fluency(report: Report) -> None:
+    lines = headlines(report)
+    assert [line.label for line in lines] == [
+        "Toxicity probability, toxic prompts",
+        "Toxicity probability, neutral prompts",
+        "Perplexity, held_out",
+    ]
+    assert (lines[0].before, lines[0].after, lines[0].change) == ("0.600", "0.100", "6.0x less")
+
+
+def test_ratios_at_the_edges() -> None:
+    assert ratio(0.0, 0.1) == "from none"
+    assert ratio(0.0, 0.0) == "same"
+    assert ratio(math.nan, 0.1) == "–"
+    assert ratio(None, 0.1) == "–"
