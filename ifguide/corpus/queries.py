@@ -154,8 +154,8 @@ def load_contrast(
 
 
 def token_weights(
-    counted: Sequence[Bool[np.ndarray, " length"]], weighting: Literal["token", "query"]
-) -> list[Float[np.ndarray, " length"]]:
+    counted: Sequence[Bool[np.ndarray, " _"]], weighting: Literal["token", "query"]
+) -> list[Float[np.ndarray, " _"]]:
     """Weights that sum to 1 over the set: of every counted token alike, or of every query alike.
 
     A query without a counted token has weight 0 and does not change the others' share.

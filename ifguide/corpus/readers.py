@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, final
+from typing import Any, final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -217,9 +218,8 @@ def _reader_of(file: Path) -> Callable[[Path, str, str], Iterator[Record]]:
     return READERS[_suffix(file)]
 
 
-def _open(file: Path) -> BinaryIO:
-    packed = file.suffix == ".gz"
-    return gzip.open(file, "rb") if packed else file.open("rb")  # type: ignore[return-value]
+def _open(file: Path) -> io.BufferedIOBase:
+    return gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
 
 
 def _decode(raw: bytes, place: str) -> str:

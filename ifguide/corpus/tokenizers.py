@@ -115,8 +115,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator
     """Tokenise texts without adding tokens and without reading special tokens out of the text.
 
     A token's characters are what the tokenizer's offsets say: a byte-level token may count the
-    space before its word, and tokens that share the bytes of one character share its span. A text
-    that spells ``<|endoftext|>`` is cut like any other text.
+    space before its word, tokens that share the bytes of one character share its span, and one that
+    normalises text (NFC) may leave a combining mark out. A text that spells ``<|endoftext|>`` is
+    cut like any other text.
     """
     batch = tokenizer(
         list(texts),
