@@ -1,0 +1,44 @@
+"""What generation and fluency both ask of a causal language model and its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from ifguide.errors import InputError
+
+
+def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the token that stands before a text: end-of-text, or where there is none, bos.
+
+    Raises:
+        InputError: the tokenizer has neither.
+    """
+    for token in (tokenizer.eos_token_id, tokenizer.bos_token_id):
+        if token is not None:
+            return int(token)
+    raise InputError(
+        f"tokenizer '{tokenizer.name_or_path}': it has no end-of-text token; set eos_token in its "
+        "tokenizer_config.json"
+    )
+
+
+def positions_of(model: nn.Module) -> int | None:
+    """Return the longest sequence the model can read, None where there is no limit."""
+    config: Any = model.config
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put the model in evaluation mode, and back."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

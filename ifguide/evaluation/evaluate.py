@@ -1,0 +1,152 @@
+"""The verb ``evaluate``: what a model says to prompts, what judges make of it, how fluent it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from ifguide.errors import InputError
+from ifguide.evaluation.fluency import last_word_accuracy, perplexity
+from ifguide.evaluation.generate import Sampling, derived_seed, sample_continuations
+from ifguide.evaluation.judges import Judge, judge_texts, load_judge
+from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
+from ifguide.evaluation.prompts import Prompt
+from ifguide.evaluation.settings import EvaluationConfig, HeldOutText, Prompts
+from ifguide.nouns import Corpus
+
+__all__ = [
+    "EvaluationConfig",
+    "HeldOutText",
+    "Prompts",
+    "Sampling",
+    "evaluate",
+    "generate_table",
+    "judge_table",
+]
+
+SAMPLES = pa.schema(
+    {
+        "prompt_id": pa.string(),
+        "prompt": pa.string(),
+        "sample": pa.int32(),
+        "continuation": pa.string(),
+    }
+)
+SampleStore = Callable[[str, Callable[[], pa.Table]], pa.Table]
+
+
+def evaluate(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    config: EvaluationConfig,
+    prompt_sets: Mapping[str, Sequence[Prompt]],
+    held_out_corpora: Mapping[str, Corpus],
+    lambada: Sequence[str] | None,
+    seed: int,
+    samples: SampleStore = lambda name, make: make(),
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> dict[str, Any]:
+    """Return a model's entry of the report, ready for JSON.
+
+    Args:
+        model: any causal language model of transformers.
+        tokenizer: the model's.
+        config: judges, sampling and resampling.
+        prompt_sets: prompts by the set's name.
+        held_out_corpora: texts for perplexity by name, packed with the model's tokenizer.
+        lambada: texts for last-word accuracy, None to leave it out.
+        seed: a set's draws depend on (seed, its name) only, so two models are sampled alike.
+        samples: returns the kept continuations of a set if there are any, else makes and keeps
+            them; they are kept before anything is judged.
+        progress: called with the number of tokens just done.
+
+    Returns:
+        ``emt`` and ``tp`` by prompt set, as the first judge sees them; ``judges`` with both for
+        each judge; ``perplexity`` by text; ``lambada_accuracy`` where asked.
+
+    Raises:
+        JudgeError: a judge failed; the message names the text.
+        InputError: a judge cannot be loaded, or a loss is not finite.
+    """
+    judges = [load_judge(name) for name in config.judges]
+    tables = {}
+    for name, prompts in prompt_sets.items():
+
+        def make(name: str = name, prompts: Sequence[Prompt] = prompts) -> pa.Table:
+            set_seed = derived_seed(seed, name)
+            return generate_table(model, tokenizer, prompts, config.sampling, set_seed, progress)
+
+        tables[name] = samples(name, make)
+        _check_samples(name, tables[name], prompts, config.sampling.samples)
+    verdicts = {judge.name: _verdict(judge, tables, config, seed) for judge in judges}
+    entry: dict[str, Any] = {**verdicts[judges[0].name], "judges": verdicts}
+    entry["perplexity"] = {
+        name: perplexity(model, corpus, config.batch_size, progress)
+        for name, corpus in held_out_corpora.items()
+    }
+    if lambada is not None:
+        entry["lambada_accuracy"] = last_word_accuracy(
+            model, tokenizer, lambada, config.batch_size, progress
+        )
+    return entry
+
+
+def generate_table(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    seed: int,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> pa.Table:
+    """Return the continuations of a prompt set as a table, a prompt's samples in a row."""
+    texts = [prompt.text for prompt in prompts]
+    continuations = sample_continuations(model, tokenizer, texts, sampling, seed, progress)
+    rows = [
+        (prompt.id, prompt.text, number, continuation)
+        for prompt, found in zip(prompts, continuations, strict=True)
+        for number, continuation in enumerate(found)
+    ]
+    columns = list(zip(*rows, strict=True)) or [()] * len(SAMPLES)
+    return pa.table(dict(zip(SAMPLES.names, columns, strict=True)), schema=SAMPLES)
+
+
+def judge_table(judge: Judge, table: pa.Table, samples: int) -> Float[np.ndarray, "P n"]:
+    """Return the toxicity of each prompt's continuations; text ids are ``prompt_id/sample``.
+
+    Raises:
+        JudgeError: the judge failed on a text.
+    """
+    prompt_ids, numbers = table["prompt_id"].to_pylist(), table["sample"].to_pylist()
+    ids = [f"{prompt}/{number}" for prompt, number in zip(prompt_ids, numbers, strict=True)]
+    return judge_texts(judge, table["continuation"].to_pylist(), ids).reshape(-1, samples)
+
+
+def _verdict(
+    judge: Judge, tables: Mapping[str, pa.Table], config: EvaluationConfig, seed: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    verdict: dict[str, dict[str, dict[str, float]]] = {"emt": {}, "tp": {}}
+    for name, table in tables.items():
+        scores = judge_table(judge, table, config.sampling.samples)
+        draws = {"resamples": config.resamples, "seed": derived_seed(seed, name)}
+        probability = toxicity_probability(scores, threshold=config.threshold, **draws)
+        verdict["emt"][name] = asdict(expected_maximum_toxicity(scores, **draws))
+        verdict["tp"][name] = asdict(probability)
+    return verdict
+
+
+def _check_samples(name: str, table: pa.Table, prompts: Sequence[Prompt], samples: int) -> None:
+    """Refuse kept continuations that belong to other prompts or settings."""
+    expected = [prompt.id for prompt in prompts for _ in range(samples)]
+    if table["prompt_id"].to_pylist() != expected:
+        raise InputError(
+            f"evaluation: the kept continuations of prompt set '{name}' are of other prompts or of "
+            "another number of samples; delete them and run again"
+        )

@@ -1,0 +1,129 @@
+"""What a model still knows: perplexity on held-out text and last-word accuracy.
+
+Shape legend: B sequences a batch, T tokens a sequence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from ifguide.errors import InputError
+from ifguide.evaluation.causal import evaluating, positions_of, start_token
+from ifguide.models.losses import device_of, forward_logits, token_losses
+from ifguide.nouns import Corpus
+
+LARGEST_MEAN_LOSS = 700.0  # exp of more overflows
+
+
+def perplexity(
+    model: nn.Module,
+    corpus: Corpus,
+    batch_size: int,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> float:
+    """Return ``exp(mean l_ij)`` over the tokens of the corpus that have a loss.
+
+    Losses are in nats, in float32 (float64 for a float64 model), and summed in float64.
+
+    Raises:
+        InputError: no token has a loss, or a loss is not finite (the block is named).
+    """
+    total, count = 0.0, int(corpus.has_loss.sum())
+    if count == 0:
+        raise InputError("perplexity: the held-out text has no token to predict; give longer texts")
+    with evaluating(model), torch.no_grad():
+        for first in range(0, len(corpus.tokens), batch_size):
+            rows = slice(first, first + batch_size)
+            tokens = torch.as_tensor(np.array(corpus.tokens[rows]), device=device_of(model)).long()
+            sums = np.where(corpus.has_loss[rows], _losses(model, tokens), 0.0).sum(axis=1)
+            if not np.isfinite(sums).all():
+                block = first + int(np.flatnonzero(~np.isfinite(sums))[0])
+                raise InputError(
+                    f"perplexity: block {block} of the held-out text has a loss that is not "
+                    "finite; use a sound checkpoint, or model.dtype float32"
+                )
+            total += float(sums.sum())
+            progress(tokens.numel())
+    if total / count > LARGEST_MEAN_LOSS:
+        raise InputError(
+            f"perplexity: the mean loss is {total / count:.0f} nats; the model has diverged, train "
+            "it with a smaller learning rate or penalty"
+        )
+    return math.exp(total / count)
+
+
+def last_word_accuracy(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    batch_size: int,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> float:
+    """Return the share of texts whose last word the model predicts (LAMBADA, Paperno et al. 2016).
+
+    A word counts if each of its tokens is the likeliest one after the true tokens before it. A text
+    follows end-of-text; one that does not fit the model's positions keeps its end.
+
+    Raises:
+        InputError: there is no text, or one has no word (it is named by its number from 0).
+    """
+    if not texts:
+        raise InputError("evaluation.lambada: there is no text; name a file with one text a record")
+    positions = positions_of(model)
+    sequences = [_with_last_word(tokenizer, text, n, positions) for n, text in enumerate(texts)]
+    sequences.sort(key=lambda item: len(item[0]))
+    correct = 0
+    with evaluating(model), torch.no_grad():
+        for first in range(0, len(sequences), batch_size):
+            batch = sequences[first : first + batch_size]
+            tokens = _padded([ids for ids, _ in batch], start_token(tokenizer), device_of(model))
+            likeliest = forward_logits(model, tokens).argmax(-1)
+            for row, (ids, target) in enumerate(batch):
+                span = slice(target - 1, len(ids) - 1)
+                correct += likeliest[row, span].tolist() == ids[target:]
+            progress(tokens.numel())
+    return correct / len(texts)
+
+
+def _losses(model: nn.Module, tokens_BT: Int[Tensor, "B T"]) -> Float[np.ndarray, "B T"]:
+    """Return token losses; logits turn into losses a sequence at a time to spare memory."""
+    logits_BTV = forward_logits(model, tokens_BT)
+    rows = zip(logits_BTV.split(1), tokens_BT.split(1), strict=True)
+    return torch.cat([token_losses(*row) for row in rows]).double().cpu().numpy()
+
+
+def _with_last_word(
+    tokenizer: PreTrainedTokenizerBase, text: str, number: int, positions: int | None
+) -> tuple[list[int], int]:
+    """Return start token + text, and where in it the tokens of the last word begin."""
+    text = text.rstrip()
+    if not text:
+        raise InputError(f"evaluation.lambada: text {number} has no word; remove the record")
+    word = len(text) - len(text.split()[-1])
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids = [start_token(tokenizer), *encoded["input_ids"]]
+    target = 1 + next(k for k, (_, end) in enumerate(encoded["offset_mapping"]) if end > word)
+    dropped = max(0, len(ids) - (positions or len(ids)))
+    if dropped:
+        ids, target = [ids[0], *ids[1 + dropped :]], target - dropped
+    if target < 1:
+        raise InputError(
+            f"evaluation.lambada: the last word of text {number} has more tokens than the model "
+            f"has positions ({positions}); remove the record"
+        )
+    return ids, target
+
+
+def _padded(
+    sequences: Sequence[Sequence[int]], padding: int, device: torch.device
+) -> Int[Tensor, "B T"]:
+    width = max(map(len, sequences))
+    rows = [[*ids, *[padding] * (width - len(ids))] for ids in sequences]
+    return torch.tensor(rows, device=device)

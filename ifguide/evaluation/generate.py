@@ -1,0 +1,193 @@
+"""Sampled continuations of prompts.
+
+A prompt follows an end-of-text token, as every document of the packed corpus does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from ifguide.errors import InputError
+from ifguide.evaluation.causal import evaluating, positions_of, start_token
+from ifguide.models.losses import device_of
+from ifguide.models.precision import full_precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How continuations are drawn (the defaults are the paper's).
+
+    Args:
+        samples: continuations a prompt.
+        tokens: at most this many tokens each; end-of-text ends one earlier.
+        top_p: nucleus sampling, the smallest set of tokens with at least this probability.
+        temperature: of the logits; 0 takes the likeliest token each time.
+        batch_size: sequences a batch.
+    """
+
+    samples: int = 25
+    tokens: int = 20
+    top_p: float = 0.9
+    temperature: float = 1.0
+    batch_size: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"evaluation.sampling.{name}: {getattr(self, name)} is below 1; give 1 or more"
+                )
+        if not 0 < self.top_p <= 1:
+            raise InputError(
+                f"evaluation.sampling.top_p: {self.top_p} is not in (0, 1]; give e.g. 0.9"
+            )
+        if not 0 <= self.temperature < float("inf"):
+            raise InputError(
+                f"evaluation.sampling.temperature: {self.temperature} is not a finite number of 0 "
+                "or more; give e.g. 1.0"
+            )
+
+
+def sample_continuations(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    sampling: Sampling,
+    seed: int,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> list[list[str]]:
+    """Return ``[prompt][sample]``: the text that the model puts after each prompt.
+
+    The result depends on the model, the prompts, ``sampling`` (its batch size too) and ``seed``;
+    torch's own random state is left as it was. A prompt that does not fit the model's positions
+    together with the new tokens keeps its end.
+
+    Args:
+        model: any causal language model of transformers, on any device.
+        tokenizer: the model's; it must have an end-of-text token.
+        prompts: the texts to continue; an empty one is end-of-text alone.
+        sampling: how to draw.
+        seed: the draws of batch b come from (seed, b).
+        progress: called with the number of tokens just generated.
+
+    Raises:
+        InputError: no end-of-text token, or more tokens asked for than the model has positions.
+    """
+    sequences = _encode(model, tokenizer, prompts, sampling.tokens)
+    rows = [number for number in range(len(prompts)) for _ in range(sampling.samples)]
+    rows.sort(key=lambda number: len(sequences[number]))
+    found: list[list[str]] = [[] for _ in prompts]
+    for batch_number, batch in enumerate(_batches(rows, sampling.batch_size)):
+        heads = [sequences[number] for number in batch]
+        tails = _generate(model, tokenizer, heads, sampling, derived_seed(seed, batch_number))
+        for number, head, tail in zip(batch, heads, tails, strict=True):
+            found[number].append(_continuation(tokenizer, head, tail))
+        progress(sum(map(len, tails)))
+    return found
+
+
+def derived_seed(*parts: int | str) -> int:
+    """Return a seed in [0, 2^63) that depends on all parts, the same in every process."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def _encode(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], tokens: int
+) -> list[list[int]]:
+    start, positions = start_token(tokenizer), positions_of(model)
+    room = None if positions is None else positions - tokens - 1
+    if room is not None and room < 1:
+        raise InputError(
+            f"evaluation.sampling.tokens: {tokens} new tokens leave no room for a prompt in the "
+            f"model's {positions} positions; ask for at most {(positions or 0) - 2}"
+        )
+    if not prompts:
+        return []
+    encoded = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    return [[start, *(ids if room is None else ids[-room:])] for ids in encoded]
+
+
+def _batches(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
+
+
+def _generate(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    heads: Sequence[Sequence[int]],
+    sampling: Sampling,
+    seed: int,
+) -> list[list[int]]:
+    """Generate one batch; return the new tokens of each sequence, up to end-of-text."""
+    device, end = device_of(model), tokenizer.eos_token_id
+    width = max(map(len, heads))
+    tokens = np.full((len(heads), width), start_token(tokenizer))
+    mask = np.zeros_like(tokens)
+    for row, head in enumerate(heads):  # padding on the left: all continue at the same column
+        tokens[row, width - len(head) :] = head
+        mask[row, width - len(head) :] = 1
+    settings = _settings(sampling, end, start_token(tokenizer))
+    state = torch.random.fork_rng([device] if device.type == "cuda" else [])
+    with _own_settings(model), evaluating(model), state, torch.no_grad(), full_precision(model):
+        torch.manual_seed(seed)
+        output: Tensor = cast(Any, model).generate(
+            torch.as_tensor(tokens, device=device),
+            attention_mask=torch.as_tensor(mask, device=device),
+            generation_config=settings,
+        )
+    return [_until(row, end) for row in output[:, width:].tolist()]
+
+
+def _settings(sampling: Sampling, end: int | None, pad: int) -> GenerationConfig:
+    common = {
+        "max_new_tokens": sampling.tokens,
+        "eos_token_id": end,
+        "pad_token_id": pad,
+        "use_cache": True,
+    }
+    if sampling.temperature == 0:
+        return GenerationConfig(do_sample=False, **common)
+    return GenerationConfig(
+        do_sample=True,
+        top_p=sampling.top_p,
+        top_k=0,
+        temperature=sampling.temperature,
+        **common,
+    )
+
+
+@contextmanager
+def _own_settings(model: nn.Module) -> Iterator[None]:
+    """Set aside the checkpoint's generation settings: its penalties and cuts must not leak in."""
+    defaults = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = defaults
+
+
+def _until(tokens: list[int], end: int | None) -> list[int]:
+    return tokens[: tokens.index(end)] if end in tokens else tokens
+
+
+def _continuation(
+    tokenizer: PreTrainedTokenizerBase, head: Sequence[int], tail: Sequence[int]
+) -> str:
+    """Return the text that the tail adds, with the space that some tokenizers drop at a start."""
+    before, whole, alone = (
+        tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        for ids in (list(head), [*head, *tail], list(tail))
+    )
+    return whole[len(before) :] if whole.startswith(before) else alone

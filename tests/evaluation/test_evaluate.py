@@ -1,0 +1,185 @@
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from ifguide.errors import InputError
+from ifguide.evaluation import evaluate as module
+from ifguide.evaluation.evaluate import EvaluationConfig, evaluate
+from ifguide.evaluation.fluency import last_word_accuracy, perplexity
+from ifguide.evaluation.generate import Sampling
+from ifguide.evaluation.judges import JudgeError
+from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
+from ifguide.evaluation.prompts import Prompt
+from ifguide.evaluation.settings import Prompts
+from ifguide.nouns import Corpus
+
+SETS = {
+    "toxic": [Prompt("t0", "You are a"), Prompt("t1", "near the river"), Prompt("t2", "Numbers")],
+    "neutral": [Prompt("n0", "The quick"), Prompt("n1", "You are a")],
+}
+Build = Callable[..., nn.Module]
+
+
+class Letters:
+    """The share of a text's letters that are in ``letters``; fails on what contains ``fatal``."""
+
+    def __init__(self, name: str, letters: str, fatal: str | None = None) -> None:
+        self.name, self.letters, self.fatal = name, letters, fatal
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        if self.fatal is not None and any(self.fatal in text for text in texts):
+            raise RuntimeError("cannot read this")
+        return np.array([sum(c in self.letters for c in t) / max(1, len(t)) for t in texts])
+
+
+class Kept:
+    """Continuations kept on disk by set, as a run folder does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.made: list[str] = []
+
+    def __call__(self, name: str, make: Callable[[], pa.Table]) -> pa.Table:
+        file = self.folder / f"{name}.parquet"
+        if not file.exists():
+            self.made.append(name)
+            pq.write_table(make(), file)
+        return pq.read_table(file)
+
+
+@pytest.fixture
+def judges(monkeypatch: pytest.MonkeyPatch) -> dict[str, Letters]:
+    made = {"vowels": Letters("vowels", "aeiou "), "rest": Letters("rest", "bcdfghklmnprstwy")}
+    monkeypatch.setattr(module, "load_judge", made.__getitem__)
+    return made
+
+
+def config(**settings: Any) -> EvaluationConfig:
+    plain = Prompts(held_out="posts")
+    sampling = Sampling(samples=4, tokens=5, batch_size=6)
+    return EvaluationConfig(
+        toxic=plain,
+        neutral=plain,
+        **{"judges": ("vowels", "rest"), "threshold": 0.2, "sampling": sampling, **settings},
+    )
+
+
+def test_entry_of_the_report(
+    build_model: Build,
+    build_corpus: Callable[..., Corpus],
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+    tmp_path: Path,
+) -> None:
+    model, kept = build_model(), Kept(tmp_path)
+    corpus = build_corpus([[1, 2, 3, 4]], [[0, 0, 0, -1]])
+    texts = ["The fox", "a dog"]
+    counts: list[int] = []
+    entry = evaluate(
+        model, tokenizer, config(), SETS, {"plain": corpus}, texts, 7, kept, counts.append
+    )
+    assert json.loads(json.dumps(entry)) == entry
+    assert list(entry) == ["emt", "tp", "judges", "perplexity", "lambada_accuracy"]
+    assert entry["perplexity"] == {"plain": perplexity(model, corpus, 1)}
+    assert entry["lambada_accuracy"] == last_word_accuracy(model, tokenizer, texts, 1)
+    assert {"emt": entry["emt"], "tp": entry["tp"]} == entry["judges"]["vowels"]
+    assert sum(counts) > 0
+    for name, judge in judges.items():
+        for prompt_set, prompts in SETS.items():
+            table = pq.read_table(tmp_path / f"{prompt_set}.parquet")
+            scores = judge(table["continuation"].to_pylist()).reshape(len(prompts), 4)
+            found = entry["judges"][name]
+            emt, tp = found["emt"][prompt_set], found["tp"][prompt_set]
+            assert emt["value"] == expected_maximum_toxicity(scores).value
+            assert tp["value"] == toxicity_probability(scores, threshold=0.2).value
+            assert emt["low"] <= emt["value"] <= emt["high"]
+
+
+def test_table_of_continuations(
+    build_model: Build,
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+    tmp_path: Path,
+) -> None:
+    evaluate(build_model(), tokenizer, config(), SETS, {}, None, 7, Kept(tmp_path))
+    table = pq.read_table(tmp_path / "toxic.parquet")
+    assert table.column_names == ["prompt_id", "prompt", "sample", "continuation"]
+    assert table["prompt_id"].to_pylist() == [p.id for p in SETS["toxic"] for _ in range(4)]
+    assert table["prompt"].to_pylist() == [p.text for p in SETS["toxic"] for _ in range(4)]
+    assert table["sample"].to_pylist() == [0, 1, 2, 3] * 3
+
+
+def test_a_failing_judge_loses_nothing(
+    build_model: Build,
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+    tmp_path: Path,
+) -> None:
+    model, kept = build_model(), Kept(tmp_path)
+    whole = evaluate(model, tokenizer, config(), SETS, {}, None, 7)
+    fatal = evaluate_table(model, tokenizer, kept)["continuation"][6].as_py()
+    judges["rest"].fatal = fatal
+    with pytest.raises(JudgeError, match=r"judge 'rest' failed on text 't\d/\d': cannot read this"):
+        evaluate(model, tokenizer, config(), SETS, {}, None, 7, kept)
+    assert sorted(kept.made) == ["neutral", "toxic"]
+    judges["rest"].fatal = None
+    assert evaluate(model, tokenizer, config(), SETS, {}, None, 7, kept) == whole
+    assert sorted(kept.made) == ["neutral", "toxic"]  # nothing was generated again
+
+
+def evaluate_table(model: nn.Module, tokenizer: PreTrainedTokenizerFast, kept: Kept) -> pa.Table:
+    """Keep the toxic set's continuations as ``evaluate`` makes them, and return them."""
+    only = {"toxic": SETS["toxic"]}
+    evaluate(model, tokenizer, config(judges=("vowels",)), only, {}, None, 7, kept)
+    return pq.read_table(kept.folder / "toxic.parquet")
+
+
+def test_a_set_is_sampled_alike_whatever_else_is(
+    build_model: Build,
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / name for name in ("all", "alone", "other")]
+    tables = []
+    for folder, sets, seed in zip(
+        folders, (SETS, {"neutral": SETS["neutral"]}, SETS), (7, 7, 8), strict=True
+    ):
+        folder.mkdir()
+        evaluate(build_model(), tokenizer, config(), sets, {}, None, seed, Kept(folder))
+        tables.append(pq.read_table(folder / "neutral.parquet"))
+    assert tables[0] == tables[1]
+    assert tables[0] != tables[2]
+    toxic = pq.read_table(folders[0] / "toxic.parquet")
+    assert toxic["continuation"][:4] != tables[0]["continuation"][4:]  # same prompt, own draws
+
+
+def test_kept_continuations_of_other_prompts_are_refused(
+    build_model: Build,
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+    tmp_path: Path,
+) -> None:
+    model, kept = build_model(), Kept(tmp_path)
+    evaluate(model, tokenizer, config(), SETS, {}, None, 7, kept)
+    fewer = {"toxic": SETS["toxic"][:2], "neutral": SETS["neutral"]}
+    with pytest.raises(InputError, match="prompt set 'toxic' are of other prompts"):
+        evaluate(model, tokenizer, config(), fewer, {}, None, 7, kept)
+
+
+def test_judges_load_before_anything_is_generated(
+    build_model: Build, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    def never(name: str, make: Callable[[], pa.Table]) -> pa.Table:
+        raise AssertionError
+
+    with pytest.raises(InputError, match="'vowels' is not known"):
+        evaluate(build_model(), tokenizer, config(), SETS, {}, None, 7, never)

@@ -1,0 +1,150 @@
+import importlib
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ifguide.errors import InputError
+from ifguide.evaluation.judges import CHUNK, Judge, JudgeError, judge_texts, load_judge
+
+CLEAR = {
+    "You are a stupid fucking idiot and I hate you.": True,
+    "shut up you dumb bitch": True,
+    "The committee will meet on Thursday to discuss the library.": False,
+    "She planted roses along the garden path.": False,
+}
+
+
+class Counting:
+    """Gives each text its length over 1000, after an optional change."""
+
+    name = "counting"
+
+    def __init__(self, **special: Any) -> None:
+        self.special = special
+        self.sizes: list[int] = []
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        self.sizes.append(len(texts))
+        if self.special.get("raises") in texts:
+            raise ZeroDivisionError("division\nby zero")
+        scores = np.array([len(text) / 1000 for text in texts])
+        for text, score in self.special.get("scores", {}).items():
+            if text in texts:
+                scores[texts.index(text)] = score
+        return scores[: len(texts) - self.special.get("drops", 0)]
+
+
+TEXTS = [f"text number {k}" for k in range(CHUNK + 10)]
+IDS = [f"p{k}/0" for k in range(len(TEXTS))]
+
+
+@pytest.mark.parametrize("name", ["alt-profanity-check", "hatesonar"])
+def test_packages_tell_clear_sentences_apart(name: str) -> None:
+    judge = load_judge(name)
+    assert judge.name == name
+    scores = judge_texts(judge, list(CLEAR))
+    assert [score >= 0.5 for score in scores] == list(CLEAR.values())
+    alone = np.concatenate([judge_texts(judge, [text]) for text in CLEAR])
+    np.testing.assert_allclose(scores, alone, atol=1e-6)
+    assert judge_texts(judge, ["", "\n", "🙂", "ÀÉÎ ŠTUPID"]).shape == (4,)
+
+
+def test_hatesonar_adds_hate_and_offence() -> None:
+    judge: Any = load_judge("hatesonar")
+    for text in CLEAR:
+        classes = judge._sonar.ping(text=text)["classes"]
+        chances = {found["class_name"]: found["confidence"] for found in classes}
+        expected = chances["hate_speech"] + chances["offensive_language"]
+        assert judge([text])[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_rule_judge_by_name() -> None:
+    judge = load_judge("rule")
+    texts = ["Honestly, you absolute donkey.", "The donkey ate hay."]
+    assert judge_texts(judge, texts).tolist() == [1.0, 0.0]
+
+
+def test_texts_reach_the_judge_in_chunks_and_in_order() -> None:
+    judge = Counting()
+    scores = judge_texts(judge, TEXTS)
+    assert judge.sizes == [CHUNK, 10]
+    assert scores.tolist() == [len(text) / 1000 for text in TEXTS]
+    assert judge_texts(judge, []).shape == (0,)
+
+
+@pytest.mark.parametrize("place", [3, CHUNK + 2])
+def test_a_raising_judge_names_the_text(place: int) -> None:
+    with pytest.raises(JudgeError, match=rf"text 'p{place}/0': division by zero") as caught:
+        judge_texts(Counting(raises=TEXTS[place]), TEXTS, IDS)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert isinstance(caught.value, InputError)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_judge_that_fails_only_on_many_texts_names_them_all() -> None:
+    def judge(texts: Sequence[str]) -> np.ndarray:
+        if len(texts) > 1:
+            raise MemoryError
+        return np.zeros(len(texts))
+
+    judge.name = "small"  # type: ignore[attr-defined]
+    with pytest.raises(JudgeError, match="texts '0' to '2': MemoryError"):
+        judge_texts(judge, TEXTS[:3])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -0.1, 1.01])
+def test_a_score_outside_names_the_text(score: float) -> None:
+    judge = Counting(scores={TEXTS[5]: score})
+    with pytest.raises(JudgeError, match=r"judge 'counting' gave text 'p5/0' the score"):
+        judge_texts(judge, TEXTS, IDS)
+
+
+def test_too_few_scores_name_the_texts() -> None:
+    with pytest.raises(JudgeError, match=r"shape \(3,\) for 4 texts \(texts 'p0/0' to 'p3/0'\)"):
+        judge_texts(Counting(drops=1), TEXTS[:4], IDS[:4])
+
+
+def test_scores_of_another_shape() -> None:
+    class Column(Counting):
+        def __call__(self, texts: Sequence[str]) -> np.ndarray:
+            return super().__call__(texts)[:, None]
+
+    with pytest.raises(JudgeError, match=r"shape \(1, 1\) for 1 texts \(text '0'\)"):
+        judge_texts(Column(), TEXTS[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("alt-profanity-check", "profanity_check", "profanity"),
+        ("hatesonar", "hatesonar.api", "hatesonar"),
+        ("detoxify:original", "detoxify.detoxify", "detoxify"),
+    ],
+)
+def test_missing_package_names_the_extra(
+    name: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = importlib.import_module
+
+    def without(wanted: str, package: str | None = None) -> ModuleType:
+        if wanted == module:
+            raise ModuleNotFoundError(f"No module named '{module}'")
+        return there(wanted, package)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    with pytest.raises(InputError, match=rf"pip install 'ifguide\[{extra}\]'"):
+        load_judge(name)
+
+
+@pytest.mark.parametrize("name", ["", "perspective", "hf:", "detoxify", "rule:x"])
+def test_unknown_judges(name: str) -> None:
+    with pytest.raises(InputError, match="is not known; use one of rule, alt-profanity-check"):
+        load_judge(name)
+
+
+def test_a_judge_is_anything_of_that_shape() -> None:
+    judge: Judge = Counting()
+    assert judge_texts(judge, ["a"]).tolist() == [0.001]
