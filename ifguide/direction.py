@@ -70,7 +70,7 @@ def aim(
 
 def query_gradient(
     model: nn.Module, tracked: Sequence[TrackedWeight], queries: QuerySet, batch_size: int
-) -> dict[str, Float[Tensor, "out in"]]:
+) -> dict[str, Tensor]:
     """Return the gradient of the weighted query loss, in at least float32, by weight name."""
     device = device_of(model)
     parameters = [w.parameter for w in tracked]

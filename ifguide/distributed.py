@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
@@ -47,6 +47,14 @@ def barrier() -> None:
     """Wait until every process is here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def agree(decide: Callable[[], bool]) -> bool:
+    """Let the main rank decide and tell the others."""
+    decision = [decide() if is_main() else False]
+    if dist.is_initialized():
+        dist.broadcast_object_list(decision)
+    return decision[0]
 
 
 def mine(items: Iterable[Item]) -> Iterator[Item]:

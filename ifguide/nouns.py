@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ifguide.corpus.documents import Documents
+from ifguide.corpus.documents import Document
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Corpus:
     start: Int[np.ndarray, "N T"]
     end: Int[np.ndarray, "N T"]
     marked: Bool[np.ndarray, "N T"]
-    documents: Documents
+    documents: Sequence[Document]
     end_of_text: int
     fingerprint: str
 
@@ -58,8 +58,8 @@ class QuerySet:
     weight is 0.
     """
 
-    tokens: Sequence[Int[np.ndarray, " length"]]
-    weights: Sequence[Float[np.ndarray, " length"]]
+    tokens: Sequence[Int[np.ndarray, " _"]]
+    weights: Sequence[Float[np.ndarray, " _"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Contrast:
 class Direction:
     """``v = (H + mu)^-1 (g_tox - g_safe)``, one [out, in] tensor a tracked weight."""
 
-    weights: Mapping[str, Float[Tensor, "out in"]]
+    weights: Mapping[str, Tensor]  # [out, in] by weight name
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

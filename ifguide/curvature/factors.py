@@ -27,7 +27,7 @@ from ifguide.models.losses import device_of, forward_logits
 from ifguide.models.tracked import TrackedWeight
 from ifguide.nouns import Corpus
 
-Moments = dict[str, Float[Tensor, "m n"]]
+Moments = dict[str, Tensor]  # [rows, columns] by weight name
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,9 +16,10 @@ from torch import Tensor
 from ifguide.errors import InputError
 from ifguide.linalg.kronecker import KroneckerEigenbasis
 
-Gradients = Mapping[str, Float[Tensor, "out in"]]
+Gradients = Mapping[str, Tensor]  # [out, in] by weight name
 
 
+@runtime_checkable
 class Curvature(Protocol):
     """An operator on gradients: a mapping from weight name to a [out, in] tensor."""
 
@@ -74,7 +75,7 @@ class Kronecker:
 class Dense:
     """The exact Fisher of each weight as a [out·in, out·in] matrix, for tiny models."""
 
-    matrices: Mapping[str, Float[Tensor, "P P"]]
+    matrices: Mapping[str, Tensor]  # [out·in, out·in] by weight name
     kind: str = "dense"
 
     def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
@@ -114,7 +115,7 @@ def curvature_from(kind: str, tensors: Mapping[str, Tensor]) -> Curvature:
 
 def _known(
     gradients: Gradients, fitted: Mapping[str, object]
-) -> list[tuple[str, Float[Tensor, "out in"]]]:
+) -> list[tuple[str, Tensor]]:
     missing = [name for name in gradients if name not in fitted]
     if missing:
         raise InputError(

@@ -30,7 +30,7 @@ class ByPosition:
         self,
         model: nn.Module,
         tracked: Sequence[TrackedWeight],
-        direction: Mapping[str, Float[Tensor, "out in"]],
+        direction: Mapping[str, Tensor],
     ) -> None:
         self.model = model
         self.tracked = tracked

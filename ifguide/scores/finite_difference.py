@@ -34,7 +34,7 @@ class FiniteDifference:
         self,
         model: nn.Module,
         tracked: Sequence[TrackedWeight],
-        direction: Mapping[str, Float[Tensor, "out in"]],
+        direction: Mapping[str, Tensor],
         step: float,
         points: int = 2,
     ) -> None:
@@ -69,7 +69,7 @@ class Calibration:
 def calibrate(
     model: nn.Module,
     tracked: Sequence[TrackedWeight],
-    direction: Mapping[str, Float[Tensor, "out in"]],
+    direction: Mapping[str, Tensor],
     probe_BT: Int[Tensor, "B T"],
     points: int = 2,
 ) -> Calibration:
@@ -97,7 +97,7 @@ def calibrate(
 def _perturbed(
     model: nn.Module,
     tracked: Sequence[TrackedWeight],
-    direction: Mapping[str, Float[Tensor, "out in"]],
+    direction: Mapping[str, Tensor],
     epsilon: float,
 ) -> nn.Module:
     own = {id(w.parameter) for w in tracked}

@@ -29,7 +29,7 @@ class ForwardMode:
         self,
         model: nn.Module,
         tracked: Sequence[TrackedWeight],
-        direction: Mapping[str, Float[Tensor, "out in"]],
+        direction: Mapping[str, Tensor],
     ) -> None:
         self.model = model
         self.tangents = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ class ScoreConfig:
                 raise InputError(f"scores.{name}: {value} is not above 0; give a positive number")
 
 
+@runtime_checkable
 class ShardSink(Protocol):
     """Where scores go as they are made; a store's sink keeps them across an interruption."""
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import (
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -157,6 +158,7 @@ def train(
         objective=config.objective,
         callbacks=[_Watch(progress, corpus.tokens.shape[1], config.batch_size)],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(folder))
     return model
 

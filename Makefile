@@ -1,0 +1,37 @@
+# `make demo` and `make test` set themselves up; PYTHON names another interpreter.
+PYTHON ?= python3
+BIN = .venv/bin
+INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt
+ENV = PYTHONWARNINGS= TOKENIZERS_PARALLELISM=false
+
+.PHONY: demo test check example clean
+
+demo: .venv/core
+	$(BIN)/ifguide demo --out runs/demo
+
+test: check
+
+# Format, lint, types, import contracts, doctests and tests; warnings are errors.
+check: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 --dist worksteal
+
+# The example on real text: make example DATA=folder
+example: .venv/dev
+	$(BIN)/ifguide run examples/civil_comments.yaml --data_dir $(DATA) --out runs/civil_comments
+
+.venv/core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) torch
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/dev: .venv/core
+	$(INSTALL) --editable '.[dev,profanity,hatesonar]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build *.egg-info

@@ -1,0 +1,49 @@
+"""Find the tokens of a corpus that teach a language model to be toxic; train without learning them.
+
+The nouns are frozen values, the verbs are functions that take nouns and return one::
+
+    curvature = fit(model, corpus)
+    direction = aim(model, contrast, curvature)
+    scores    = score(model, corpus, direction)
+    selection = select(scores)
+    train(model, corpus, selection, TrainingConfig(), folder=checkpoints)
+"""
+
+from ifguide.curvature import Curvature, CurvatureConfig, fit
+from ifguide.direction import DirectionConfig, aim
+from ifguide.errors import InputError
+from ifguide.evaluation.evaluate import EvaluationConfig, evaluate
+from ifguide.models.precision import full_precision
+from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
+from ifguide.scores import ScoreConfig, score
+from ifguide.selection import SelectionConfig, select
+from ifguide.training import Objective, SuppressionTrainer, TrainingConfig, suppression_loss, train
+from ifguide.version import VERSION as __version__
+
+__all__ = [
+    "Contrast",
+    "Corpus",
+    "Curvature",
+    "CurvatureConfig",
+    "Direction",
+    "DirectionConfig",
+    "EvaluationConfig",
+    "InputError",
+    "Objective",
+    "QuerySet",
+    "ScoreConfig",
+    "Selection",
+    "SelectionConfig",
+    "SuppressionTrainer",
+    "TokenScores",
+    "TrainingConfig",
+    "__version__",
+    "aim",
+    "evaluate",
+    "fit",
+    "full_precision",
+    "score",
+    "select",
+    "suppression_loss",
+    "train",
+]

@@ -1,0 +1,7 @@
+"""``python -m ifguide``, which is also what torchrun starts."""
+
+import sys
+
+from ifguide.cli import main
+
+sys.exit(main())

@@ -1,0 +1,136 @@
+"""The command line; the only place that configures logging."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from ifguide.errors import InputError
+
+STAGES = ("fit", "aim", "score", "select", "train", "evaluate", "report")
+EPILOG = """\
+ifguide run CONFIG --out DIR runs all stages; the other stage commands stop after theirs. Any
+setting of the YAML can be overridden with a dotted option, e.g. --selection.budget 0.01.
+`ifguide run CONFIG --print_config` prints the resolved settings, and
+`ifguide run --settings` lists every setting with its meaning.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0, or 2 after one line about input that cannot be used."""
+    parsed, overrides = _parser().parse_known_args(arguments)
+    logging.basicConfig(
+        level=logging.ERROR if parsed.quiet else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    try:
+        return int(parsed.command(parsed, overrides) or 0)
+    except InputError as error:
+        print(f"ifguide: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ifguide: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+            raise
+        where = error.filename or getattr(parsed, "out", "the run folder")
+        print(
+            f"ifguide: error: {where}: {os.strerror(error.errno)}; nothing finished is lost: mend "
+            "it and run the same command again",
+            file=sys.stderr,
+        )
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ifguide",
+        description="Find the tokens of a corpus that teach a model to be toxic, and train "
+        "without learning from them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.add_argument("--quiet", action="store_true", help="no progress lines, no warnings")
+        added.set_defaults(command=_COMMANDS.get(name, _run), name=name)
+        return added
+
+    for name in ("run", *STAGES):
+        what = "run every stage" if name == "run" else f"run the stages up to '{name}'"
+        _add_run_options(command(name, what))
+    inspect = command("inspect", "show the highest-ranked documents of a run, tokens coloured")
+    inspect.add_argument("dir", type=Path, help="the run folder")
+    inspect.add_argument("--doc", action="append", default=[], help="a document's id")
+    inspect.add_argument("--top", type=int, default=10, help="how many documents (default 10)")
+    demo = command("demo", "run everything on the built-in corpus and show the result")
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="the run folder")
+    demo.add_argument("--replace", action="store_true", help="make again what differs")
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, nargs="?", help="the YAML file of the run")
+    parser.add_argument("--out", type=Path, help="the run folder")
+    parser.add_argument("--replace", action="store_true", help="make again what differs")
+    parser.add_argument("--print_config", action="store_true", help="print all settings, stop")
+    parser.add_argument("--settings", action="store_true", help="list every setting, stop")
+
+
+def _run(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    from ifguide.settings import describe, read_config, to_yaml
+
+    if parsed.settings:
+        print(describe())
+        return 0
+    if parsed.config is None:
+        raise InputError(f"ifguide {parsed.name}: no YAML file given; see `ifguide --help`")
+    config = read_config(parsed.config, overrides)
+    if parsed.print_config:
+        print(to_yaml(config), end="")
+        return 0
+    if parsed.out is None:
+        raise InputError("--out: no run folder given; add --out DIR")
+    from ifguide import pipeline
+
+    until = "report" if parsed.name == "run" else parsed.name
+    pipeline.run(config, parsed.out, until, quiet=parsed.quiet, replace=parsed.replace)
+    return 0
+
+
+def _demo(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    from ifguide import pipeline
+    from ifguide.settings import read_config
+
+    with resources.as_file(resources.files("ifguide") / "demo.yaml") as file:
+        config = read_config(file, overrides)
+    pipeline.run(config, parsed.out, "report", quiet=parsed.quiet, replace=parsed.replace)
+    return 0
+
+
+def _inspect(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    from ifguide import pipeline
+
+    if overrides:
+        raise InputError(f"{overrides[0]}: not an option of inspect; see `ifguide inspect --help`")
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for line in pipeline.inspect(parsed.dir, parsed.top, parsed.doc, colour=colour):
+        print(line)
+    return 0
+
+
+_COMMANDS = {"inspect": _inspect, "demo": _demo}

@@ -1,0 +1,332 @@
+"""What stands between the pipeline's page and the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import nn
+
+from ifguide import artifacts, distributed
+from ifguide.config import Config
+from ifguide.corpus.blocks import open_corpus, pack
+from ifguide.corpus.prepare import PreparedCorpus, prepare, sources_fingerprint
+from ifguide.corpus.queries import load_contrast
+from ifguide.corpus.tokenizers import load_tokenizer, tokenizer_fingerprint
+from ifguide.evaluation.evaluate import evaluate
+from ifguide.evaluation.judges import load_judge
+from ifguide.evaluation.localisation import localisation
+from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
+from ifguide.models.load import load_checkpoint, load_model, model_fingerprint
+from ifguide.models.tracked import find_tracked
+from ifguide.nouns import Contrast, Corpus, Interval
+from ifguide.progress import progress_line
+from ifguide.report.page import render_page
+from ifguide.store import FORMAT, StageFolder, Store, fingerprint_of, read_json, write_json, write_text
+from ifguide.training import TrainingConfig, train
+from ifguide.version import VERSION
+
+Noun = TypeVar("Noun")
+
+# stage: (attribute of the pipeline that holds its result, the stages it is made from)
+STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "corpus": ("text", ()),
+    "held_out": ("held_out", ("corpus",)),
+    "baseline": ("baseline", ("corpus",)),
+    "fit": ("curvature", ("corpus", "baseline")),
+    "aim": ("direction", ("baseline", "fit")),
+    "score": ("scores", ("corpus", "baseline", "aim")),
+    "select": ("selection", ("score",)),
+    "train": ("suppressed", ("corpus", "baseline", "select")),
+    "evaluate": ("evaluation", ("held_out", "baseline", "train", "score")),
+    "report": ("report", ("evaluate", "select")),
+}
+
+
+class Steps:
+    """Makes, keeps and reopens each stage of one run; the method itself is in ``Pipeline``."""
+
+    def __init__(self, config: Config, store: Store, *, quiet: bool = False) -> None:
+        self.config, self.store, self.quiet = config, store, quiet
+        self.data_dir = Path(config.data_dir)
+
+    def stage(
+        self,
+        name: str,
+        make: Callable[[StageFolder], Any],
+        load: Callable[[Path], Noun],
+        save: Callable[[Path, Any], None] | None = None,
+    ) -> Noun:
+        """Return a stage's noun from its folder, made first if it is not there as it should be."""
+
+        def made(out: StageFolder) -> None:
+            total = self._total_tokens(name)
+            with progress_line(name, total, quiet=self.quiet, done=out.tokens) as out.line:
+                noun = make(out)
+            if save is not None and distributed.is_main():
+                save(out.path, noun)
+
+        return load(self.store.stage(name, self.inputs(name), made, before=self._pull(name)))
+
+    def inputs(self, name: str) -> dict[str, Any]:
+        """Return all that decides what a stage makes: its settings and the stages before it."""
+        upstream = STAGES[name][1]
+        if name == "baseline" and self.config.baseline is None:
+            upstream = ()
+        return {
+            "stage": name,
+            "format": FORMAT,
+            "settings": self._settings(name),
+            "from": {earlier: fingerprint_of(self.inputs(earlier)) for earlier in upstream},
+        }
+
+    def check(self) -> None:
+        """Refuse what cannot work before any model is trained."""
+        for judge in self.config.evaluation.judges:
+            load_judge(judge)
+        tokenizer = self.text.tokenizer
+        length = self.config.corpus.block_length
+        find_tracked(load_model(self.config.model, tokenizer, length, self.config.seed))
+        assert self.contrast
+        assert self.prompts
+        assert self.held_out is not None
+
+    # inputs
+
+    @cached_property
+    def text(self) -> PreparedCorpus:
+        """The prepared corpus; ``Pipeline`` says how it is made."""
+        raise TypeError("Steps is abstract; use Pipeline")
+
+    @cached_property
+    def contrast(self) -> Contrast:
+        """The two query sets."""
+        config = self.config
+        return load_contrast(
+            config.queries, self.text.tokenizer, self.data_dir, seed_of_builtin=config.seed + 1
+        )
+
+    @cached_property
+    def prompts(self) -> dict[str, list[Prompt]]:
+        """The named prompt sets of the evaluation."""
+        wanted = self.config.evaluation.prompt_sets
+        return {
+            name: prompts_of(p, self.text.held_out, self.data_dir, self.config.seed, name)
+            for name, p in wanted.items()
+        }
+
+    @cached_property
+    def held_out(self) -> dict[str, Corpus]:
+        """The packed texts that perplexity is measured on, by name."""
+
+        def load(folder: Path) -> dict[str, Corpus]:
+            return {name: open_corpus(folder / name) for name in self.config.evaluation.perplexity}
+
+        return self.stage("held_out", main_only(self._pack_held_out), load)
+
+    def initial_model(self) -> nn.Module:
+        """Return the model that training starts from."""
+        length = self.config.corpus.block_length
+        return load_model(self.config.model, self.text.tokenizer, length, self.config.seed)
+
+    # makers
+
+    def prepare(self, out: StageFolder) -> None:
+        """Tokenise and pack the corpus."""
+        if distributed.is_main():
+            config = self.config
+            prepare(config.corpus, config.tokenizer, self.data_dir, config.seed, out.path)
+
+    def train_baseline(self, out: StageFolder) -> None:
+        """Train on every token."""
+        assert self.config.baseline is not None
+        self._train(self.initial_model(), None, self.config.baseline, out)
+
+    def train_suppressed(self, out: StageFolder) -> None:
+        """Train without learning the selected tokens."""
+        config = self.config.training
+        from_baseline = config.start == "baseline" and self.config.baseline is not None
+        model = load_checkpoint(self.store.root / "baseline") if from_baseline else None
+        self._train(model or self.initial_model(), self.selection, config, out)
+
+    def shards(self, out: StageFolder) -> artifacts.ScoreShards:
+        """Return where scores go as they are made."""
+        shape = self.text.corpus.tokens.shape
+        return artifacts.ScoreShards(out.path, shape, self.config.scores.shard_blocks)
+
+    def evaluate_models(self, out: StageFolder) -> None:
+        """Evaluate both models and the scores; what is done already is kept."""
+        if not distributed.is_main():
+            return
+        lambada = lambada_texts(self.config.evaluation, self.data_dir)
+        for name in ("baseline", "suppressed"):
+            file = out.path / f"{name}.json"
+            if not file.exists():
+                entry = evaluate(
+                    getattr(self, name),
+                    self.text.tokenizer,
+                    self.config.evaluation,
+                    self.prompts,
+                    self.held_out,
+                    lambada,
+                    self.config.seed,
+                    partial(_kept_samples, out.path, name),
+                    out.progress,
+                )
+                write_json(file, entry)
+        write_json(out.path / "localisation.json", self._localise())
+
+    def write_report(self, out: StageFolder) -> None:
+        """Write report.json and report.html."""
+        if not distributed.is_main():
+            return
+        report = {
+            "version": VERSION,
+            "config_fingerprint": fingerprint_of(self.inputs("evaluate")),
+            **self.evaluation,
+            "selection": {
+                "threshold": self.selection.threshold,
+                "budget": self.selection.budget,
+                "selected": int(self.selection.suppress.sum()),
+                "documents": len(self.selection.ranking),
+            },
+            "cost": {name: self.store.cost(name) for name in STAGES if self._has(name)},
+        }
+        write_json(out.path / "report.json", report)
+        corpus, top = self.text.corpus, self.config.report.top
+        page = render_page(
+            report, corpus, self.scores, self.selection, top, self.config.report.title
+        )
+        write_text(out.path / "report.html", page)
+
+    # details
+
+    def _train(
+        self, model: nn.Module, selection: Any, config: TrainingConfig, out: StageFolder
+    ) -> None:
+        trained = train(
+            model,
+            self.text.corpus,
+            selection,
+            config,
+            folder=out.scratch,
+            seed=self.config.seed,
+            progress=out.progress,
+        )
+        if distributed.is_main():
+            trained.save_pretrained(out.path)
+            self.text.tokenizer.save_pretrained(out.path)
+
+    def _pack_held_out(self, out: StageFolder) -> None:
+        for name, wanted in self.config.evaluation.perplexity.items():
+            documents = held_out_documents(wanted, self.text.held_out, self.data_dir, name)
+            pack(documents, self.text.tokenizer, self.config.corpus.block_length, out.path / name)
+
+    def _localise(self) -> dict[str, Any]:
+        corpus = self.text.corpus
+        if not corpus.marked.any():
+            return {}
+        found = localisation(
+            self.scores.values,
+            corpus.marked,
+            corpus.document,
+            corpus.has_loss,
+            seed=self.config.seed,
+        )
+        return {name: asdict(v) if isinstance(v, Interval) else v for name, v in found.items()}
+
+    def _settings(self, name: str) -> str:
+        config, data_dir = self.config, self.data_dir
+        settings: dict[str, Callable[[], Sequence[Any]]] = {
+            "corpus": lambda: [
+                config.corpus,
+                config.tokenizer,
+                config.seed,
+                sources_fingerprint(config.corpus.sources, data_dir),
+                self._given_tokenizer,
+            ],
+            "held_out": lambda: [
+                config.evaluation.perplexity,
+                sources_fingerprint(config.evaluation.text_sources, data_dir),
+            ],
+            "baseline": lambda: [config.model, self._model_fingerprint, config.baseline, config.seed],
+            "fit": lambda: [config.curvature, config.seed],
+            "aim": lambda: [config.direction, self.contrast.fingerprint],
+            "score": lambda: [config.scores],
+            "select": lambda: [config.selection],
+            "train": lambda: [config.model, self._model_fingerprint, config.training, config.seed],
+            "evaluate": lambda: [
+                config.evaluation,
+                {name: [(p.id, p.text) for p in found] for name, found in self.prompts.items()},
+                sources_fingerprint(config.evaluation.lambada_sources, data_dir),
+                config.seed,
+            ],
+            "report": lambda: [config.report, VERSION],
+        }
+        return fingerprint_of(settings[name]())
+
+    @cached_property
+    def _given_tokenizer(self) -> str:
+        given = self.config.tokenizer
+        return tokenizer_fingerprint(load_tokenizer(given)) if given.path else ""
+
+    @cached_property
+    def _model_fingerprint(self) -> str:
+        return model_fingerprint(self.config.model)
+
+    def _pull(self, name: str) -> Callable[[], None]:
+        def pull() -> None:
+            for earlier in STAGES[name][1]:
+                getattr(self, STAGES[earlier][0])
+
+        return pull
+
+    def _has(self, name: str) -> bool:
+        return name != "report" and (self.store.root / name).exists()
+
+    def _total_tokens(self, name: str) -> int | None:
+        config = self.config
+        if name in {"corpus", "held_out", "aim", "select", "evaluate", "report"}:
+            return None
+        tokens = self.text.corpus.tokens.size
+        if name == "score":
+            return tokens
+        if name == "fit":
+            sampled = min(config.curvature.sample_blocks * config.corpus.block_length, tokens)
+            return sampled * (2 if config.curvature.kind == "ekfac" else 1)
+        training = config.training if name == "train" else config.baseline
+        return int(tokens * training.epochs) if training else None
+
+
+def main_only(make: Callable[[StageFolder], None]) -> Callable[[StageFolder], None]:
+    """Run a maker on the main rank alone."""
+    return lambda out: make(out) if distributed.is_main() else None
+
+
+def _kept_samples(
+    folder: Path, model: str, name: str, make: Callable[[], pa.Table]
+) -> pa.Table:
+    """Return generated continuations from their file, made and written whole if it is not there."""
+    file = folder / f"samples-{model}-{name}.parquet"
+    if not file.exists():
+        part = file.with_suffix(".tmp")
+        pq.write_table(make(), part)
+        part.replace(file)
+    return pq.read_table(file)
+
+
+def open_evaluation(folder: Path) -> dict[str, Any]:
+    """Read the figures of an evaluated run."""
+    models = {name: read_json(folder / f"{name}.json") for name in ("baseline", "suppressed")}
+    return {"models": models, "localisation": read_json(folder / "localisation.json")}
+
+
+def open_report(folder: Path) -> dict[str, Any]:
+    """Read a report."""
+    return read_json(folder / "report.json")
+

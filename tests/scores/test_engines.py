@@ -1,0 +1,185 @@
+"""The three engines against autograd, for every family."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from tiny import random_corpus, tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ifguide.errors import InputError
+from ifguide.models.losses import forward_losses
+from ifguide.models.tracked import find_tracked
+from ifguide.nouns import Direction
+from ifguide.scores import ScoreConfig, score
+from ifguide.scores.finite_difference import FiniteDifference, calibrate
+from ifguide.scores.forward_mode import ForwardMode
+
+ENGINES = ("difference", "jvp", "position")
+
+
+def random_direction(model, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return Direction(
+        {
+            w.name: torch.randn(w.matrix.shape, generator=generator, dtype=torch.float64).to(
+                w.parameter
+            )
+            for w in find_tracked(model)
+        }
+    )
+
+
+def autograd_scores(model, corpus, direction, *, by_token):
+    """``v . grad`` of each token's loss, or of each block's, one backward pass each."""
+    tracked = find_tracked(model)
+    losses = forward_losses(model, torch.from_numpy(corpus.tokens).long())
+    losses = losses * torch.from_numpy(corpus.has_loss)
+    units = losses.flatten() if by_token else losses.sum(1)
+    found = []
+    for unit in units:
+        gradients = torch.autograd.grad(unit, [w.parameter for w in tracked], retain_graph=True)
+        found.append(
+            sum(
+                (w.oriented(g).double() * direction.weights[w.name].double()).sum().item()
+                for w, g in zip(tracked, gradients, strict=True)
+            )
+        )
+    return np.array(found)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_block_sums_equal_autograd(family, engine, dtype, bound):
+    model = tiny_model(family, dtype)
+    corpus = random_corpus(blocks=4, padding=5)
+    direction = random_direction(model)
+    expected = autograd_scores(model, corpus, direction, by_token=False)
+    found = score(model, corpus, direction, ScoreConfig(engine=engine)).values.sum(1)
+    assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
+
+
+def test_jvp_equals_autograd_token_by_token(family):
+    model = tiny_model(family)
+    corpus = random_corpus(blocks=2, length=8, padding=3)
+    direction = random_direction(model)
+    expected = autograd_scores(model, corpus, direction, by_token=True)
+    found = score(model, corpus, direction).values.ravel()
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_position_is_the_share_of_each_input_position():
+    """Its own definition: perturb one position's use of the weights, watch the summed loss."""
+    model = tiny_model("gpt_neox")
+    corpus = random_corpus(blocks=1, length=6)
+    direction = random_direction(model)
+    tracked = find_tracked(model)
+    tokens = torch.from_numpy(corpus.tokens).long()
+    found = score(model, corpus, direction, ScoreConfig(engine="position")).values[0]
+    for position in range(5):
+        strength = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        handles = [
+            w.module.register_forward_hook(
+                lambda module, args, output, w=w: output
+                + strength
+                * torch.nn.functional.one_hot(torch.tensor(position), 6)[None, :, None]
+                * (args[0] @ direction.weights[w.name].T)
+            )
+            for w in tracked
+        ]
+        share = torch.autograd.grad(forward_losses(model, tokens).sum(), strength)[0]
+        for handle in handles:
+            handle.remove()
+        assert found[position + 1] == pytest.approx(share.item(), rel=1e-10)
+
+
+@settings(max_examples=8, deadline=None)
+@given(batch_tokens=st.integers(1, 100), padding=st.integers(0, 9))
+def test_scores_do_not_depend_on_the_batch(batch_tokens, padding):
+    model = tiny_model("llama")
+    corpus = random_corpus(blocks=5, padding=padding)
+    direction = random_direction(model)
+    for engine in ENGINES:
+        whole = score(model, corpus, direction, ScoreConfig(engine=engine, step=1e-3)).values
+        batched = score(
+            model,
+            corpus,
+            direction,
+            ScoreConfig(engine=engine, step=1e-3, batch_tokens=batch_tokens),
+        ).values
+        np.testing.assert_allclose(batched, whole, rtol=1e-7, atol=1e-9)
+        assert (whole[~corpus.has_loss] == 0).all()
+
+
+def test_scores_are_linear_in_the_direction():
+    model, corpus = tiny_model("qwen3"), random_corpus()
+    a, b = random_direction(model, 1), random_direction(model, 2)
+    both = Direction({name: 2 * a.weights[name] - b.weights[name] for name in a.weights})
+    expected = 2 * score(model, corpus, a).values - score(model, corpus, b).values
+    np.testing.assert_allclose(score(model, corpus, both).values, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_difference_keeps_the_model_and_shares_what_is_not_tracked():
+    model = tiny_model("gpt2")
+    before = copy.deepcopy(model.state_dict())
+    tracked, direction = find_tracked(model), random_direction(model)
+    engine = FiniteDifference(model, tracked, direction.weights, 1e-3)
+    engine(torch.randint(1, 61, (2, 8)))
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    own = {id(w.parameter) for w in tracked}
+    for _, moved in engine.terms:
+        for (_, p), (_, q) in zip(
+            model.named_parameters(), moved.named_parameters(), strict=True
+        ):
+            assert (p is q) == (id(p) not in own)
+
+
+def test_difference_falls_back_to_jvp_and_says_so(caplog):
+    model, corpus = tiny_model("llama", torch.float32), random_corpus()
+    direction = random_direction(model)
+    config = ScoreConfig(engine="difference", tolerance=1e-12)
+    made = score(model, corpus, direction, config)
+    assert made.metadata["engine"] == "jvp"
+    assert made.metadata["refused_difference"]["sum_error"] > 1e-12
+    assert "falling back to jvp" in caplog.text
+    loose = score(model, corpus, direction, ScoreConfig(engine="difference", tolerance=0.05))
+    assert loose.metadata["engine"] == "difference"
+
+
+def test_calibration_of_a_bfloat16_model_is_by_rank():
+    model = tiny_model("llama", torch.bfloat16)
+    direction = random_direction(model)
+    tokens = torch.randint(1, 61, (8, 16))
+    found = calibrate(model, find_tracked(model), direction.weights, tokens)
+    exact = tiny_model("llama", torch.float32)
+    exact.load_state_dict(model.state_dict())
+    wide = ForwardMode(exact, find_tracked(exact), direction.weights)(tokens)
+    near = FiniteDifference(model, find_tracked(model), direction.weights, found.step)(tokens)
+    ranks = [t[:, 1:].flatten().argsort().argsort().double() for t in (wide, near)]
+    assert found.spearman == pytest.approx(torch.corrcoef(torch.stack(ranks))[0, 1].item())
+    assert found.spearman > 0.8
+
+
+def test_a_zero_direction_scores_zero():
+    model, corpus = tiny_model("llama"), random_corpus()
+    zero = Direction({w.name: torch.zeros_like(w.matrix) for w in find_tracked(model)})
+    for engine in ENGINES:
+        assert not score(model, corpus, zero, ScoreConfig(engine=engine)).values.any()
+
+
+def test_a_direction_of_another_model_is_refused():
+    model, corpus = tiny_model("llama"), random_corpus()
+    with pytest.raises(InputError, match="does not fit weight"):
+        score(model, corpus, random_direction(tiny_model("gpt2")))
+
+
+def test_a_score_that_is_not_finite_names_the_block():
+    model, corpus = tiny_model("llama"), random_corpus()
+    corpus.tokens[:] = 1
+    corpus.tokens[4, 3] = 60
+    with torch.no_grad():
+        model.get_input_embeddings().weight[60] = torch.nan
+    with pytest.raises(InputError, match="block 4 "):
+        score(model, corpus, random_direction(model))
