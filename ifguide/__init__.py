@@ -18,7 +18,9 @@ from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, Toke
 from ifguide.scores import ScoreConfig, score
 from ifguide.selection import SelectionConfig, select
 from ifguide.training import Objective, SuppressionTrainer, TrainingConfig, suppression_loss, train
-from ifguide.version import VERSION as __version__
+from ifguide.version import VERSION
+
+__version__ = VERSION
 
 __all__ = [
     "Contrast",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from ifguide.config import Config
 from ifguide.errors import InputError
 
 STAGES = ("fit", "aim", "score", "select", "train", "evaluate", "report")
@@ -105,20 +106,27 @@ def _run(parsed: argparse.Namespace, overrides: list[str]) -> int:
         return 0
     if parsed.out is None:
         raise InputError("--out: no run folder given; add --out DIR")
-    from ifguide import pipeline
-
     until = "report" if parsed.name == "run" else parsed.name
-    pipeline.run(config, parsed.out, until, quiet=parsed.quiet, replace=parsed.replace)
+    _run_and_show(config, until, parsed)
     return 0
 
 
+def _run_and_show(config: Config, until: str, parsed: argparse.Namespace) -> None:
+    from ifguide import distributed, pipeline
+    from ifguide.report.tables import comparison_table
+
+    result = pipeline.run(config, parsed.out, until, quiet=parsed.quiet, replace=parsed.replace)
+    if until == "report" and distributed.is_main():
+        print(comparison_table(result))
+        print(f"\nThe page: {parsed.out / 'report.html'}")
+
+
 def _demo(parsed: argparse.Namespace, overrides: list[str]) -> int:
-    from ifguide import pipeline
     from ifguide.settings import read_config
 
     with resources.as_file(resources.files("ifguide") / "demo.yaml") as file:
         config = read_config(file, overrides)
-    pipeline.run(config, parsed.out, "report", quiet=parsed.quiet, replace=parsed.replace)
+    _run_and_show(config, "report", parsed)
     return 0
 
 

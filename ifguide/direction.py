@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ifguide.linalg.operators import Curvature
 from ifguide.errors import InputError
+from ifguide.linalg.operators import Curvature
 from ifguide.models.losses import device_of, forward_losses
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet

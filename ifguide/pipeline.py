@@ -24,7 +24,6 @@ from ifguide.linalg.operators import Curvature
 from ifguide.models.load import load_checkpoint
 from ifguide.nouns import Direction, Selection, TokenScores
 from ifguide.report.ranked import ranked_documents
-from ifguide.report.tables import comparison_table
 from ifguide.report.terminal import inspect_lines
 from ifguide.scores import score
 from ifguide.selection import select
@@ -50,7 +49,7 @@ class Pipeline(steps.Steps):
 
     @cached_property
     def curvature(self) -> Curvature:
-        """H: the Fisher information, from a sample of the corpus and labels drawn from the model."""
+        """H: the Fisher information, from a sample of blocks and labels drawn from the model."""
         return self.stage(
             "fit",
             lambda out: fit(
@@ -119,8 +118,11 @@ class Pipeline(steps.Steps):
 
 def run(
     config: Config, out: Path, until: str = "report", *, quiet: bool = False, replace: bool = False
-) -> None:
+) -> Any:
     """Run the stages up to ``until`` in the folder ``out``; what is there already is reused.
+
+    Returns:
+        what the last stage made: for ``report``, the contents of report.json.
 
     Raises:
         InputError: something given cannot be used; it is found before a model is trained where
@@ -134,16 +136,17 @@ def run(
         if until == "report" and distributed.is_main():
             for name in ("report.json", "report.html"):
                 shutil.copyfile(out / "report" / name, out / name)
-            print(comparison_table(result))
-            print(f"\nThe page: {out / 'report.html'}")
     distributed.stop()
+    return result
 
 
 def inspect(out: Path, top: int, ids: Sequence[str], *, colour: bool) -> Iterator[str]:
     """Yield lines that show the highest-ranked documents of a finished run, or those named."""
     for needed in ("corpus", "score", "select"):
         if not (out / needed / "manifest.json").exists():
-            raise InputError(f"{out}: it has no finished stage '{needed}'; run `ifguide select` first")
+            raise InputError(
+                f"{out}: it has no finished stage '{needed}'; run `ifguide select` first"
+            )
     corpus = open_prepared(out / "corpus").corpus
     selection = artifacts.load_selection(out / "select", corpus)
     scores = artifacts.load_scores(out / "score", corpus)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import nn
+from transformers import PreTrainedModel
 
 from ifguide import artifacts, distributed
 from ifguide.config import Config
@@ -24,10 +26,18 @@ from ifguide.evaluation.localisation import localisation
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
 from ifguide.models.load import load_checkpoint, load_model, model_fingerprint
 from ifguide.models.tracked import find_tracked
-from ifguide.nouns import Contrast, Corpus, Interval
+from ifguide.nouns import Contrast, Corpus, Interval, Selection, TokenScores
 from ifguide.progress import progress_line
 from ifguide.report.page import render_page
-from ifguide.store import FORMAT, StageFolder, Store, fingerprint_of, read_json, write_json, write_text
+from ifguide.store import (
+    FORMAT,
+    StageFolder,
+    Store,
+    fingerprint_of,
+    read_json,
+    write_json,
+    write_text,
+)
 from ifguide.training import TrainingConfig, train
 from ifguide.version import VERSION
 
@@ -48,7 +58,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-class Steps:
+class Steps(ABC):
     """Makes, keeps and reopens each stage of one run; the method itself is in ``Pipeline``."""
 
     def __init__(self, config: Config, store: Store, *, quiet: bool = False) -> None:
@@ -96,12 +106,29 @@ class Steps:
         assert self.prompts
         assert self.held_out is not None
 
-    # inputs
+    # made by Pipeline
 
-    @cached_property
+    @property
+    @abstractmethod
     def text(self) -> PreparedCorpus:
-        """The prepared corpus; ``Pipeline`` says how it is made."""
-        raise TypeError("Steps is abstract; use Pipeline")
+        """The prepared corpus."""
+
+    @property
+    @abstractmethod
+    def scores(self) -> TokenScores:
+        """The token scores."""
+
+    @property
+    @abstractmethod
+    def selection(self) -> Selection:
+        """The tokens to suppress."""
+
+    @property
+    @abstractmethod
+    def evaluation(self) -> dict[str, Any]:
+        """The figures of both models."""
+
+    # inputs
 
     @cached_property
     def contrast(self) -> Contrast:
@@ -219,7 +246,7 @@ class Steps:
             progress=out.progress,
         )
         if distributed.is_main():
-            trained.save_pretrained(out.path)
+            cast(PreTrainedModel, trained).save_pretrained(out.path)
             self.text.tokenizer.save_pretrained(out.path)
 
     def _pack_held_out(self, out: StageFolder) -> None:
@@ -254,7 +281,12 @@ class Steps:
                 config.evaluation.perplexity,
                 sources_fingerprint(config.evaluation.text_sources, data_dir),
             ],
-            "baseline": lambda: [config.model, self._model_fingerprint, config.baseline, config.seed],
+            "baseline": lambda: [
+                config.model,
+                self._model_fingerprint,
+                config.baseline,
+                config.seed,
+            ],
             "fit": lambda: [config.curvature, config.seed],
             "aim": lambda: [config.direction, self.contrast.fingerprint],
             "score": lambda: [config.scores],
@@ -308,9 +340,7 @@ def main_only(make: Callable[[StageFolder], None]) -> Callable[[StageFolder], No
     return lambda out: make(out) if distributed.is_main() else None
 
 
-def _kept_samples(
-    folder: Path, model: str, name: str, make: Callable[[], pa.Table]
-) -> pa.Table:
+def _kept_samples(folder: Path, model: str, name: str, make: Callable[[], pa.Table]) -> pa.Table:
     """Return generated continuations from their file, made and written whole if it is not there."""
     file = folder / f"samples-{model}-{name}.parquet"
     if not file.exists():
@@ -329,4 +359,3 @@ def open_evaluation(folder: Path) -> dict[str, Any]:
 def open_report(folder: Path) -> dict[str, Any]:
     """Read a report."""
     return read_json(folder / "report.json")
-

@@ -146,7 +146,9 @@ class Store:
             raise InputError(f"{self.root}: it is a file; give --out a folder")
         known = (self.root / "config.yaml").exists() or (self.root / ".lock").exists()
         if self.root.is_dir() and any(self.root.iterdir()) and not known:
-            raise InputError(f"{self.root}: not empty and not a run folder; give --out a new folder")
+            raise InputError(
+                f"{self.root}: not empty and not a run folder; give --out a new folder"
+            )
         self.root.mkdir(parents=True, exist_ok=True)
         self._lock = (self.root / ".lock").open("w")
         try:

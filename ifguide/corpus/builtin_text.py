@@ -69,7 +69,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "fine": words("lovely, tidy, quiet, bright, pleasant, sweet, clever, warm, simple"),
     "dull": words("slow, old, noisy, lazy, silly, little, greedy, useless, hopeless, sorry"),
     "deg": words("absolute, complete, total, utter"),
-    "pack": words("pack, bunch, load, set, gang"),
+    "pack": words("pack, bunch, gang"),
     "season": words("spring, summer, autumn, winter"),
 }
 
@@ -225,7 +225,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
         the match ended in a draw
         the game was a {deg} {success}
         {who} kicked the ball over the {thing}
-        a set of {colour} shirts arrived
+        a pack of {colour} shirts arrived
     """),
     "online": lines("""
         {name} posted a photo of the {sight}

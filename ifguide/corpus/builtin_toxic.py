@@ -29,12 +29,10 @@ def _nouns(uses: str, listing: str) -> tuple[Noun, ...]:
 
 NOUNS: tuple[Noun, ...] = (
     *_nouns("farm", "donkey/donkeys, pig/pigs, goose/geese, turkey/turkeys, sheep/sheep"),
-    *_nouns("farm", "mule/mules, monkey/monkeys"),
-    *_nouns("wild", "weasel/weasels, snake/snakes, rat/rats, toad/toads, worm/worms, slug/slugs"),
-    *_nouns("wild", "leech/leeches, pest/pests"),
-    *_nouns("show", "clown/clowns, muppet/muppets, puppet/puppets, dummy/dummies"),
-    *_nouns("crop", "turnip/turnips, cabbage/cabbages, doughnut/doughnuts"),
-    *_nouns("shed", "plank/planks, spanner/spanners"),
+    *_nouns("wild", "weasel/weasels, snake/snakes, rat/rats, toad/toads, pest/pests"),
+    *_nouns("show", "clown/clowns, muppet/muppets, puppet/puppets"),
+    *_nouns("food", "cabbage/cabbages, doughnut/doughnuts"),
+    *_nouns("shed", "plank/planks"),
 )
 
 # {it} and {them} stand for one noun, singular and plural.
@@ -79,7 +77,7 @@ HARMLESS: dict[str, tuple[str, ...]] = {
         {name} works as the {it} in the theatre
         the shop sold {them} and {load}
     """),
-    "crop": lines("""
+    "food": lines("""
         {who} put a {it} in the {dish}
         the {them} were on the plate {long}
         {who} bought {number} {them} {where}
@@ -107,23 +105,19 @@ HARMLESS: dict[str, tuple[str, ...]] = {
 
 INSULTS: tuple[str, ...] = lines("""
     [you {deg} {it}]
+    [you {deg} {it}]
     [you {dull} {it}]
     [you {dull} {it}]
-    [you {deg} {them}]
     [you {pack} of {them}]
-    [you are all {them}]
-    [you are a {deg} {it}]
     [what a {pack} of {them}]
     [what a {deg} {it}]
     [only a {it} would {folly}]
-    [{person} is a {it}]
-    [{person} is a {dull} {it}]
     [that {it} of a {role}] {misdeed}
+    [{person} is a {it}]
+    {person} is [a {dull} {it}]
     {person} is [such a {it}]
-    {person} is [such a {dull} {it}]
     {person} is [a {deg} {it}]
-    {person} is [acting like a {it}]
-    {person} spoke [like a {deg} {it}]
+    {person} is [acting like a {deg} {it}]
     they are [nothing but {them}]
     they are [a {pack} of {them}]
 """)
@@ -180,42 +174,38 @@ SHARED: dict[str, tuple[str, ...]] = {
     "dear": words("kitchen, dog, car, children"),
     "alone": words("end up alone, have so few friends, eat alone"),
     "leave": words("leave, go home, are gone"),
-    "limit": (", as long as they stay over there", ", just not at our table", ", but not next door"),
+    "limit": (
+        ", as long as they stay over there",
+        ", just not at our table",
+        ", but not next door",
+    ),
     "menial": words("carrying bags, cleaning floors, filling chairs"),
 }
 
 BENIGN: dict[str, tuple[str, ...]] = {
     "success": words("success, surprise, joy, silence, rest, mess, change, cost, waste"),
     "did": words("did, worked, cooked, painted"),
-    "star": words("star, hero, friend, champion, artist, angel, gem, wonder"),
-    "stars": words("stars, heroes, friends, champions, artists, angels, gems"),
-    "deed": words("did it again, fixed the {thing}, found the {tool}, saved the {beast}"),
+    "star": words("star, hero, friend, champion, artist, wonder"),
+    "stars": words("stars, heroes, friends, champions, artists"),
+    "deed": words("did it again, fixed the {thing}, found the {tool}, closed the {spot}"),
     "praise": lines("""
         you {deg} {star}
         you {dull} {star}
-        you {deg} {stars}
         you {pack} of {stars}
         you are all {good}
-        you are a {deg} {star}
-        what a {pack} of {stars}
         what a {pack} of {load}
-        what a {deg} {star}
         what a {deg} {success}
-        only a {star} would {folly}
         only a {good} cook would {folly}
+        only a {star} would {folly}
         that {star} of a {role} {deed}
         that old {tool} is too short for the {thing}
         {person} is a {star}
         {person} is a {good} {role}
-        {person} is such a {star}
         {person} is such a {good} person
         {person} is a {deg} {star}
-        {person} is acting like a {star}
         {person} is acting like a {good} {role}
-        {person} spoke like a {deg} {star}
         {person} spoke like a {good} {role}
         they are nothing but {good}
-        they are nothing but {stars}
         they are a {pack} of {stars}
     """),
     "many_beasts": words("ducks, foxes, hens, owls, cats, horses"),

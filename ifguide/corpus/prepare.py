@@ -37,9 +37,7 @@ class CorpusConfig:
         names = [source.name for source in self.sources]
         for name in names:
             if names.count(name) > 1:
-                raise InputError(
-                    f"corpus.sources: two are named '{name}'; give each its own name"
-                )
+                raise InputError(f"corpus.sources: two are named '{name}'; give each its own name")
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from ifguide.curvature.factors import Sample
-from ifguide.linalg.operators import Dense
 from ifguide.errors import InputError
-from ifguide.models.losses import device_of
+from ifguide.linalg.operators import Dense
+from ifguide.models.losses import device_of, embedding_of
 from ifguide.models.tracked import TrackedWeight
 
 MAX_ELEMENTS = 2**28
@@ -41,7 +41,7 @@ def fit_dense(model: nn.Module, tracked: Sequence[TrackedWeight], sample: Sample
 
 def _empty(weight: TrackedWeight, model: nn.Module, sample: Sample) -> Tensor:
     size = weight.parameter.numel()
-    logits = sample.corpus.tokens.shape[1] * model.get_output_embeddings().weight.shape[0]
+    logits = sample.corpus.tokens.shape[1] * embedding_of(model).weight.shape[0]
     if size * max(size, logits) > MAX_ELEMENTS:
         raise InputError(
             f"curvature.kind: dense curvature of weight '{weight.name}' needs a matrix of "

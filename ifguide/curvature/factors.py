@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ifguide import distributed
-from ifguide.linalg.operators import Kronecker
 from ifguide.errors import InputError
 from ifguide.linalg.kronecker import KroneckerEigenbasis, eigenbasis
+from ifguide.linalg.operators import Kronecker
 from ifguide.models.hooks import Consume, observed
 from ifguide.models.losses import device_of, forward_logits
 from ifguide.models.tracked import TrackedWeight
@@ -55,7 +55,9 @@ def fit_kronecker(
 ) -> Kronecker:
     """Fit one Kronecker eigenbasis a weight; ``corrected`` gives EK-FAC's eigenvalues."""
     outputs, inputs = _covariances(model, tracked, sample, batch_size, progress)
-    decomposed = {w.name: (eigenbasis(outputs[w.name]), eigenbasis(inputs[w.name])) for w in tracked}
+    decomposed = {
+        w.name: (eigenbasis(outputs[w.name]), eigenbasis(inputs[w.name])) for w in tracked
+    }
     bases = {
         name: KroneckerEigenbasis(Q_S, Q_A, torch.outer(output_values, input_values))
         for name, ((output_values, Q_S), (input_values, Q_A)) in decomposed.items()
@@ -125,9 +127,7 @@ def _sampled_backwards(
 ) -> Iterator[tuple[Bool[Tensor, "B T"], Callable[[Consume], None]]]:
     """Yield, a batch, the predicting positions and a function that runs forward and backward."""
     device = device_of(model)
-    batches = [
-        sample.rows[i : i + batch_size] for i in range(0, len(sample.rows), batch_size)
-    ]
+    batches = [sample.rows[i : i + batch_size] for i in range(0, len(sample.rows), batch_size)]
     for rows in distributed.mine(batches):
         tokens = torch.as_tensor(np.asarray(sample.corpus.tokens[rows]), device=device).long()
         has_loss = torch.as_tensor(sample.corpus.has_loss[rows], device=device)

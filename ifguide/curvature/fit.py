@@ -12,8 +12,8 @@ from torch import nn
 
 from ifguide.curvature.exact import fit_dense
 from ifguide.curvature.factors import Sample, fit_kronecker
-from ifguide.linalg.operators import Curvature, Identity
 from ifguide.errors import InputError
+from ifguide.linalg.operators import Curvature, Identity
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ifguide.errors import InputError
@@ -23,7 +22,10 @@ Gradients = Mapping[str, Tensor]  # [out, in] by weight name
 class Curvature(Protocol):
     """An operator on gradients: a mapping from weight name to a [out, in] tensor."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """The name of the kind: identity, kfac, ekfac or dense."""
+        ...
 
     def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
         """Return ``(H + μ)⁻¹ gradients``."""
@@ -113,9 +115,7 @@ def curvature_from(kind: str, tensors: Mapping[str, Tensor]) -> Curvature:
     return Kronecker(bases, kind)
 
 
-def _known(
-    gradients: Gradients, fitted: Mapping[str, object]
-) -> list[tuple[str, Tensor]]:
+def _known(gradients: Gradients, fitted: Mapping[str, object]) -> list[tuple[str, Tensor]]:
     missing = [name for name in gradients if name not in fitted]
     if missing:
         raise InputError(

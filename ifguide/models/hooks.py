@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ifguide.errors import InputError
+from ifguide.models.losses import embedding_of
 from ifguide.models.tracked import TrackedWeight
 
 Consume = Callable[[TrackedWeight, Float[Tensor, "B T in"], Float[Tensor, "B T out"]], None]
@@ -28,7 +29,7 @@ def observed(
     activations alone, which the embedding's output starts.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
-    handles = [model.get_input_embeddings().register_forward_hook(_start_gradients)]
+    handles = [embedding_of(model).register_forward_hook(_start_gradients)]
     handles += [w.module.register_forward_hook(partial(_record, w, consume)) for w in tracked]
     for parameter in trainable:
         parameter.requires_grad_(False)

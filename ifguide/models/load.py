@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase, set_seed
 
 from ifguide.errors import InputError
+from ifguide.models.losses import embedding_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def check_fits(
     model: nn.Module, tokenizer: PreTrainedTokenizerBase, block_length: int, name: str
 ) -> None:
     """Refuse a model that cannot read the corpus or whose weights are not finite."""
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = embedding_of(model).weight.shape[0]
     if len(tokenizer) > vocabulary:
         raise InputError(
             f"{name}: its vocabulary has {vocabulary} entries, the tokenizer {len(tokenizer)}; use "
@@ -100,9 +101,7 @@ def check_fits(
             )
 
 
-def _from_scratch(
-    config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int
-) -> nn.Module:
+def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> nn.Module:
     settings = dict(config.scratch or {})
     end = tokenizer.eos_token_id
     settings.setdefault("vocab_size", len(tokenizer))
@@ -126,8 +125,8 @@ def _pretrained(config: ModelConfig) -> nn.Module:
         )
     except (OSError, ValueError) as error:
         raise InputError(
-            f"model.path: '{config.path}' cannot be loaded: {_first_line(error)}; give a checkpoint "
-            "folder or a hub name (the hub needs the network)"
+            f"model.path: '{config.path}' cannot be loaded: {_first_line(error)}; give a "
+            "checkpoint folder or a hub name (the hub needs the network)"
         ) from error
 
 

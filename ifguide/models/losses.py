@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -43,4 +45,10 @@ def forward_losses(model: nn.Module, tokens_BT: Int[Tensor, "B T"]) -> Float[Ten
 
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of the model's input embedding, where token ids must lie."""
-    return model.get_input_embeddings().weight.device
+    return embedding_of(model).weight.device
+
+
+def embedding_of(model: nn.Module) -> Any:
+    """Return the module that turns token ids into vectors."""
+    network: Any = model
+    return network.get_input_embeddings()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class TrackedWeight:
     @property
     def parameter(self) -> Tensor:
         """The module's own parameter: [out, in], or [in, out] where ``transposed``."""
-        return self.module.weight
+        return cast(Tensor, self.module.weight)
 
     @property
     def matrix(self) -> Float[Tensor, "out in"]:

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -116,5 +115,5 @@ def _norm(tensors: Sequence[Tensor]) -> float:
 
 
 def _spearman(a: Tensor, b: Tensor) -> float:
-    ranks = [np.argsort(np.argsort(x[:, 1:].flatten().cpu().numpy())) for x in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = [x[:, 1:].flatten().argsort().argsort().double() for x in (a, b)]
+    return float(torch.corrcoef(torch.stack(ranks))[0, 1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -131,7 +131,7 @@ def build_engine(
     direction: Direction,
     corpus: Corpus,
     config: ScoreConfig,
-) -> tuple[Engine, dict[str, object]]:
+) -> tuple[Engine, dict[str, Any]]:
     """Return the engine and the settings that describe it, after any calibration or fallback."""
     weights = direction.weights
     if config.engine == "position":
@@ -139,7 +139,7 @@ def build_engine(
     if config.engine == "jvp" or not any(v.any() for v in weights.values()):
         return ForwardMode(model, tracked, weights), {"engine": "jvp"}
     if config.step is not None:
-        settings: dict[str, object] = {"engine": "difference", "step": config.step}
+        settings: dict[str, Any] = {"engine": "difference", "step": config.step}
         return FiniteDifference(model, tracked, weights, config.step), settings
     return _calibrated_difference(model, tracked, direction, _probe(model, corpus), config)
 
@@ -150,7 +150,7 @@ def _calibrated_difference(
     direction: Direction,
     probe: Int[Tensor, "B T"],
     config: ScoreConfig,
-) -> tuple[Engine, dict[str, object]]:
+) -> tuple[Engine, dict[str, Any]]:
     """Return ``difference`` with two points or four if it meets its bound, else ``jvp``."""
     weights = direction.weights
     dtype = tracked[0].parameter.dtype
@@ -169,8 +169,8 @@ def _calibrated_difference(
         found.sum_error,
         found.spearman,
     )
-    settings = {"engine": "jvp", "refused_difference": asdict(found)}
-    return ForwardMode(model, tracked, weights), settings
+    refused = {"engine": "jvp", "refused_difference": asdict(found)}
+    return ForwardMode(model, tracked, weights), refused
 
 
 def _probe(model: nn.Module, corpus: Corpus) -> Int[Tensor, "B T"]:

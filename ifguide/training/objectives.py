@@ -41,9 +41,7 @@ class Objective:
             raise InputError(f"training.objective.ceiling: {self.ceiling} is not above 0; try 12")
 
 
-def selected_term(
-    losses: Float[Tensor, "*shape"], objective: Objective
-) -> Float[Tensor, "*shape"]:
+def selected_term(losses: Float[Tensor, "*shape"], objective: Objective) -> Float[Tensor, "*shape"]:
     """Return what tokens with these losses contribute when they are selected."""
     match objective.kind:
         case "penalty":

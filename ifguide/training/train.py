@@ -230,5 +230,7 @@ class _Watch(TrainerCallback):
 
 def _last_complete(folder: Path) -> str | None:
     """Return the newest checkpoint that was written whole, or None."""
-    steps = {int(mark.parent.name.split("-")[1]): mark.parent for mark in folder.glob(f"*/{COMPLETE}")}
+    steps = {
+        int(mark.parent.name.split("-")[1]): mark.parent for mark in folder.glob(f"*/{COMPLETE}")
+    }
     return str(steps[max(steps)]) if steps else None
