@@ -51,16 +51,15 @@ def select(scores: TokenScores, config: SelectionConfig | None = None) -> Select
 
     Returns:
         the mask on the axis of the predicted token, and the ranking it came from.
+
+    Raises:
+        InputError: the scores have another shape than the corpus, or one is not finite.
     """
     config = config or SelectionConfig()
     corpus = scores.corpus
+    _check(scores)
     has_loss = corpus.has_loss.ravel()
     flat = np.asarray(scores.values).ravel()
-    if flat.shape != has_loss.shape:
-        raise InputError(
-            f"scores: they have shape {scores.values.shape}, the corpus {corpus.tokens.shape}; "
-            "score this corpus"
-        )
     threshold = float(np.quantile(flat[has_loss], config.quantile))
     budget = int(config.budget * corpus.token_count + 1e-9)
     unit = _units(scores, config.unit)
@@ -90,12 +89,25 @@ def rank_documents(
         order), and their values in [0, 1].
     """
     count = np.bincount(document_of_hit, minlength=documents).astype(float)
-    total = np.bincount(document_of_hit, weights=score_of_hit, minlength=documents)
+    total = np.bincount(document_of_hit, score_of_hit, minlength=documents).astype(float)
     a, b = _min_max(count), _min_max(total)
     value = np.divide(2 * a * b, a + b, out=np.zeros_like(a), where=a + b > 0)
     with_hit = np.flatnonzero(count)
     order = with_hit[np.argsort(-value[with_hit], kind="stable")]
     return order, value[order]
+
+
+def _check(scores: TokenScores) -> None:
+    if scores.values.shape != scores.corpus.tokens.shape:
+        raise InputError(
+            f"scores: they have shape {scores.values.shape}, the corpus "
+            f"{scores.corpus.tokens.shape}; score this corpus"
+        )
+    unsound = np.flatnonzero(~np.isfinite(scores.values).all(1))
+    if len(unsound):
+        raise InputError(
+            f"scores: block {unsound[0]} has a score that is not finite; score the corpus again"
+        )
 
 
 def _min_max(values: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
@@ -130,7 +142,7 @@ def _fill(
     window: int,
     budget: int,
 ) -> Int[np.ndarray, " S"]:
-    """Return the first ``budget`` distinct tokens of the hits' windows, in walking order."""
+    """Return the first ``budget`` distinct tokens of the windows, each window in text order."""
     around = hits[:, None] + np.arange(-window, window + 1)
     inside = (around >= 0) & (around < len(unit))
     around = np.where(inside, around, hits[:, None])
