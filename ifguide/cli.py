@@ -11,6 +11,11 @@ import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import NoReturn
+
+import datasets
+from huggingface_hub.utils import enable_progress_bars
+from transformers.utils import logging as transformers_logging
 
 from ifguide.config import Config
 from ifguide.errors import InputError
@@ -26,16 +31,17 @@ setting of the YAML can be overridden with a dotted option, e.g. --selection.bud
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, or 2 after one line about input that cannot be used."""
-    parsed, overrides = _parser().parse_known_args(arguments)
-    logging.basicConfig(
-        level=logging.ERROR if parsed.quiet else logging.WARNING,
-        format="%(levelname)s: %(message)s",
-        stream=sys.stderr,
-    )
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
+    out: Path | None = None
     try:
-        return int(parsed.command(parsed, overrides) or 0)
+        parsed, overrides = _parser().parse_known_args(arguments)
+        out = getattr(parsed, "out", None)
+        _configure_output(quiet=parsed.quiet)
+        code = int(parsed.command(parsed, overrides) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read our output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
         print(f"ifguide: error: {error}", file=sys.stderr)
         return 2
@@ -45,17 +51,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
             raise
-        where = error.filename or getattr(parsed, "out", "the run folder")
         print(
-            f"ifguide: error: {where}: {os.strerror(error.errno)}; nothing finished is lost: mend "
-            "it and run the same command again",
+            f"ifguide: error: {error.filename or out}: {os.strerror(error.errno)}; nothing "
+            "finished is lost: mend it and run the same command again",
             file=sys.stderr,
         )
         return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments."""
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def _configure_output(*, quiet: bool) -> None:
+    """Send warnings to the error stream, and silence what libraries would print of their own."""
+    logging.basicConfig(
+        level=logging.ERROR if quiet else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()  # and the hub's, which a download needs
+    datasets.disable_progress_bars()
+    if not quiet:
+        enable_progress_bars()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ifguide",
         description="Find the tokens of a corpus that teach a model to be toxic, and train "
         "without learning from them.",
@@ -112,11 +141,11 @@ def _run(parsed: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _run_and_show(config: Config, until: str, parsed: argparse.Namespace) -> None:
-    from ifguide import distributed, pipeline
+    from ifguide import pipeline
     from ifguide.report.tables import comparison_table
 
     result = pipeline.run(config, parsed.out, until, quiet=parsed.quiet, replace=parsed.replace)
-    if until == "report" and distributed.is_main():
+    if until == "report" and result is not None:
         print(comparison_table(result))
         print(f"\nThe page: {parsed.out / 'report.html'}")
 

@@ -122,7 +122,8 @@ def run(
     """Run the stages up to ``until`` in the folder ``out``; what is there already is reused.
 
     Returns:
-        what the last stage made: for ``report``, the contents of report.json.
+        what the last stage made (for ``report``, the contents of report.json) on the main rank,
+        None on the others.
 
     Raises:
         InputError: something given cannot be used; it is found before a model is trained where
@@ -133,7 +134,9 @@ def run(
         pipeline = Pipeline(config, store, quiet=quiet)
         pipeline.check()
         result = getattr(pipeline, STAGES[until][0])
-        if until == "report" and distributed.is_main():
+        if not distributed.is_main():
+            result = None
+        elif until == "report":
             for name in ("report.json", "report.html"):
                 shutil.copyfile(out / "report" / name, out / name)
     distributed.stop()

@@ -95,6 +95,24 @@ def sample_continuations(
     return found
 
 
+def prompt_room(model: nn.Module, tokens: int) -> int | None:
+    """Return how many tokens a prompt may have before ``tokens`` new ones; None is no limit.
+
+    Raises:
+        InputError: there is no room for any.
+    """
+    positions = positions_of(model)
+    if positions is None:
+        return None
+    room = positions - tokens - 1
+    if room < 1:
+        raise InputError(
+            f"evaluation.sampling.tokens: {tokens} new tokens leave no room for a prompt in the "
+            f"model's {positions} positions; ask for at most {positions - 2}"
+        )
+    return room
+
+
 def derived_seed(*parts: int | str) -> int:
     """Return a seed in [0, 2^63) that depends on all parts, the same in every process."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
@@ -104,13 +122,7 @@ def derived_seed(*parts: int | str) -> int:
 def _encode(
     model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], tokens: int
 ) -> list[list[int]]:
-    start, positions = start_token(tokenizer), positions_of(model)
-    room = None if positions is None else positions - tokens - 1
-    if room is not None and room < 1:
-        raise InputError(
-            f"evaluation.sampling.tokens: {tokens} new tokens leave no room for a prompt in the "
-            f"model's {positions} positions; ask for at most {(positions or 0) - 2}"
-        )
+    start, room = start_token(tokenizer), prompt_room(model, tokens)
     if not prompts:
         return []
     encoded = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase, set_seed
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 from ifguide.errors import InputError
 from ifguide.models.losses import embedding_of
+
+# what transformers raises when settings contradict one another, or name no model
+_UNMAKEABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +78,9 @@ def load_model(
     return model.to(device).eval()
 
 
-def load_checkpoint(folder: Path, dtype: str = "float32") -> nn.Module:
-    """Load a model that ``save_pretrained`` wrote, in evaluation mode, on the best device."""
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), local_files_only=True
-    )
+def load_checkpoint(folder: Path) -> nn.Module:
+    """Load a model that ``save_pretrained`` wrote, as it was, in evaluation mode, and place it."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
@@ -84,9 +102,11 @@ def check_fits(
     """Refuse a model that cannot read the corpus or whose weights are not finite."""
     vocabulary = embedding_of(model).weight.shape[0]
     if len(tokenizer) > vocabulary:
+        scratch = name == "model.scratch"
+        mend = "leave out vocab_size" if scratch else "use its own tokenizer (tokenizer.path)"
         raise InputError(
-            f"{name}: its vocabulary has {vocabulary} entries, the tokenizer {len(tokenizer)}; use "
-            "the model's own tokenizer (tokenizer.path)"
+            f"{name}: its vocabulary has {vocabulary} entries, the tokenizer {len(tokenizer)}; "
+            f"{mend}"
         )
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and block_length > positions:
@@ -109,25 +129,52 @@ def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed:
     model_type = settings.pop("model_type")
     try:
         architecture = AutoConfig.for_model(model_type, **settings)
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"model.scratch: {_first_line(error)}") from error
-    set_seed(seed)
-    return AutoModelForCausalLM.from_config(architecture, dtype=getattr(torch, config.dtype))
+        _refuse_unknown(architecture, settings)
+        set_seed(seed)
+        return AutoModelForCausalLM.from_config(architecture, dtype=getattr(torch, config.dtype))
+    except InputError:
+        raise
+    except _UNMAKEABLE as error:
+        said = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+        raise InputError(
+            f"model.scratch: no {model_type} can be made of these settings ({said}); change them "
+            "as that family's config in transformers says"
+        ) from error
+
+
+def _refuse_unknown(architecture: PreTrainedConfig, settings: Iterable[str]) -> None:
+    """Refuse settings that the family does not know: its config would only carry them along."""
+    known = type(architecture)()
+    for name in settings:
+        if hasattr(architecture, name) and not hasattr(known, name):
+            family = architecture.model_type
+            raise InputError(
+                f"model.scratch.{name}: {family} has no such setting; see the config of {family} "
+                "in transformers"
+            )
 
 
 def _pretrained(config: ModelConfig) -> nn.Module:
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             config.path,
             revision=config.revision or "main",
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, SafetensorError, ValueError) as error:
         raise InputError(
             f"model.path: '{config.path}' cannot be loaded: {_first_line(error)}; give a "
             "checkpoint folder or a hub name (the hub needs the network)"
         ) from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise InputError(
+            f"model.path: '{config.path}' lacks the weight '{missing[0]}', which would be random; "
+            "give a whole checkpoint of a causal language model"
+        )
+    return model
 
 
 def _first_line(error: BaseException) -> str:
