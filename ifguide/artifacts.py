@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import datasets
 import numpy as np
-from datasets import Dataset, Features, Sequence, Value, load_from_disk
-from jaxtyping import Float
+import pyarrow as pa
+from datasets.utils import are_progress_bars_disabled
+from jaxtyping import Bool, Float
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ifguide import distributed
+from ifguide.errors import InputError
+from ifguide.files import read_json, write_json
 from ifguide.linalg.operators import Curvature, curvature_from
 from ifguide.nouns import Corpus, Direction, Selection, TokenScores
-from ifguide.store import read_json, write_json
 
 
 def save_curvature(folder: Path, curvature: Curvature) -> None:
@@ -86,20 +90,31 @@ def save_scores(folder: Path, scores: TokenScores) -> None:
 
 
 def load_scores(folder: Path, corpus: Corpus) -> TokenScores:
-    """Read scores of this corpus."""
-    return TokenScores(_read_shards(folder), corpus, read_json(folder / "scores.json"))
+    """Read scores of this corpus.
+
+    Raises:
+        InputError: they are of another shape than the corpus.
+    """
+    values = _read_shards(folder)
+    if values.shape != corpus.tokens.shape:
+        raise InputError(
+            f"{folder}: the scores have shape {values.shape}, the corpus {corpus.tokens.shape}; "
+            "score this corpus"
+        )
+    return TokenScores(values, corpus, read_json(folder / "scores.json"))
 
 
-MASK = Features(
+MASK = pa.schema(
     {
-        "input_ids": Sequence(Value("int32")),
-        "suppress": Sequence(Value("bool")),
-        "score": Sequence(Value("float32")),
-        "document": Sequence(Value("int32")),
-        "start": Sequence(Value("int32")),
-        "end": Sequence(Value("int32")),
+        "input_ids": pa.list_(pa.int32()),
+        "suppress": pa.list_(pa.bool_()),
+        "score": pa.list_(pa.float32()),
+        "document": pa.list_(pa.int32()),
+        "start": pa.list_(pa.int32()),
+        "end": pa.list_(pa.int32()),
     }
 )
+MASK_ROWS = 1024  # blocks in memory at once
 
 
 def save_selection(folder: Path, selection: Selection, scores: TokenScores) -> None:
@@ -117,8 +132,7 @@ def save_selection(folder: Path, selection: Selection, scores: TokenScores) -> N
         "start": corpus.start,
         "end": corpus.end,
     }
-    rows = {name: list(np.asarray(values)) for name, values in columns.items()}
-    Dataset.from_dict(rows, features=MASK).save_to_disk(folder / "mask")
+    _save_mask(folder / "mask", columns)
     np.savez(folder / "ranking.npz", ranking=selection.ranking, value=selection.rank_value)
     description = {
         "corpus": corpus.fingerprint,
@@ -130,12 +144,20 @@ def save_selection(folder: Path, selection: Selection, scores: TokenScores) -> N
 
 
 def load_selection(folder: Path, corpus: Corpus) -> Selection:
-    """Read a selection over this corpus."""
+    """Read a selection over this corpus.
+
+    Raises:
+        InputError: it was made over another corpus.
+    """
     described = read_json(folder / "selection.json")
-    mask = load_from_disk(folder / "mask").with_format("numpy")["suppress"]
+    if described["corpus"] != corpus.fingerprint:
+        raise InputError(
+            f"{folder}: the mask was made for corpus {described['corpus'][:12]}, not for this one "
+            f"({corpus.fingerprint[:12]}); score and select this corpus"
+        )
     with np.load(folder / "ranking.npz") as ranking:
         return Selection(
-            suppress=np.asarray(mask, dtype=bool),
+            suppress=_load_mask(folder / "mask").reshape(corpus.tokens.shape),
             threshold=described["threshold"],
             budget=described["budget"],
             ranking=ranking["ranking"],
@@ -143,6 +165,47 @@ def load_selection(folder: Path, corpus: Corpus) -> Selection:
             corpus=corpus,
             metadata=described["metadata"],
         )
+
+
+def _save_mask(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write [N, T] columns as a dataset of N rows, a part of the rows at a time."""
+    stream = folder.with_suffix(".tmp")
+    blocks = len(columns["input_ids"])
+    with pa.OSFile(str(stream), "wb") as file, pa.ipc.new_stream(file, MASK) as writer:
+        for first in range(0, blocks, MASK_ROWS):
+            rows = slice(first, first + MASK_ROWS)
+            writer.write_batch(
+                pa.record_batch(
+                    [_lists(columns[field.name][rows], field.type) for field in MASK], MASK
+                )
+            )
+    with _no_progress_bars():
+        datasets.Dataset.from_file(str(stream)).save_to_disk(folder)
+    stream.unlink()
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    shown = not are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
+    """Turn a [n, T] array into n Arrow lists."""
+    flat = pa.array(np.ascontiguousarray(values).ravel(), kind.value_type)
+    return pa.ListArray.from_arrays(
+        np.arange(len(values) + 1, dtype=np.int32) * values.shape[1], flat
+    )
+
+
+def _load_mask(folder: Path) -> Bool[np.ndarray, " NT"]:
+    chunks = datasets.load_from_disk(str(folder)).data.column("suppress").chunks
+    return np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks])
 
 
 def _save_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

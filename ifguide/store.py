@@ -2,33 +2,39 @@
 
 A stage is made in ``<stage>.part`` and renamed when it is whole. Its manifest lists what went in
 (settings and the fingerprints of earlier stages) and the size and checksum of every file that came
-out. A stage whose fingerprint differs is made again; a stage with a file that is missing, short or
-altered goes back to ``.part`` without that file, and the stage makes what is missing.
+out; it is the last file written, so that a ``.part`` with a whole manifest only needs its name. A
+stage whose fingerprint differs is made again; a stage with a file that is missing, short or altered
+goes back to ``.part`` without that file, and the stage makes what is missing.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
-import resource
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
+from safetensors import SafetensorError
 
 from ifguide import distributed
 from ifguide.errors import InputError
+from ifguide.files import describe, is_intact, read_json, write_json, write_text
+from ifguide.memory import peak_rss, reset_peak_rss
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 COST = "cost.json"
+MARK = "fingerprint"  # in a .part: whose it is
 SCRATCH = "scratch"  # files a stage needs only while it is being made
 
 
@@ -60,14 +66,19 @@ class StageFolder:
         """Count tokens done; every ten seconds what the stage has cost is kept on disk."""
         self.tokens += tokens
         self.line(tokens)
-        if time.monotonic() - self._kept > 10 and distributed.is_main():
-            self._kept = time.monotonic()
+        if time.monotonic() - self._kept > 10:
+            self.keep_cost()
+
+    def keep_cost(self) -> None:
+        """Write what the stage has cost so far."""
+        self._kept = time.monotonic()
+        if distributed.is_main():
             write_json(self.path / COST, self.cost())
 
     def cost(self) -> dict[str, float]:
         """Return seconds and tokens over all attempts, and the peak memory of this one."""
         seconds = self.seconds + time.monotonic() - self._started
-        return {"seconds": round(seconds, 3), "tokens": self.tokens, "peak_rss_bytes": _peak_rss()}
+        return {"seconds": round(seconds, 3), "tokens": self.tokens, "peak_rss_bytes": peak_rss()}
 
 
 class Store:
@@ -86,8 +97,12 @@ class Store:
     def __enter__(self) -> Store:
         if distributed.is_main():
             self._claim()
-            self._check_settings()
-            write_text(self.root / "config.yaml", self.settings)
+            try:
+                self._check_settings()
+                write_text(self.root / "config.yaml", self.settings)
+            except BaseException:
+                self.__exit__()
+                raise
         distributed.barrier()
         return self
 
@@ -106,54 +121,48 @@ class Store:
 
         ``before`` runs only if the stage is to be made, and is not part of its cost. ``make`` runs
         on every rank; the main rank writes.
+
+        Raises:
+            InputError: a manifest cannot be read.
+            OSError: the disk is full; what is finished stays.
         """
         folder, part = self.root / name, self.root / f"{name}.part"
         fingerprint = fingerprint_of(inputs)
-        if not distributed.agree(lambda: self._is_whole(folder, fingerprint)):
+        if not distributed.agree(lambda: _find(folder, part, fingerprint)):
             before()
             if distributed.is_main():
                 _prepare_part(folder, part, fingerprint)
             distributed.barrier()
             cost = read_json(part / COST) if (part / COST).exists() else {}
-            _reset_peak_rss()
+            reset_peak_rss()
             work = StageFolder(part, cost.get("seconds", 0.0), int(cost.get("tokens", 0)))
-            make(work)
-            distributed.barrier()
-            if distributed.is_main():
-                _promote(work, folder, fingerprint, inputs)
+            with _working(work):
+                make(work)
+                distributed.barrier()
+                if distributed.is_main():
+                    _promote(work, folder, fingerprint, inputs)
             distributed.barrier()
         return folder
 
     def cost(self, name: str) -> dict[str, float]:
         """Return what a finished stage cost."""
-        return read_json(self.root / name / MANIFEST)["cost"]
-
-    def _is_whole(self, folder: Path, fingerprint: str) -> bool:
-        manifest = folder / MANIFEST
-        if not manifest.exists() or read_json(manifest)["fingerprint"] != fingerprint:
-            return False
-        damaged = [
-            folder / file
-            for file, seen in read_json(manifest)["files"].items()
-            if not _is_intact(folder / file, seen)
-        ]
-        for file in damaged:
-            file.unlink(missing_ok=True)
-        return not damaged
+        return _manifest(self.root / name)["cost"]
 
     def _claim(self) -> None:
-        if self.root.exists() and not self.root.is_dir():
-            raise InputError(f"{self.root}: it is a file; give --out a folder")
-        known = (self.root / "config.yaml").exists() or (self.root / ".lock").exists()
+        known = (self.root / ".lock").exists() or any(self.root.glob(f"*/{MANIFEST}"))
         if self.root.is_dir() and any(self.root.iterdir()) and not known:
             raise InputError(
                 f"{self.root}: not empty and not a run folder; give --out a new folder"
             )
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"{error.filename}: it is a file; give --out a folder") from error
         self._lock = (self.root / ".lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self._lock.close()
             raise InputError(
                 f"{self.root}: another process is working in this folder; wait for it, or give "
                 "another --out"
@@ -163,7 +172,11 @@ class Store:
         file = self.root / "config.yaml"
         if not file.exists() or self.replace:
             return
-        difference = _first_difference(file.read_text(encoding="utf-8"), self.settings)
+        try:
+            old = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"{file}: cannot be read; delete it and run again") from error
+        difference = _first_difference(old, yaml.safe_load(self.settings))
         if difference:
             raise InputError(
                 f"{file}: the folder was made with other settings ({difference}); give another "
@@ -171,71 +184,100 @@ class Store:
             )
 
 
+@contextmanager
+def _working(work: StageFolder) -> Iterator[None]:
+    """Keep what an interrupted attempt has cost, and call a full disk by its name."""
+    try:
+        yield
+    except BaseException as error:
+        full = isinstance(error, OSError | RuntimeError | SafetensorError) and _is_full(work.path)
+        with suppress(OSError):
+            work.keep_cost()
+        if full:  # torch, safetensors and numpy each have their own word for it
+            reason = os.strerror(errno.ENOSPC)
+            raise OSError(errno.ENOSPC, reason, str(work.path)) from error
+        raise
+
+
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < 1 << 20
+
+
+def _find(folder: Path, part: Path, fingerprint: str) -> bool:
+    """Whether a stage is whole, in its folder or in a ``.part`` that only lacks its name."""
+    if _is_whole(folder, fingerprint):
+        return True
+    if not _is_whole(part, fingerprint):
+        return False
+    _rename(part, folder)
+    return True
+
+
+def _is_whole(folder: Path, fingerprint: str) -> bool:
+    """Whether a folder holds all that this fingerprint makes; damaged files are removed."""
+    if not (folder / MANIFEST).exists() or _manifest(folder)["fingerprint"] != fingerprint:
+        return False
+    damaged = [
+        folder / file
+        for file, seen in _manifest(folder)["files"].items()
+        if not is_intact(folder / file, seen)
+    ]
+    for file in damaged:
+        file.unlink(missing_ok=True)
+    return not damaged
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not manifest.keys() >= {"fingerprint", "files", "cost"}:
+        raise InputError(f"{folder / MANIFEST}: it is no manifest; delete {folder} and run again")
+    return manifest
+
+
 def _prepare_part(folder: Path, part: Path, fingerprint: str) -> None:
     """Leave a ``.part`` folder that holds only what this fingerprint made earlier, if anything."""
-    manifest = folder / MANIFEST
-    if manifest.exists() and read_json(manifest)["fingerprint"] == fingerprint:
+    if (folder / MANIFEST).exists() and _manifest(folder)["fingerprint"] == fingerprint:
         shutil.rmtree(part, ignore_errors=True)
-        manifest.unlink()
+        write_text(folder / MARK, fingerprint)
+        write_json(folder / COST, _manifest(folder)["cost"])
         folder.rename(part)
-    mark = part / "fingerprint"
+    mark = part / MARK
     if part.exists() and not (mark.exists() and mark.read_text() == fingerprint):
         shutil.rmtree(part)
     part.mkdir(exist_ok=True)
+    (part / MANIFEST).unlink(missing_ok=True)
     write_text(mark, fingerprint)
 
 
 def _promote(work: StageFolder, folder: Path, fingerprint: str, inputs: Mapping[str, Any]) -> None:
-    shutil.rmtree(work.path / SCRATCH, ignore_errors=True)
-    (work.path / COST).unlink(missing_ok=True)
-    files = sorted(file for file in work.path.rglob("*") if file.is_file())
+    own = {MARK, COST, MANIFEST}
+    files = {str(f.relative_to(work.path)): f for f in sorted(work.path.rglob("*")) if f.is_file()}
     manifest = {
         "fingerprint": fingerprint,
         "inputs": inputs,
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
         "cost": work.cost(),
-        "files": {str(f.relative_to(work.path)): _description(f) for f in files},
+        "files": {
+            name: describe(file)
+            for name, file in files.items()
+            if name not in own and not name.startswith(f"{SCRATCH}/")
+        },
     }
     write_json(work.path / MANIFEST, manifest)
+    _rename(work.path, folder)
+
+
+def _rename(part: Path, folder: Path) -> None:
+    shutil.rmtree(part / SCRATCH, ignore_errors=True)
+    for name in (MARK, COST):
+        (part / name).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-    work.path.rename(folder)
+    part.rename(folder)
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a whole file or nothing."""
-    part = file.with_name(f"{file.name}.tmp")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, file)
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Write a whole JSON file or nothing."""
-    write_text(file, json.dumps(value, indent=2, default=asdict) + "\n")
-
-
-def read_json(file: Path) -> Any:
-    """Read a JSON file of ours."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); delete it and run again") from error
-
-
-def _description(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"bytes": file.stat().st_size, "sha256": digest}
-
-
-def _is_intact(file: Path, seen: Mapping[str, Any]) -> bool:
-    if not file.is_file() or file.stat().st_size != seen["bytes"]:
-        return False
-    return bool(_description(file)["sha256"] == seen["sha256"])
-
-
-def _first_difference(old: str, new: str) -> str:
-    """Return the first setting that differs between two YAML texts, as ``field: old, now new``."""
-    before, after = (_flat(yaml.safe_load(text) or {}) for text in (old, new))
+def _first_difference(old: Any, new: Any) -> str:
+    """Return the first setting that differs, as ``field: old, now new``."""
+    before, after = _flat(old or {}), _flat(new or {})
     for field_name in sorted(before.keys() | after.keys()):
         a, b = before.get(field_name), after.get(field_name)
         if a != b and field_name != "data_dir":
@@ -254,19 +296,3 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     for key, item in items:
         flat |= _flat(item, f"{prefix}.{key}" if prefix else key)
     return flat
-
-
-def _reset_peak_rss() -> None:
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return  # not Linux, or not allowed: the peak is then the process's
-
-
-def _peak_rss() -> int:
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) * 1024
