@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import datasets
-from huggingface_hub.utils import enable_progress_bars
+from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]
 from transformers.utils import logging as transformers_logging
 
 from ifguide.config import Config
@@ -141,10 +141,10 @@ def _run(parsed: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _run_and_show(config: Config, until: str, parsed: argparse.Namespace) -> None:
-    from ifguide import pipeline
+    from ifguide import runs
     from ifguide.report.tables import comparison_table
 
-    result = pipeline.run(config, parsed.out, until, quiet=parsed.quiet, replace=parsed.replace)
+    result = runs.run(config, parsed.out, until, quiet=parsed.quiet, replace=parsed.replace)
     if until == "report" and result is not None:
         print(comparison_table(result))
         print(f"\nThe page: {parsed.out / 'report.html'}")
@@ -160,12 +160,12 @@ def _demo(parsed: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _inspect(parsed: argparse.Namespace, overrides: list[str]) -> int:
-    from ifguide import pipeline
+    from ifguide import runs
 
     if overrides:
         raise InputError(f"{overrides[0]}: not an option of inspect; see `ifguide inspect --help`")
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    for line in pipeline.inspect(parsed.dir, parsed.top, parsed.doc, colour=colour):
+    for line in runs.inspect(parsed.dir, parsed.top, parsed.doc, colour=colour):
         print(line)
     return 0
 

@@ -21,6 +21,7 @@ from ifguide.corpus.prepare import PreparedCorpus, prepare, sources_fingerprint
 from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.tokenizers import load_tokenizer, tokenizer_fingerprint
 from ifguide.evaluation.evaluate import evaluate
+from ifguide.evaluation.generate import prompt_room
 from ifguide.evaluation.judges import load_judge
 from ifguide.evaluation.localisation import localisation
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
@@ -94,10 +95,10 @@ class Steps(ABC):
             load_judge(judge)
         tokenizer = self.text.tokenizer
         length = self.config.corpus.block_length
-        find_tracked(load_model(self.config.model, tokenizer, length, self.config.seed))
-        assert self.contrast
-        assert self.prompts
-        assert self.held_out is not None
+        model = load_model(self.config.model, tokenizer, length, self.config.seed)
+        find_tracked(model)
+        prompt_room(model, self.config.evaluation.sampling.tokens)
+        _ = self.contrast, self.prompts, self.lambada, self.held_out
 
     # made by Pipeline
 
@@ -141,6 +142,11 @@ class Steps(ABC):
         }
 
     @cached_property
+    def lambada(self) -> list[str] | None:
+        """The texts whose last word is to be predicted, if any are asked for."""
+        return lambada_texts(self.config.evaluation, self.data_dir)
+
+    @cached_property
     def held_out(self) -> dict[str, Corpus]:
         """The packed texts that perplexity is measured on, by name."""
 
@@ -174,6 +180,18 @@ class Steps(ABC):
         model = load_checkpoint(self.store.root / "baseline") if from_baseline else None
         self._train(model or self.initial_model(), self.selection, config, out)
 
+    def open_scores(self, folder: Path) -> TokenScores:
+        """Read the scores of this corpus."""
+        return artifacts.load_scores(folder, self.text.corpus)
+
+    def open_selection(self, folder: Path) -> Selection:
+        """Read the selection over this corpus."""
+        return artifacts.load_selection(folder, self.text.corpus)
+
+    def save_selection(self, folder: Path, selection: Selection) -> None:
+        """Write the selection, with each token's score beside it."""
+        artifacts.save_selection(folder, selection, self.scores)
+
     def shards(self, out: StageFolder) -> artifacts.ScoreShards:
         """Return where scores go as they are made."""
         shape = self.text.corpus.tokens.shape
@@ -183,7 +201,6 @@ class Steps(ABC):
         """Evaluate both models and the scores; what is done already is kept."""
         if not distributed.is_main():
             return
-        lambada = lambada_texts(self.config.evaluation, self.data_dir)
         for name in ("baseline", "suppressed"):
             file = out.path / f"{name}.json"
             if not file.exists():
@@ -193,7 +210,7 @@ class Steps(ABC):
                     self.config.evaluation,
                     self.prompts,
                     self.held_out,
-                    lambada,
+                    self.lambada,
                     self.config.seed,
                     partial(_kept_samples, out.path, name),
                     out.progress,

@@ -19,7 +19,7 @@ _LOCALISATION = {
     "precision_at_1_percent": "Precision at the top 1%",
     "auroc": "AUROC",
     "base_rate": "Share of marked tokens (chance level)",
-    "in_marked_documents": "Selected tokens in marked documents",
+    "in_marked_documents": "Top 1% tokens in marked documents",
 }
 _SELECTION = {
     "selected": "Tokens selected",

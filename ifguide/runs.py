@@ -1,0 +1,60 @@
+"""Drive a run folder: make what is asked for, or look at what is there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ifguide import artifacts, distributed
+from ifguide.config import Config
+from ifguide.corpus.prepare import open_prepared
+from ifguide.errors import InputError
+from ifguide.pipeline import Pipeline
+from ifguide.report.ranked import ranked_documents
+from ifguide.report.terminal import inspect_lines
+from ifguide.settings import to_yaml
+from ifguide.steps import STAGES
+from ifguide.store import Store
+
+
+def run(
+    config: Config, out: Path, until: str = "report", *, quiet: bool = False, replace: bool = False
+) -> Any:
+    """Run the stages up to ``until`` in the folder ``out``; what is there already is reused.
+
+    Returns:
+        what the last stage made (for ``report``, the contents of report.json) on the main rank,
+        None on the others.
+
+    Raises:
+        InputError: something given cannot be used; it is found before a model is trained where
+            that is possible.
+    """
+    distributed.start()
+    with Store(out, to_yaml(config), replace=replace) as store:
+        pipeline = Pipeline(config, store, quiet=quiet)
+        pipeline.check()
+        result = getattr(pipeline, STAGES[until][0])
+        if not distributed.is_main():
+            result = None
+        elif until == "report":
+            for name in ("report.json", "report.html"):
+                shutil.copyfile(out / "report" / name, out / name)
+    distributed.stop()
+    return result
+
+
+def inspect(out: Path, top: int, ids: Sequence[str], *, colour: bool) -> Iterator[str]:
+    """Yield lines that show the highest-ranked documents of a finished run, or those named."""
+    for needed in ("corpus", "score", "select"):
+        if not (out / needed / "manifest.json").exists():
+            raise InputError(
+                f"{out}: it has no finished stage '{needed}'; run `ifguide select` first"
+            )
+    corpus = open_prepared(out / "corpus").corpus
+    selection = artifacts.load_selection(out / "select", corpus)
+    scores = artifacts.load_scores(out / "score", corpus)
+    documents = ranked_documents(corpus, scores, selection, 0 if ids else top, ids)
+    yield from inspect_lines(documents, selection.threshold, colour=colour)
