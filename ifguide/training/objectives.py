@@ -78,4 +78,4 @@ def suppression_loss(
     counted[:, 0] = False
     terms = torch.where(suppress, selected_term(losses, objective), losses)
     total = torch.where(counted, terms, 0.0).sum()
-    return total / (counted.sum().clamp(min=1) if count is None else count)
+    return total / torch.as_tensor(counted.sum() if count is None else count).clamp(min=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,14 @@ from transformers import (
     TrainingArguments,
 )
 
+from ifguide import distributed
 from ifguide.errors import InputError
+from ifguide.files import read_json, write_json
 from ifguide.nouns import Corpus, Selection
 from ifguide.training.objectives import Objective, suppression_loss
 
-COMPLETE = "complete"
+COMPLETE = "complete"  # the mark in a checkpoint that was written whole: its files' sizes
+FORWARD = ("forward", "_original_forward")  # where accelerate puts autocast on a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,9 @@ class TrainingConfig:
                 raise InputError(
                     f"training.{name}: {getattr(self, name)} is not above 0; give a positive number"
                 )
+        for name in ("weight_decay", "max_grad_norm"):
+            if getattr(self, name) < 0:
+                raise InputError(f"training.{name}: {getattr(self, name)} is below 0; 0 is none")
         if not 0 <= self.warmup < 1:
             raise InputError(f"training.warmup: {self.warmup} is not in [0, 1); try 0.03")
 
@@ -88,14 +94,27 @@ class SuppressionTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Return the objective's mean over the tokens of the whole update."""
+        """Return the objective's mean over the tokens of the whole update.
+
+        Raises:
+            InputError: it is not finite.
+        """
         tokens = inputs["input_ids"]
         outputs = model(input_ids=tokens, use_cache=False)
         has_loss = inputs["labels"] != -100
+        count = num_items_in_batch
+        if isinstance(count, Tensor):
+            count = count.flatten()[0]  # nn.DataParallel has it once a device
         loss = suppression_loss(
-            outputs.logits, tokens, inputs["suppress"], has_loss, self.objective, num_items_in_batch
+            outputs.logits, tokens, inputs["suppress"], has_loss, self.objective, count
         )
-        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"training: the loss is {loss.item()} at update {self.state.global_step + 1}; "
+                "lower training.learning_rate or training.objective.weight, or use the clamped "
+                "objective"
+            )
+        if count is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
@@ -139,28 +158,37 @@ def train(
     """Train a model in place, without learning the selected tokens, and return it.
 
     Args:
-        model: a causal language model.
+        model: a causal language model; it is returned in evaluation mode.
         corpus: the blocks to train on.
         selection: the tokens to suppress; None trains on everything.
         config: hyperparameters and the objective.
         folder: where checkpoints lie; training goes on from the last complete one there.
         seed: orders the blocks and draws any dropout.
-        progress: called with the number of tokens just done.
+        progress: called with the number of tokens just done, over all processes.
 
     Raises:
-        InputError: the mask belongs to another corpus, or the loss is not finite.
+        InputError: the mask belongs to another corpus, or the loss or a weight is not finite.
     """
-    blocks = MaskedBlocks(corpus, selection)
+    own = {name: vars(model)[name] for name in FORWARD if name in vars(model)}
     trainer = SuppressionTrainer(
         model=model,
         args=_arguments(config, folder, seed, model),
-        train_dataset=blocks,
+        train_dataset=MaskedBlocks(corpus, selection),
         objective=config.objective,
-        callbacks=[_Watch(progress, corpus.tokens.shape[1], config.batch_size)],
+        callbacks=[_Watch(progress)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(folder))
-    return model
+    for name in FORWARD:  # autocast comes off again
+        vars(model).pop(name, None)
+    vars(model).update(own)
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise InputError(
+                f"training: weight '{name}' is not finite after the last update; lower "
+                "training.learning_rate"
+            )
+    return model.eval()
 
 
 def _arguments(
@@ -182,8 +210,9 @@ def _arguments(
         save_strategy="steps",
         save_steps=config.checkpoint_every,
         save_total_limit=2,
-        logging_steps=10,
+        logging_strategy="no",
         logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="all",
         seed=seed,
         data_seed=seed,
         use_cpu=on_cpu,
@@ -196,41 +225,48 @@ def _arguments(
 
 
 class _Watch(TrainerCallback):
-    """Report progress, refuse a loss that is not finite, and mark whole checkpoints."""
+    """Report progress and mark whole checkpoints."""
 
-    def __init__(self, progress: Callable[[int], None], length: int, batch_size: int) -> None:
-        self.progress, self.tokens_per_batch = progress, length * batch_size
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self.progress, self.seen = progress, 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.seen = state.num_input_tokens_seen
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.progress(self.tokens_per_batch * args.gradient_accumulation_steps * args.world_size)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            raise InputError(
-                f"training: the loss is {loss} at update {state.global_step}; lower "
-                "training.learning_rate or training.objective.weight, or use the clamped objective"
-            )
+        self.progress(int(state.num_input_tokens_seen - self.seen))
+        self.seen = state.num_input_tokens_seen
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        distributed.barrier()  # every rank has written its part
         if state.is_world_process_zero:
-            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            write_json(checkpoint / COMPLETE, _sizes(checkpoint))
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    return {f.name: f.stat().st_size for f in sorted(checkpoint.iterdir()) if f.name != COMPLETE}
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        return bool(read_json(checkpoint / COMPLETE) == _sizes(checkpoint))
+    except InputError:
+        return False
 
 
 def _last_complete(folder: Path) -> str | None:
-    """Return the newest checkpoint that was written whole, or None."""
-    steps = {
-        int(mark.parent.name.split("-")[1]): mark.parent for mark in folder.glob(f"*/{COMPLETE}")
-    }
-    return str(steps[max(steps)]) if steps else None
+    """Return the newest checkpoint that was written whole, or None; the others are deleted."""
+    if distributed.is_main():
+        for checkpoint in folder.glob("checkpoint-*"):
+            if not _is_whole(checkpoint):
+                shutil.rmtree(checkpoint)
+    distributed.barrier()
+    whole = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    return str(whole[-1]) if whole else None
