@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pyarrow as pa
-from datasets.utils import are_progress_bars_disabled
 from jaxtyping import Bool, Float
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -179,20 +177,8 @@ def _save_mask(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
                     [_lists(columns[field.name][rows], field.type) for field in MASK], MASK
                 )
             )
-    with _no_progress_bars():
-        datasets.Dataset.from_file(str(stream)).save_to_disk(folder)
+    datasets.Dataset.from_file(str(stream)).save_to_disk(folder)
     stream.unlink()
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    shown = not are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
 
 
 def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
