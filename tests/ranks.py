@@ -1,0 +1,88 @@
+"""One of several processes of a run: ``torchrun ranks.py FOLDER``, by ``test_processes.py``."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from tiny import random_corpus, tiny_model
+
+from ifguide import distributed
+from ifguide.artifacts import ScoreShards
+from ifguide.nouns import Selection
+from ifguide.store import Store
+from ifguide.training import TrainingConfig, train
+
+
+def train_here(folder, batch_size, progress=lambda tokens: None):
+    """Train a tiny model on blocks of which the last are mostly padding; return its weights."""
+    corpus = random_corpus(blocks=8, length=12, padding=20)
+    suppress = np.random.default_rng(1).random(corpus.tokens.shape) < 0.2
+    nothing = np.zeros(0)
+    selection = Selection(suppress, 0.0, 0, nothing.astype(int), nothing, corpus)
+    config = TrainingConfig(
+        batch_size=batch_size, epochs=2.0, learning_rate=1e-3, warmup=0.0, checkpoint_every=3
+    )
+    model = tiny_model("llama", torch.float32)
+    train(model, corpus, selection, config, folder=folder, progress=progress)
+    return {name: p.detach().contiguous() for name, p in model.named_parameters()}
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+def stop_in_fifth_update():
+    seen = []
+
+    def progress(tokens):
+        seen.append(tokens)
+        if len(seen) == 5:
+            raise KilledError
+
+    return progress
+
+
+def make_shards(out):
+    """Each rank scores its share of four shards; a rank's scores carry its number."""
+    shards = ScoreShards(out.path, (7, 3), 2)
+    for rows in shards.missing():
+        out.progress(1)
+        shards.put(rows, np.full((rows.stop - rows.start, 3), float(distributed.rank())))
+    np.testing.assert_array_equal(shards.collect()[:, 0], [0, 0, 1, 1, 0, 0, 1])
+
+
+def check_reductions():
+    rank = distributed.rank()
+    assert distributed.world_size() == 2
+    assert distributed.is_main() == (rank == 0)
+    assert distributed.sum_over_ranks(torch.tensor([rank + 1.0])).item() == 3
+    assert distributed.agree(lambda: rank == 0)
+    assert list(distributed.mine(range(5))) == [[0, 2, 4], [1, 3]][rank]
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    distributed.start()
+    check_reductions()
+    with Store(folder / "run", "a: 1\n") as store:
+        for _ in range(2):
+            store.stage("score", {}, make_shards)
+    seen = []
+    weights = train_here(folder / "whole", 1, seen.append)
+    assert seen == [24] * 8  # over all processes
+    save_file(weights, folder / f"whole-{distributed.rank()}.safetensors")
+    try:
+        train_here(folder / "killed", 1, stop_in_fifth_update())
+    except KilledError:
+        distributed.barrier()
+    resumed = train_here(folder / "killed", 1)
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+    distributed.stop()
+
+
+if __name__ == "__main__":
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    main(Path(sys.argv[1]))

@@ -1,0 +1,47 @@
+"""Two processes give what one gives with twice the batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ranks import train_here
+from safetensors.torch import load_file
+
+from ifguide.files import read_json
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder that two processes left."""
+    folder = tmp_path_factory.mktemp("ranks")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *launch, str(TESTS / "ranks.py"), str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return folder
+
+
+def test_two_processes_train_like_one_with_twice_the_batch(run, tmp_path):
+    expected = train_here(tmp_path, batch_size=2)
+    first, second = (load_file(run / f"whole-{rank}.safetensors") for rank in (0, 1))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    torch.testing.assert_close(first, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stage_made_by_two_processes_is_made_once(run):
+    manifest = read_json(run / "run" / "score" / "manifest.json")
+    assert sorted(manifest["files"]) == [f"scores-{n:09d}.npy" for n in (0, 2, 4, 6)]
+    assert manifest["cost"]["tokens"] == 2  # of the main rank
