@@ -164,6 +164,8 @@ def _inspect(parsed: argparse.Namespace, overrides: list[str]) -> int:
 
     if overrides:
         raise InputError(f"{overrides[0]}: not an option of inspect; see `ifguide inspect --help`")
+    if parsed.top < 1:
+        raise InputError(f"--top: {parsed.top} is below 1; give the number of documents to show")
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for line in runs.inspect(parsed.dir, parsed.top, parsed.doc, colour=colour):
         print(line)

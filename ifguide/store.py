@@ -190,10 +190,11 @@ def _working(work: StageFolder) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        full = isinstance(error, OSError | RuntimeError | SafetensorError) and _is_full(work.path)
+        of_library = isinstance(error, OSError | RuntimeError | SafetensorError)
+        full = (of_library or type(error) is Exception) and _is_full(work.path)
         with suppress(OSError):
             work.keep_cost()
-        if full:  # torch, safetensors and numpy each have their own word for it
+        if full:  # torch, safetensors, tokenizers and numpy each have their own word for it
             reason = os.strerror(errno.ENOSPC)
             raise OSError(errno.ENOSPC, reason, str(work.path)) from error
         raise

@@ -156,7 +156,10 @@ def _numbers_of(documents: Sequence[Document], ids: Sequence[str]) -> list[int]:
             found[document.id].append(number)
     for wanted, numbers in found.items():
         if not numbers:
-            raise InputError(f"document id {wanted!r}: the corpus has no such document")
+            raise InputError(
+                f"document id {wanted!r}: the corpus has no such document; use an id that "
+                "`ifguide inspect` shows"
+            )
     return [number for numbers in found.values() for number in numbers]
 
 
