@@ -125,7 +125,7 @@ def _run(parsed: argparse.Namespace, overrides: list[str]) -> int:
     from ifguide.settings import describe, read_config, to_yaml
 
     if parsed.settings:
-        print(describe())
+        print(describe(), end="")
         return 0
     if parsed.config is None:
         raise InputError(f"ifguide {parsed.name}: no YAML file given; see `ifguide --help`")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import io
 import itertools
 import json
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from ifguide.config import Config
 from ifguide.errors import InputError
 from ifguide.faults import checked
+from ifguide.manual import manual
 
 
 def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
@@ -46,10 +45,7 @@ def to_yaml(config: Config) -> str:
 
 def describe() -> str:
     """Return every setting with its type, default and meaning."""
-    text = io.StringIO()
-    with redirect_stdout(text):
-        _parser().print_help()
-    return text.getvalue()
+    return manual(Config)
 
 
 def _parser() -> ArgumentParser:
