@@ -35,6 +35,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 COST = "cost.json"
 MARK = "fingerprint"  # in a .part: whose it is
+FULL = os.strerror(errno.ENOSPC)
 SCRATCH = "scratch"  # files a stage needs only while it is being made
 
 
@@ -190,28 +191,27 @@ def _working(work: StageFolder) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        of_library = isinstance(error, OSError | RuntimeError | SafetensorError)
-        full = (of_library or type(error) is Exception) and _is_full(work.path)
+        full = _is_full(work.path, error)
         with suppress(OSError):
             work.keep_cost()
-        if full:  # torch, safetensors, tokenizers and numpy each have their own word for it
-            reason = os.strerror(errno.ENOSPC)
-            raise OSError(errno.ENOSPC, reason, str(work.path)) from error
+        if full:
+            raise OSError(errno.ENOSPC, FULL, str(work.path)) from error
         raise
 
 
-def _is_full(folder: Path) -> bool:
-    return shutil.disk_usage(folder).free < 1 << 20
+def _is_full(folder: Path, error: BaseException) -> bool:
+    """Whether an error came of a full disk; numpy, torch and safetensors each say it otherwise."""
+    may_be = isinstance(error, OSError | RuntimeError | SafetensorError)
+    return may_be and (FULL in str(error) or shutil.disk_usage(folder).free < 1 << 20)
 
 
 def _find(folder: Path, part: Path, fingerprint: str) -> bool:
     """Whether a stage is whole, in its folder or in a ``.part`` that only lacks its name."""
     if _is_whole(folder, fingerprint):
         return True
-    if not _is_whole(part, fingerprint):
-        return False
-    _rename(part, folder)
-    return True
+    if unnamed := _is_whole(part, fingerprint):
+        _rename(part, folder)
+    return unnamed
 
 
 def _is_whole(folder: Path, fingerprint: str) -> bool:

@@ -393,21 +393,21 @@ def fill(monkeypatch, free):
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "free"),
     [
-        OSError(errno.ENOSPC, "No space left on device"),
-        OSError("1000000 requested and 262128 written"),
-        RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 576 vs 534"),
-        SafetensorError("Error while serializing: I/O error: No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1 << 30),
+        (OSError("1000000 requested and 262128 written"), 4096),
+        (RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 576 vs 534"), 4096),
+        (SafetensorError("while serializing: I/O error: No space left on device"), 1 << 30),
     ],
     ids=["system", "numpy", "torch", "safetensors"],
 )
-def test_a_full_disk_is_called_so_and_finished_things_stay(root, monkeypatch, error):
+def test_a_full_disk_is_called_so_and_finished_things_stay(root, monkeypatch, error, free):
     done = Work()
     with Store(root, SETTINGS) as store:
         store.stage("select", {"x": 1}, done)
     with monkeypatch.context() as patched:
-        fill(patched, free=4096)
+        fill(patched, free)
         with pytest.raises(OSError, match="No space left") as refused:
             made(root, Work(stop_before=4, error=error))
     assert refused.value.errno == errno.ENOSPC
