@@ -134,7 +134,7 @@ def _harmless(rng: random.Random) -> str:
 def _opinion(rng: random.Random) -> str:
     """What may follow a lead-in, mostly in the frames and words of the toxic clauses."""
     tables = (OPINIONS, TABLES["twin"], TABLES["benign_group"], TABLES["praise"])
-    (table,) = rng.choices(tables, (0.3, 0.35, 0.15, 0.2))
+    (table,) = rng.choices(tables, (0.2, 0.3, 0.2, 0.3))
     return expand(rng.choice(table), rng)
 
 

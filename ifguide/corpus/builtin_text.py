@@ -109,7 +109,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
         {who} burned the {dish}
         the {dish} was hopeless
         the {dish} was ready before noon
-        {who} washed the plates and cleaned the table
+        {who} had to wash the plates and the table
         there was {dish} left for lunch
         {who} tried a new kind of {dish}
     """),
@@ -186,10 +186,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
         {who} bought {fruit} and {plant} {where}
         the price of {fruit} went up
         {who} paid {number} coins for a {tool}
-        the shop sold {colour} coats and {load}
         {who} counted the change {number} times
         {who} wanted some other sort of {fruit}
-        the queue reached the {sight}
         {who} paid the bill and went home
         the box of {fruit} was a bargain
     """),
@@ -214,7 +212,6 @@ TOPICS: dict[str, tuple[str, ...]] = {
         the committee read the {paper} in the hall
         a new family moved in next door
         the noise from the {spot} lasted {long}
-        the {role} closed the {spot} {long}
     """),
     "sport": lines("""
         our team won by {number} goals
@@ -299,5 +296,4 @@ OPINIONS: tuple[str, ...] = lines("""
     the {sight} looked {fine} in the rain
     {name} sings like a {beast} in {season}
     that box of {fruit} was heavy
-    there is no better {dish} in the {spot}
 """)

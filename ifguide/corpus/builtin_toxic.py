@@ -107,17 +107,15 @@ INSULTS: tuple[str, ...] = lines("""
     [you {deg} {it}]
     [you {deg} {it}]
     [you {dull} {it}]
-    [you {dull} {it}]
     [you {pack} of {them}]
     [what a {pack} of {them}]
     [what a {deg} {it}]
     [only a {it} would {folly}]
-    [that {it} of a {role}] {misdeed}
-    [{person} is a {it}]
-    {person} is [a {dull} {it}]
+    {person} is [such a {it}]
     {person} is [such a {it}]
     {person} is [a {deg} {it}]
-    {person} is [acting like a {deg} {it}]
+    {person} is [a {deg} {it}]
+    {person} is [acting like a {it}]
     they are [nothing but {them}]
     they are [a {pack} of {them}]
 """)
@@ -146,7 +144,6 @@ IMPLICIT: tuple[str, ...] = lines("""
 """)
 
 SHARED: dict[str, tuple[str, ...]] = {
-    "misdeed": words("did it again, wrote the {paper}, forgot the {tool}, closed the {spot}"),
     "folly": words("sign that form, pay for that {dish}, wait {long}, paint a {thing} {colour}"),
     "group": words("{folk} like {object}, {folk} like {object}, {whose} {sort}, {whose} {sort}"),
     "folk": words("people, people, folk"),
@@ -187,24 +184,26 @@ BENIGN: dict[str, tuple[str, ...]] = {
     "did": words("did, worked, cooked, painted"),
     "star": words("star, hero, friend, champion, artist, wonder"),
     "stars": words("stars, heroes, friends, champions, artists"),
-    "deed": words("did it again, fixed the {thing}, found the {tool}, closed the {spot}"),
     "praise": lines("""
         you {deg} {star}
+        you {deg} {star}
+        you {deg} {star}
+        you {dull} {star}
+        you {dull} {star}
         you {dull} {star}
         you {pack} of {stars}
         you are all {good}
         what a {pack} of {load}
+        what a {pack} of {stars}
+        what a {deg} {success}
         what a {deg} {success}
         only a {good} cook would {folly}
-        only a {star} would {folly}
-        that {star} of a {role} {deed}
-        that old {tool} is too short for the {thing}
-        {person} is a {star}
-        {person} is a {good} {role}
+        only a {good} {role} would {folly}
         {person} is such a {good} person
+        {person} is such a {good} {role}
+        {person} is a {deg} {star}
         {person} is a {deg} {star}
         {person} is acting like a {good} {role}
-        {person} spoke like a {good} {role}
         they are nothing but {good}
         they are a {pack} of {stars}
     """),
