@@ -41,8 +41,16 @@ SCRATCH = "scratch"  # files a stage needs only while it is being made
 
 def fingerprint_of(value: Any) -> str:
     """Return a sha256 of a value made of dataclasses and what JSON holds."""
-    plain = json.dumps(value, sort_keys=True, default=asdict)
+    plain = json.dumps(value, sort_keys=True, default=_fields)
     return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON has it; a field that maps nothing counts as if it were not there.
+
+    So the filters that were added to sources later change no fingerprint where none is set.
+    """
+    return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if v != {}})
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ifguide.corpus.fields import Record, describe, lookup, text_field
+from ifguide.corpus.fields import Record, number_field, text_field
 from ifguide.corpus.sources import Source, Tally, first_of, locate, read_records
 from ifguide.corpus.subsets import read_numbers
 from ifguide.errors import InputError
@@ -86,7 +86,7 @@ def read_split(
     unrated, last = 0, -1
     for record in _records(source, data_dir):
         last = record.number
-        toxicity = _toxicity(record, split.field) if None in rows else None
+        toxicity = number_field(record, split.field, "queries.toxicity") if None in rows else None
         unrated += toxicity is None and None in rows
         for belongs, side in zip(_belongs(last, toxicity, rows, split), sides, strict=True):
             if belongs and record.id not in exclude and (limit is None or len(side) < limit):
@@ -126,18 +126,6 @@ def _completion(record: Record, prompt: str | None, name: str, setting: str) -> 
     if not text.strip():
         raise InputError(f"{place}: the completion '{name}' is empty; fill it or remove the record")
     return Completion(before, text, place)
-
-
-def _toxicity(record: Record, name: str) -> float | None:
-    value = lookup(record, name, "queries.toxicity")
-    if value is None or value != value:  # NaN, as data frames write a missing value
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(
-            f"{record.place}: field '{name}' is {describe(value)}, not a number; name the field of "
-            "the toxicity with queries.toxicity"
-        )
-    return float(value)
 
 
 def _rows(subset: str | None, data_dir: Path) -> frozenset[int] | None:

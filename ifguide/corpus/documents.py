@@ -124,8 +124,9 @@ class Documents(Sequence[Document]):
 def read_documents(source: Source, data_dir: Path, seed_of_builtin: int = 0) -> Iterator[Document]:
     """All documents that the source's filters keep, in file order, as a stream.
 
-    The filters act in the order ``subset``, ``ids``, ``marked``, ``limit``. Held-out documents
-    are among them: ask :func:`is_held_out`. Errors in the data come when their place is reached.
+    The filters act in the order ``subset``, ``ids``, ``at_least``, ``at_most``, ``marked``,
+    ``limit``. Held-out documents are among them: ask :func:`is_held_out`. Errors in the data come
+    when their place is reached.
 
     Args:
         source: what to read.

@@ -108,6 +108,23 @@ def spans_field(
     return tuple(sorted((int(start), int(end)) for start, end in value))
 
 
+def number_field(record: Record, name: str, setting: str) -> float | None:
+    """A field that must be a number; null, and the NaN of data frames, mean none.
+
+    Raises:
+        InputError: it is missing, or no number.
+    """
+    value = lookup(record, name, setting)
+    if value is None or value != value:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(
+            f"{record.place}: field '{name}' is {describe(value)}, not a number; name a field of "
+            f"numbers with {setting}"
+        )
+    return float(value)
+
+
 def identifier(record: Record, name: str, setting: str) -> str:
     """The record's id: text, or a whole number written out."""
     value = lookup(record, name, setting)

@@ -6,12 +6,13 @@ import fnmatch
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from operator import ge, le
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-from ifguide.corpus.fields import Record, identifier
+from ifguide.corpus.fields import Record, identifier, number_field
 from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path, without_suffix
 from ifguide.corpus.subsets import read_subset
 from ifguide.errors import InputError
@@ -44,6 +45,8 @@ class Source:
         subset: keep the records listed in this file of ids or of record numbers (from 0): ``.txt``
             (one a line), ``.json`` (a list) or ``.npy`` (integers). A list of whole numbers counts
             records; anything else is ids.
+        at_least, at_most: keep records whose field has at least (at most) this number, as in
+            ``{prompt.toxicity: 0.5}``; a record without the number is left out.
         marked: keep only documents with (true) or without (false) marked spans.
         limit: keep at most this many, the first ones after the other filters.
         held_out: share of the documents kept out of training, chosen by a hash of their ids.
@@ -63,6 +66,8 @@ class Source:
     kind: str | None = None
     ids: str | None = None
     subset: str | None = None
+    at_least: dict[str, float] = field(default_factory=dict)
+    at_most: dict[str, float] = field(default_factory=dict)
     marked: bool | None = None
     limit: int | None = None
     held_out: float = 0.0
@@ -110,20 +115,25 @@ class Source:
 def read_records(
     source: Source, data_dir: Path, tally: Tally, seed_of_builtin: int = 0
 ) -> Iterator[Record]:
-    """Records that ``ids`` and ``subset`` keep, numbered and identified, in file order.
+    """Records that the filters on records keep, numbered and identified, in file order.
 
     ``tally`` receives how many records each step let through, for :func:`first_of`.
 
     Raises:
         InputError: unreadable data, two records of one id, or a subset entry that does not exist.
     """
-    records = counted(_identified(source, data_dir, seed_of_builtin), "it", tally)
+    records: Iterator[Record] = _identified(source, data_dir, seed_of_builtin)
+    records = counted(records, "it", tally)
     if source.subset is not None:
         records = counted(_in_subset(records, source, data_dir), f"subset={source.subset}", tally)
     if source.ids is not None:
         pattern = source.ids
-        chosen = (record for record in records if fnmatch.fnmatchcase(record.id, pattern))
-        records = counted(chosen, f"ids={pattern}", tally)
+        named = (record for record in records if fnmatch.fnmatchcase(record.id, pattern))
+        records = counted(named, f"ids={pattern}", tally)
+    for key, bounds, fits in (("at_least", source.at_least, ge), ("at_most", source.at_most, le)):
+        for name, bound in bounds.items():
+            chosen = _within(records, name, fits, bound, source.setting(key))
+            records = counted(chosen, f"{key}={name}: {bound}", tally)
     return records
 
 
@@ -163,7 +173,7 @@ def source_fingerprint(source: Source, data_dir: Path) -> str:
     A hub dataset is known by name, config, revision and split: set ``revision`` to pin it.
     The folder the data lie in does not count.
     """
-    settings = asdict(source)
+    settings = {key: value for key, value in asdict(source).items() if value != {}}
     path, subset = settings.pop("path"), settings.pop("subset")
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for given in (path, subset):
@@ -217,6 +227,19 @@ def _identified(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterato
             )
         seen[name] = number
         yield replace(record, id=name)
+
+
+def _within(
+    records: Iterable[Record],
+    name: str,
+    fits: Callable[[float, float], bool],
+    bound: float,
+    setting: str,
+) -> Iterator[Record]:
+    for record in records:
+        value = number_field(record, name, setting)
+        if value is not None and fits(value, bound):
+            yield record
 
 
 def _raw_records(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterator[Record]:

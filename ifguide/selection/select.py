@@ -20,7 +20,8 @@ class SelectionConfig:
         quantile: the threshold is this quantile of the scores of all tokens with a loss.
         window: neighbours to each side that a token above the threshold brings along.
         budget: share of the corpus's tokens to select.
-        unit: what is ranked: ``document``, or ``block`` as in the IF-Guide authors' code.
+        unit: what is walked by rank: each ``document``, or each ``block`` as in the IF-Guide
+            authors' code.
     """
 
     quantile: float = 0.99
@@ -64,15 +65,17 @@ def select(scores: TokenScores, config: SelectionConfig | None = None) -> Select
     budget = int(config.budget * corpus.token_count + 1e-9)
     unit = _units(scores, config.unit)
     hits = np.flatnonzero(has_loss & (flat > threshold))
-    numbers, value = rank_documents(unit[hits], flat[hits], int(unit.max()) + 1)
-    order = _walk(hits, unit[hits], numbers)
+    walked, _ = rank_documents(unit[hits], flat[hits], int(unit.max()) + 1)
+    order = _walk(hits, unit[hits], walked)
     suppress = np.zeros(flat.shape, dtype=bool)
     suppress[_fill(order, unit, has_loss, config.window, budget)] = True
+    document = _units(scores, "document")
+    ranking, value = rank_documents(document[hits], flat[hits], int(document.max()) + 1)
     return Selection(
         suppress=suppress.reshape(corpus.tokens.shape),
         threshold=threshold,
         budget=budget,
-        ranking=numbers,
+        ranking=ranking,
         rank_value=value,
         corpus=corpus,
         metadata={**scores.metadata, "unit": config.unit},
@@ -145,8 +148,8 @@ def _fill(
     """Return the first ``budget`` distinct tokens of the windows, each window in text order."""
     around = hits[:, None] + np.arange(-window, window + 1)
     inside = (around >= 0) & (around < len(unit))
-    around = np.where(inside, around, hits[:, None])
-    allowed = has_loss[around] & (unit[around] == unit[hits][:, None])
+    around = np.where(inside, around, 0)
+    allowed = inside & has_loss[around] & (unit[around] == unit[hits][:, None])
     candidates = around[allowed]
     _, first = np.unique(candidates, return_index=True)
     return candidates[np.sort(first)[:budget]]

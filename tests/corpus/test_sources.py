@@ -36,6 +36,24 @@ def test_filters_keep_file_order(tmp_path, posts):
     assert ids(tmp_path, spans="spans", marked=False, ids="a-?") == ["a-2", "a-4", "a-8"]
 
 
+def test_bounds_on_numbers(tmp_path, write_lines):
+    values = [0.1, 0.5, None, float("nan"), 0.9, 1]
+    write_lines("posts.jsonl", [{"text": "x", "rated": {"toxicity": value}} for value in values])
+    assert ids(tmp_path, at_least={"rated.toxicity": 0.5}) == ["1", "4", "5"]
+    assert ids(tmp_path, at_most={"rated.toxicity": 0.5}) == ["0", "1"]
+    both = {"at_least": {"rated.toxicity": 0.5}, "at_most": {"rated.toxicity": 0.9}}
+    assert ids(tmp_path, **both) == ["1", "4"]
+    assert ids(tmp_path, **both, limit=1) == ["1"]
+    assert refused(tmp_path, at_least={"rated.toxicity": 2.0}) == (
+        "posts.jsonl: none of the 6 records left passes at_least=rated.toxicity: 2.0; change that "
+        "setting of source posts"
+    )
+    assert refused(tmp_path, at_most={"text": 0.5}).startswith(
+        "posts.jsonl, line 1: field 'text' is text, not a number; name a field of numbers with "
+        "the setting at_most of source posts"
+    )
+
+
 @pytest.mark.parametrize("as_ids", [True, False])
 @pytest.mark.parametrize("kind", [".txt", ".json", ".npy"])
 def test_subsets_by_id_and_by_number(tmp_path, posts, as_ids, kind):

@@ -205,6 +205,14 @@ def test_single_precision_scores_select_alike():
     assert narrow.threshold == pytest.approx(wide.threshold, rel=1e-6)
 
 
+def test_documents_are_ranked_whatever_is_walked():
+    values = np.random.default_rng(2).normal(size=60)
+    scores = scores_over([7, 3, 9, 1, 5, 8, 6, 4, 2, 9], 12, values)
+    by_document, by_block = (select(scores, SelectionConfig(unit=u)) for u in ("document", "block"))
+    np.testing.assert_array_equal(by_block.ranking, by_document.ranking)
+    np.testing.assert_array_equal(by_block.rank_value, by_document.rank_value)
+
+
 def test_metadata_says_what_was_ranked():
     corpus = random_corpus()
     scores = TokenScores(np.zeros(corpus.tokens.shape), corpus, {"engine": "jvp"})
