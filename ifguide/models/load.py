@@ -162,12 +162,18 @@ def _pretrained(config: ModelConfig) -> nn.Module:
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
         )
     except (OSError, RuntimeError, SafetensorError, ValueError) as error:
         raise InputError(
             f"model.path: '{config.path}' cannot be loaded: {_first_line(error)}; give a "
             "checkpoint folder or a hub name (the hub needs the network)"
         ) from error
+    for name, stored, wanted in found["mismatched_keys"]:
+        raise InputError(
+            f"model.path: '{config.path}' holds the weight '{name}' as {list(stored)}, its "
+            f"config.json says {list(wanted)}; give the two that belong together"
+        )
     missing = sorted(found["missing_keys"])
     if missing:
         raise InputError(

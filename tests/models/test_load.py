@@ -163,9 +163,9 @@ def test_a_weight_of_another_shape(tokenizer, folder):
     tensors = load_file(folder / "model.safetensors")
     tensors[WEIGHT] = tensors[WEIGHT][:3].clone()
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match=r"model.path: '.*' cannot be loaded: ") as caught:
+    said = rf"holds the weight '{WEIGHT}' as \[3, 16\], its config.json says \[16, 16\]; give the"
+    with pytest.raises(InputError, match=said):
         loaded(tokenizer, folder)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
