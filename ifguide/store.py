@@ -209,8 +209,10 @@ def _working(work: StageFolder) -> Iterator[None]:
 
 def _is_full(folder: Path, error: BaseException) -> bool:
     """Whether an error came of a full disk; numpy, torch and safetensors each say it otherwise."""
+    if isinstance(error, InputError):
+        return False
     may_be = isinstance(error, OSError | RuntimeError | SafetensorError)
-    return may_be and (FULL in str(error) or shutil.disk_usage(folder).free < 1 << 20)
+    return FULL in str(error) or (may_be and shutil.disk_usage(folder).free < 1 << 20)
 
 
 def _find(folder: Path, part: Path, fingerprint: str) -> bool:
