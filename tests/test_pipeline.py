@@ -304,6 +304,7 @@ def test_two_processes_give_the_same_scores(config, finished, tmp_path):
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.count("The page:") == 1
+    assert "Warning" not in shown.stderr
     ours, theirs = (
         np.concatenate([np.load(f) for f in sorted((out / "score").glob("*.npy"))])
         for out in (tmp_path / "run", finished)

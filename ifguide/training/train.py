@@ -217,6 +217,7 @@ def _arguments(
         data_seed=seed,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
+        ddp_find_unused_parameters=False,
         report_to="none",
         disable_tqdm=True,
         log_level="error",
