@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the checksums they are known by."""
+"""Files that are written whole or not at all, and what they and settings are known by."""
 
 from __future__ import annotations
 
@@ -35,6 +35,20 @@ def read_json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read ({error}); delete it and run again") from error
+
+
+def fingerprint_of(value: Any) -> str:
+    """Return a sha256 of a value made of dataclasses and what JSON holds."""
+    plain = json.dumps(value, sort_keys=True, default=_fields)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON has it; a field that maps nothing counts as if it were not there.
+
+    So the filters that were added to sources later change no fingerprint where none is set.
+    """
+    return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if v != {}})
 
 
 def describe(file: Path) -> dict[str, Any]:

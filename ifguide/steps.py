@@ -25,13 +25,13 @@ from ifguide.evaluation.generate import prompt_room
 from ifguide.evaluation.judges import load_judge
 from ifguide.evaluation.localisation import localisation
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
-from ifguide.files import read_json, write_json, write_text
+from ifguide.files import fingerprint_of, read_json, write_json, write_text
 from ifguide.models.load import load_checkpoint, load_model, model_fingerprint
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Contrast, Corpus, Interval, Selection, TokenScores
 from ifguide.progress import progress_line
 from ifguide.report.page import render_page
-from ifguide.store import FORMAT, StageFolder, Store, fingerprint_of
+from ifguide.store import FORMAT, StageFolder, Store
 from ifguide.training import TrainingConfig, train
 from ifguide.version import VERSION
 

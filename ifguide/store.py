@@ -2,23 +2,21 @@
 
 A stage is made in ``<stage>.part`` and renamed when it is whole. Its manifest lists what went in
 (settings and the fingerprints of earlier stages) and the size and checksum of every file that came
-out; it is the last file written, so that a ``.part`` with a whole manifest only needs its name. A
-stage whose fingerprint differs is made again; a stage with a file that is missing, short or altered
-goes back to ``.part`` without that file, and the stage makes what is missing.
+out; it is written last, so that a ``.part`` with a whole manifest only needs its name. A stage
+whose fingerprint differs is made again; a stage with a file that is missing, short or altered goes
+back to ``.part`` without that file, and the stage makes what is missing.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
@@ -28,7 +26,7 @@ from safetensors import SafetensorError
 
 from ifguide import distributed
 from ifguide.errors import InputError
-from ifguide.files import describe, is_intact, read_json, write_json, write_text
+from ifguide.files import describe, fingerprint_of, is_intact, read_json, write_json, write_text
 from ifguide.memory import peak_rss, reset_peak_rss
 
 FORMAT = 1
@@ -37,20 +35,6 @@ COST = "cost.json"
 MARK = "fingerprint"  # in a .part: whose it is
 FULL = os.strerror(errno.ENOSPC)
 SCRATCH = "scratch"  # files a stage needs only while it is being made
-
-
-def fingerprint_of(value: Any) -> str:
-    """Return a sha256 of a value made of dataclasses and what JSON holds."""
-    plain = json.dumps(value, sort_keys=True, default=_fields)
-    return hashlib.sha256(plain.encode()).hexdigest()
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON has it; a field that maps nothing counts as if it were not there.
-
-    So the filters that were added to sources later change no fingerprint where none is set.
-    """
-    return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if v != {}})
 
 
 @dataclass

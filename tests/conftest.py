@@ -21,3 +21,39 @@ transformers_logging.set_verbosity_error()
 @pytest.fixture(params=sorted(FAMILIES))
 def family(request):
     return request.param
+
+
+@pytest.fixture(scope="session")
+def micro_config(tmp_path_factory):
+    """The settings of a run that takes seconds."""
+    from micro import write_settings
+
+    return write_settings(tmp_path_factory.mktemp("settings"))
+
+
+@pytest.fixture(scope="session")
+def finished(micro_config, tmp_path_factory):
+    """A whole run's folder, which no test may change."""
+    from micro import run
+
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    assert run("run", micro_config, out) == 0
+    return out
+
+
+@pytest.fixture
+def refused(capfd):
+    """Runs a command that must be refused, and returns what its one line says."""
+
+    from ifguide.cli import main
+
+    def refuse(*arguments):
+        assert main([str(argument) for argument in arguments]) == 2
+        shown = capfd.readouterr()
+        assert shown.out == ""
+        assert shown.err.startswith("ifguide: error: ")
+        assert shown.err.endswith("\n")
+        assert shown.err.count("\n") == 1
+        return shown.err.removeprefix("ifguide: error: ").rstrip("\n")
+
+    return refuse

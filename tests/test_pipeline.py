@@ -2,14 +2,9 @@
 
 import json
 import math
-import multiprocessing
 import os
 import shutil
-import signal
-import subprocess
-import sys
 
-import numpy as np
 import pytest
 import yaml
 from micro import STAGES, contents, figures, manifests, run, settings, write_settings
@@ -19,30 +14,9 @@ from ifguide.settings import read_config
 from ifguide.version import VERSION
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return write_settings(tmp_path_factory.mktemp("settings"))
-
-
-@pytest.fixture(scope="module")
-def finished(config, tmp_path_factory):
-    """A run folder that no test may change."""
-    out = tmp_path_factory.mktemp("runs") / "finished"
-    assert run("run", config, out) == 0
-    return out
-
-
 @pytest.fixture
 def copied(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Makes processes in which ifguide is imported already, but nothing has run."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ifguide.cli", "ifguide.pipeline", "micro"])
-    return context
 
 
 # what a run leaves
@@ -95,13 +69,13 @@ def test_its_settings_replay_the_run(finished, tmp_path, monkeypatch):
     assert contents(tmp_path / "again") == contents(finished)
 
 
-def test_another_seed_gives_another_run(config, finished, tmp_path):
-    assert run("run", config, tmp_path / "run", "--seed", "4") == 0
+def test_another_seed_gives_another_run(micro_config, finished, tmp_path):
+    assert run("run", micro_config, tmp_path / "run", "--seed", "4") == 0
     assert figures(tmp_path / "run") != figures(finished)
 
 
-def test_the_result_is_printed_and_nothing_else_when_quiet(copied, config, capfd):
-    assert run("run", config, copied) == 0
+def test_the_result_is_printed_and_nothing_else_when_quiet(copied, micro_config, capfd):
+    assert run("run", micro_config, copied) == 0
     shown = capfd.readouterr()
     assert "Perplexity, benign" in shown.out
     assert shown.out.rstrip().endswith(f"The page: {copied / 'report.html'}")
@@ -111,15 +85,15 @@ def test_the_result_is_printed_and_nothing_else_when_quiet(copied, config, capfd
 # reuse
 
 
-def test_a_second_run_makes_nothing_again(copied, config):
+def test_a_second_run_makes_nothing_again(copied, micro_config):
     before = manifests(copied), {f: f.stat().st_mtime_ns for f in copied.glob("*/**/*")}
-    assert run("run", config, copied) == 0
+    assert run("run", micro_config, copied) == 0
     assert (manifests(copied), {f: f.stat().st_mtime_ns for f in copied.glob("*/**/*")}) == before
 
 
-def test_other_settings_need_replace_and_remake_only_what_follows(copied, config, capfd):
+def test_other_settings_need_replace_and_remake_only_what_follows(copied, micro_config, capfd):
     before, folder = manifests(copied), sorted(copied.rglob("*"))
-    assert run("run", config, copied, "--selection.budget", "0.1") == 2
+    assert run("run", micro_config, copied, "--selection.budget", "0.1") == 2
     refusal = capfd.readouterr()
     assert refusal.out == ""
     assert refusal.err.count("\n") == 1
@@ -127,7 +101,7 @@ def test_other_settings_need_replace_and_remake_only_what_follows(copied, config
     assert "--replace" in refusal.err
     assert sorted(copied.rglob("*")) == folder
 
-    assert run("run", config, copied, "--selection.budget", "0.1", "--replace") == 0
+    assert run("run", micro_config, copied, "--selection.budget", "0.1", "--replace") == 0
     after = manifests(copied)
     remade = {name for name in STAGES if after[name] != before[name]}
     assert remade == {"select", "train", "evaluate", "report"}
@@ -139,25 +113,25 @@ def settings_budget(before):
     return int(0.02 * corpus) - 1
 
 
-def test_a_change_of_the_evaluation_retrains_nothing(copied, config):
+def test_a_change_of_the_evaluation_retrains_nothing(copied, micro_config):
     before = manifests(copied)
-    assert run("run", config, copied, "--evaluation.threshold", "0.9", "--replace") == 0
+    assert run("run", micro_config, copied, "--evaluation.threshold", "0.9", "--replace") == 0
     after = manifests(copied)
     assert {name for name in STAGES if after[name] != before[name]} == {"evaluate", "report"}
 
 
-def test_a_damaged_file_is_made_again(copied, config, finished):
+def test_a_damaged_file_is_made_again(copied, micro_config, finished):
     shards = sorted((copied / "score").glob("*.npy"))
     assert len(shards) > 1
     shards[1].write_bytes(b"damaged")
     (copied / "train" / "model.safetensors").unlink()
-    assert run("run", config, copied) == 0
+    assert run("run", micro_config, copied) == 0
     assert contents(copied) == contents(finished)
     assert figures(copied) == figures(finished)
 
 
 @pytest.mark.parametrize("stage", STAGES[3:])
-def test_a_command_stops_after_its_stage(stage, finished, config, tmp_path):
+def test_a_command_stops_after_its_stage(stage, finished, micro_config, tmp_path):
     """Everything before it is there already, so only this stage is made."""
     out = tmp_path / "run"
     out.mkdir()
@@ -165,7 +139,7 @@ def test_a_command_stops_after_its_stage(stage, finished, config, tmp_path):
     before = STAGES[: STAGES.index(stage)]
     for name in before:
         shutil.copytree(finished / name, out / name)
-    assert run(stage, config, out) == 0
+    assert run(stage, micro_config, out) == 0
     assert manifests(out).keys() == {*before, stage}
     assert (out / "report.json").exists() == (stage == "report")
     if stage != "report":
@@ -216,8 +190,8 @@ def test_fine_tuning_a_checkpoint_folder(finished, tmp_path, monkeypatch):
     assert figures(tmp_path / "again") == figures(tmp_path / "tuned")
 
 
-def test_suppression_can_start_from_the_baseline(copied, config, finished):
-    assert run("run", config, copied, "--training.start", "baseline", "--replace") == 0
+def test_suppression_can_start_from_the_baseline(copied, micro_config, finished):
+    assert run("run", micro_config, copied, "--training.start", "baseline", "--replace") == 0
     ours, before = (figures(out)["models"] for out in (copied, finished))
     assert ours["baseline"] == before["baseline"]
     assert ours["suppressed"] != before["suppressed"]
@@ -227,101 +201,13 @@ def test_suppression_can_start_from_the_baseline(copied, config, finished):
             assert contents(finished)[file] == checksum
 
 
-# interruption
-
-AT_WORK = {  # stages that keep what is done so far, and where
-    "baseline": "scratch/checkpoint-1/complete",
-    "score": "scores-000000000.npy",
-    "train": "scratch/checkpoint-1/complete",
-    "evaluate": "samples-baseline-toxic.parquet",
-}
-KILLS = [
-    (stage, moment)
-    for stage in STAGES
-    for moment in ("at work", "before its name")
-    if moment != "at work" or stage in AT_WORK
-]
-
-
-def killed_run(config, out, stage, moment):
-    """Run, and die by SIGKILL in a stage: with something kept, or when all of it is written."""
-    from ifguide import store
-
-    progress, promote = store.StageFolder.progress, store._promote
-
-    def die(folder):
-        if folder.path.name == f"{stage}.part":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def die_at_work(folder, tokens):
-        progress(folder, tokens)
-        if (folder.path / AT_WORK.get(stage, "")).is_file():
-            die(folder)
-
-    def die_before_its_name(folder, *rest):
-        die(folder)
-        promote(folder, *rest)
-
-    if moment == "at work":
-        store.StageFolder.progress = die_at_work
-    else:
-        store._promote = die_before_its_name
-    run("run", config, out)
-
-
-def resumed_run(config, out):
-    sys.exit(run("run", config, out))
-
-
-def test_killed_in_every_stage_and_run_again(processes, config, finished, tmp_path):
-    """One folder, killed again and again; what is finished by then is as if never killed."""
-    out, wanted = tmp_path / "run", contents(finished)
-    for stage, moment in KILLS:
-        process = processes.Process(target=killed_run, args=(config, out, stage, moment))
-        process.start()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, (stage, moment)
-        assert manifests(out).keys() == set(STAGES[: STAGES.index(stage)])
-        changed = contents(out).items() - wanted.items()
-        assert not changed, (stage, moment)
-    process = processes.Process(target=resumed_run, args=(config, out))
-    process.start()
-    process.join()
-    assert process.exitcode == 0
-    assert figures(out) == figures(finished)
-    assert contents(out) == wanted
-
-
-# several processes
-
-
-def test_two_processes_give_the_same_scores(config, finished, tmp_path):
-    """Half the batch on each of two processes is the same training."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "ifguide", "run", str(config)]
-    command += ["--out", str(tmp_path / "run"), "--quiet"]
-    command += ["--baseline.batch_size", "2", "--training.batch_size", "2"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.count("The page:") == 1
-    assert "Warning" not in shown.stderr
-    ours, theirs = (
-        np.concatenate([np.load(f) for f in sorted((out / "score").glob("*.npy"))])
-        for out in (tmp_path / "run", finished)
-    )
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
-    ours, theirs = (figures(out)["models"] for out in (tmp_path / "run", finished))
-    for name in ("baseline", "suppressed"):
-        assert ours[name]["perplexity"]["benign"] == pytest.approx(
-            theirs[name]["perplexity"]["benign"], rel=1e-5
-        )
-
-
 # settings
 
 
-def test_printed_settings_are_the_ones_that_were_read(config, finished):
-    read = read_config(config)
+def test_printed_settings_are_the_ones_that_were_read(micro_config, finished):
+    read = read_config(micro_config)
     assert isinstance(read, Config)
-    assert read_config(finished / "config.yaml") == read_config(config, ["--data_dir", os.getcwd()])
+    assert read_config(finished / "config.yaml") == read_config(
+        micro_config, ["--data_dir", os.getcwd()]
+    )
     assert yaml.safe_load((finished / "config.yaml").read_text()).keys() >= settings().keys()

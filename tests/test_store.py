@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 
 from ifguide.artifacts import ScoreShards
 from ifguide.errors import InputError
-from ifguide.files import read_json, write_json, write_text
+from ifguide.files import fingerprint_of, read_json, write_json, write_text
 from ifguide.memory import peak_rss, reset_peak_rss
-from ifguide.store import Store, fingerprint_of
+from ifguide.store import Store
 
 SETTINGS = "data_dir: /data\nselection:\n  budget: 0.02\n  sources:\n  - a\n  - b\n"
 
