@@ -132,9 +132,9 @@ def _harmless(rng: random.Random) -> str:
 
 
 def _opinion(rng: random.Random) -> str:
-    """What may follow a lead-in, mostly in the frames and words of the toxic clauses."""
+    """What may follow a lead-in; now and then in the frames and words of the toxic clauses."""
     tables = (OPINIONS, TABLES["twin"], TABLES["benign_group"], TABLES["praise"])
-    (table,) = rng.choices(tables, (0.2, 0.3, 0.2, 0.3))
+    (table,) = rng.choices(tables, (0.66, 0.2, 0.07, 0.07))
     return expand(rng.choice(table), rng)
 
 

@@ -296,4 +296,6 @@ OPINIONS: tuple[str, ...] = lines("""
     the {sight} looked {fine} in the rain
     {name} sings like a {beast} in {season}
     that box of {fruit} was heavy
+    the {thing} looks cleaner than it did in {season}
+    {name} forgot to sign the {paper}
 """)
