@@ -1,7 +1,6 @@
 """The everyday side of the built-in corpus: words, clauses, lead-ins and what may follow them.
 
-A table entry is a list of alternatives; ``{name}`` in an alternative stands for one drawn from
-the entry ``name``. Clauses are in the past tense, which needs no agreement with the subject.
+``{name}`` in an alternative stands for a draw from the entry ``name``. Past tense spares agreement.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ def lines(listing: str) -> tuple[str, ...]:
 
 
 WORDS: dict[str, tuple[str, ...]] = {
-    # people
     "name": words("Anna, Tom, Maria, Peter, Lucy, Omar, Nina, Jack, Rosa, Felix, Grace, Sam"),
     "relative": words(
         "my sister, my brother, my mother, my father, my uncle, my aunt, my cousin, my grandmother"
