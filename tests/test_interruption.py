@@ -1,66 +1,30 @@
 """A run that is killed, and one of two processes, end as any other."""
 
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from micro import STAGES, contents, figures, manifests, run
+from kills import AT_WORK, killed_run, resumed_run
+from micro import STAGES, contents, figures, manifests
 
 
 @pytest.fixture(scope="module")
 def processes():
     """Makes processes in which ifguide is imported already, but nothing has run."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ifguide.cli", "ifguide.pipeline", "micro"])
+    context.set_forkserver_preload(["ifguide.cli", "ifguide.pipeline", "kills"])
     return context
 
 
-AT_WORK = {  # stages that keep what is done so far, and where
-    "baseline": "scratch/checkpoint-1/complete",
-    "score": "scores-000000000.npy",
-    "train": "scratch/checkpoint-1/complete",
-    "evaluate": "samples-baseline-toxic.parquet",
-}
 KILLS = [
     (stage, moment)
     for stage in STAGES
     for moment in ("at work", "before its name")
     if moment != "at work" or stage in AT_WORK
 ]
-
-
-def killed_run(micro_config, out, stage, moment):
-    """Run, and die by SIGKILL in a stage: with something kept, or when all of it is written."""
-    from ifguide import store
-
-    progress, promote = store.StageFolder.progress, store._promote
-
-    def die(folder):
-        if folder.path.name == f"{stage}.part":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def die_at_work(folder, tokens):
-        progress(folder, tokens)
-        if (folder.path / AT_WORK.get(stage, "")).is_file():
-            die(folder)
-
-    def die_before_its_name(folder, *rest):
-        die(folder)
-        promote(folder, *rest)
-
-    if moment == "at work":
-        store.StageFolder.progress = die_at_work
-    else:
-        store._promote = die_before_its_name
-    run("run", micro_config, out)
-
-
-def resumed_run(micro_config, out):
-    sys.exit(run("run", micro_config, out))
 
 
 def test_killed_in_every_stage_and_run_again(processes, micro_config, finished, tmp_path):
