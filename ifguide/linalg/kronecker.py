@@ -25,6 +25,7 @@ class KroneckerEigenbasis:
 
     def solve(self, gradient: Float[Tensor, "out in"], damping: float) -> Float[Tensor, "out in"]:
         """Return ``(H + μ)⁻¹ gradient`` with ``μ = damping * mean(Λ)`` (Grosse et al. 2023)."""
+        gradient = gradient.to(self.output_basis.device)
         rotated = self.output_basis.T @ gradient @ self.input_basis
         damped = self.eigenvalues + damping * self.eigenvalues.mean()
         return self.output_basis @ (rotated / damped) @ self.input_basis.T
