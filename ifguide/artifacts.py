@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -192,6 +194,27 @@ def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
 def _load_mask(folder: Path) -> Bool[np.ndarray, " NT"]:
     chunks = datasets.load_from_disk(str(folder)).data.column("suppress").chunks
     return np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks])
+
+
+def kept_samples(folder: Path, model: str, name: str, make: Callable[[], pa.Table]) -> pa.Table:
+    """Return generated continuations from their file, made and written whole if it is not there."""
+    file = folder / f"samples-{model}-{name}.parquet"
+    if not file.exists():
+        part = file.with_suffix(".tmp")
+        pq.write_table(make(), part)
+        part.replace(file)
+    return pq.read_table(file)
+
+
+def open_evaluation(folder: Path) -> dict[str, Any]:
+    """Read the figures of an evaluated run."""
+    models = {name: read_json(folder / f"{name}.json") for name in ("baseline", "suppressed")}
+    return {"models": models, "localisation": read_json(folder / "localisation.json")}
+
+
+def open_report(folder: Path) -> dict[str, Any]:
+    """Read a report."""
+    return read_json(folder / "report.json")
 
 
 def _save_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

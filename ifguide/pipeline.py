@@ -81,9 +81,9 @@ class Pipeline(steps.Steps):
     @cached_property
     def evaluation(self) -> dict[str, Any]:
         """Toxicity and fluency of both models, and the scores against human marks."""
-        return self.stage("evaluate", self.evaluate_models, steps.open_evaluation)
+        return self.stage("evaluate", self.evaluate_models, artifacts.open_evaluation)
 
     @cached_property
     def report(self) -> dict[str, Any]:
         """What it came to, as JSON and as a page."""
-        return self.stage("report", self.write_report, steps.open_report)
+        return self.stage("report", self.write_report, artifacts.open_report)

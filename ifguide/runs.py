@@ -12,10 +12,10 @@ from ifguide.config import Config
 from ifguide.corpus.prepare import open_prepared
 from ifguide.errors import InputError
 from ifguide.pipeline import Pipeline
+from ifguide.provenance import STAGES
 from ifguide.report.ranked import ranked_documents
 from ifguide.report.terminal import inspect_lines
 from ifguide.settings import to_yaml
-from ifguide.steps import STAGES
 from ifguide.store import Store
 
 
@@ -33,17 +33,17 @@ def run(
             that is possible.
     """
     distributed.start()
-    with Store(out, to_yaml(config), replace=replace) as store:
-        pipeline = Pipeline(config, store, quiet=quiet)
-        pipeline.check()
-        result = getattr(pipeline, STAGES[until][0])
-        if not distributed.is_main():
-            result = None
-        elif until == "report":
-            for name in ("report.json", "report.html"):
-                shutil.copyfile(out / "report" / name, out / name)
-    distributed.stop()
-    return result
+    try:
+        with Store(out, to_yaml(config), replace=replace) as store:
+            pipeline = Pipeline(config, store, quiet=quiet)
+            pipeline.check()
+            result = getattr(pipeline, STAGES[until][0])
+            if until == "report" and distributed.is_main():
+                for name in ("report.json", "report.html"):
+                    shutil.copyfile(out / "report" / name, out / name)
+            return result if distributed.is_main() else None
+    finally:
+        distributed.stop()
 
 
 def inspect(out: Path, top: int, ids: Sequence[str], *, colour: bool) -> Iterator[str]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from torch import nn
 from transformers import PreTrainedModel
 
 from ifguide import artifacts, distributed
 from ifguide.config import Config
 from ifguide.corpus.blocks import open_corpus, pack
-from ifguide.corpus.prepare import PreparedCorpus, prepare, sources_fingerprint
+from ifguide.corpus.prepare import PreparedCorpus, prepare
 from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.tokenizers import load_tokenizer, tokenizer_fingerprint
 from ifguide.evaluation.evaluate import evaluate
@@ -25,31 +23,18 @@ from ifguide.evaluation.generate import prompt_room
 from ifguide.evaluation.judges import load_judge
 from ifguide.evaluation.localisation import localisation
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
-from ifguide.files import fingerprint_of, read_json, write_json, write_text
+from ifguide.files import fingerprint_of, write_json, write_text
 from ifguide.models.load import load_checkpoint, load_model, model_fingerprint
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Contrast, Corpus, Interval, Selection, TokenScores
 from ifguide.progress import progress_line
+from ifguide.provenance import STAGES, stage_inputs
 from ifguide.report.page import render_page
-from ifguide.store import FORMAT, StageFolder, Store
+from ifguide.store import StageFolder, Store
 from ifguide.training import TrainingConfig, train
 from ifguide.version import VERSION
 
 Noun = TypeVar("Noun")
-
-# stage: (attribute of the pipeline that holds its result, the stages it is made from)
-STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "corpus": ("text", ()),
-    "held_out": ("held_out", ("corpus",)),
-    "baseline": ("baseline", ("corpus",)),
-    "fit": ("curvature", ("corpus", "baseline")),
-    "aim": ("direction", ("baseline", "fit")),
-    "score": ("scores", ("corpus", "baseline", "aim")),
-    "select": ("selection", ("score",)),
-    "train": ("suppressed", ("corpus", "baseline", "select")),
-    "evaluate": ("evaluation", ("held_out", "baseline", "train", "score")),
-    "report": ("report", ("evaluate", "select")),
-}
 
 
 class Steps(ABC):
@@ -79,15 +64,13 @@ class Steps(ABC):
 
     def inputs(self, name: str) -> dict[str, Any]:
         """Return all that decides what a stage makes: its settings and the stages before it."""
-        upstream = STAGES[name][1]
-        if name == "baseline" and self.config.baseline is None:
-            upstream = ()
-        return {
-            "stage": name,
-            "format": FORMAT,
-            "settings": self._settings(name),
-            "from": {earlier: fingerprint_of(self.inputs(earlier)) for earlier in upstream},
+        read = {
+            "tokenizer": lambda: self._tokenizer_fingerprint,
+            "model": lambda: self._model_fingerprint,
+            "queries": lambda: self.contrast.fingerprint,
+            "prompts": lambda: self.prompts,
         }
+        return stage_inputs(self.config, read, name)
 
     def check(self) -> None:
         """Refuse what cannot work before any model is trained."""
@@ -212,7 +195,7 @@ class Steps(ABC):
                     self.held_out,
                     self.lambada,
                     self.config.seed,
-                    partial(_kept_samples, out.path, name),
+                    partial(artifacts.kept_samples, out.path, name),
                     out.progress,
                 )
                 write_json(file, entry)
@@ -277,43 +260,8 @@ class Steps(ABC):
         )
         return {name: asdict(v) if isinstance(v, Interval) else v for name, v in found.items()}
 
-    def _settings(self, name: str) -> str:
-        config, data_dir = self.config, self.data_dir
-        settings: dict[str, Callable[[], Sequence[Any]]] = {
-            "corpus": lambda: [
-                config.corpus,
-                config.tokenizer,
-                config.seed,
-                sources_fingerprint(config.corpus.sources, data_dir),
-                self._given_tokenizer,
-            ],
-            "held_out": lambda: [
-                config.evaluation.perplexity,
-                sources_fingerprint(config.evaluation.text_sources, data_dir),
-            ],
-            "baseline": lambda: [
-                config.model,
-                self._model_fingerprint,
-                config.baseline,
-                config.seed,
-            ],
-            "fit": lambda: [config.curvature, config.seed],
-            "aim": lambda: [config.direction, self.contrast.fingerprint],
-            "score": lambda: [config.scores],
-            "select": lambda: [config.selection],
-            "train": lambda: [config.model, self._model_fingerprint, config.training, config.seed],
-            "evaluate": lambda: [
-                config.evaluation,
-                {name: [(p.id, p.text) for p in found] for name, found in self.prompts.items()},
-                sources_fingerprint(config.evaluation.lambada_sources, data_dir),
-                config.seed,
-            ],
-            "report": lambda: [config.report, VERSION],
-        }
-        return fingerprint_of(settings[name]())
-
     @cached_property
-    def _given_tokenizer(self) -> str:
+    def _tokenizer_fingerprint(self) -> str:
         given = self.config.tokenizer
         return tokenizer_fingerprint(load_tokenizer(given)) if given.path else ""
 
@@ -348,24 +296,3 @@ class Steps(ABC):
 def main_only(make: Callable[[StageFolder], None]) -> Callable[[StageFolder], None]:
     """Run a maker on the main rank alone."""
     return lambda out: make(out) if distributed.is_main() else None
-
-
-def _kept_samples(folder: Path, model: str, name: str, make: Callable[[], pa.Table]) -> pa.Table:
-    """Return generated continuations from their file, made and written whole if it is not there."""
-    file = folder / f"samples-{model}-{name}.parquet"
-    if not file.exists():
-        part = file.with_suffix(".tmp")
-        pq.write_table(make(), part)
-        part.replace(file)
-    return pq.read_table(file)
-
-
-def open_evaluation(folder: Path) -> dict[str, Any]:
-    """Read the figures of an evaluated run."""
-    models = {name: read_json(folder / f"{name}.json") for name in ("baseline", "suppressed")}
-    return {"models": models, "localisation": read_json(folder / "localisation.json")}
-
-
-def open_report(folder: Path) -> dict[str, Any]:
-    """Read a report."""
-    return read_json(folder / "report.json")

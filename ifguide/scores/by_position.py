@@ -24,8 +24,6 @@ class ByPosition:
     last position predicts nothing and its share is 0.
     """
 
-    name = "position"
-
     def __init__(
         self,
         model: nn.Module,

@@ -27,8 +27,6 @@ class FiniteDifference:
     share every weight that is not tracked with the one they come from.
     """
 
-    name = "difference"
-
     def __init__(
         self,
         model: nn.Module,
@@ -107,7 +105,7 @@ def _perturbed(
         step = weight.oriented(direction[source.name]).to(source.parameter.device, wide)
         with torch.no_grad():
             weight.parameter.copy_(source.parameter.to(wide) + epsilon * step)
-    return moved.requires_grad_(True).eval()
+    return moved.eval()
 
 
 def _norm(tensors: Sequence[Tensor]) -> float:

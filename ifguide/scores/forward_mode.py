@@ -23,8 +23,6 @@ class ForwardMode:
     with a forward-mode rule.
     """
 
-    name = "jvp"
-
     def __init__(
         self,
         model: nn.Module,

@@ -33,8 +33,8 @@ class ScoreConfig:
     """How the corpus is scored.
 
     Args:
-        engine: ``jvp`` (exact, about three forward passes), ``difference`` (two, to a stated
-            tolerance) or ``position`` (the authors' form); see their modules for the meaning.
+        engine: ``jvp`` (exact, one pass with dual numbers), ``difference`` (two plain passes,
+            to a stated tolerance) or ``position`` (the authors' form); see their modules.
         step: size of ``difference``'s perturbation as a share of the tracked weights' norm; by
             default it is calibrated on a probe batch against ``jvp``.
         tolerance: largest error of the block sums, ``max |ΔΣ| / max |Σ|`` on the probe batch, at

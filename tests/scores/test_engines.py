@@ -133,6 +133,15 @@ def test_difference_keeps_the_model_and_shares_what_is_not_tracked():
             assert (p is q) == (id(p) not in own)
 
 
+def test_difference_leaves_frozen_weights_frozen():
+    model = tiny_model("llama")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("mlp" in name)
+    tracked, direction = find_tracked(model), random_direction(model)
+    FiniteDifference(model, tracked, direction.weights, 1e-3)(torch.randint(1, 61, (2, 8)))
+    assert [w.name for w in find_tracked(model)] == [w.name for w in tracked]
+
+
 def test_difference_falls_back_to_jvp_and_says_so(caplog):
     model, corpus = tiny_model("llama", torch.float32), random_corpus()
     direction = random_direction(model)
