@@ -57,7 +57,7 @@ def small_disk(tmp_path):
 
     yield make
     if mounted:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.parametrize(
