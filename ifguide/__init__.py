@@ -16,7 +16,7 @@ from ifguide.evaluation.evaluate import EvaluationConfig, evaluate
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
 from ifguide.scores import ScoreConfig, score
-from ifguide.selection import SelectionConfig, select
+from ifguide.selection import SelectionConfig, SmoothingConfig, select, smooth
 from ifguide.training import Objective, SuppressionTrainer, TrainingConfig, suppression_loss, train
 from ifguide.version import VERSION
 
@@ -36,6 +36,7 @@ __all__ = [
     "ScoreConfig",
     "Selection",
     "SelectionConfig",
+    "SmoothingConfig",
     "SuppressionTrainer",
     "TokenScores",
     "TrainingConfig",
@@ -46,6 +47,7 @@ __all__ = [
     "full_precision",
     "score",
     "select",
+    "smooth",
     "suppression_loss",
     "train",
 ]

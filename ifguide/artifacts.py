@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -157,7 +157,7 @@ def load_selection(folder: Path, corpus: Corpus) -> Selection:
         )
     with np.load(folder / "ranking.npz") as ranking:
         return Selection(
-            suppress=_load_mask(folder / "mask").reshape(corpus.tokens.shape),
+            suppress=_read_mask(folder / "mask", "suppress").reshape(corpus.tokens.shape),
             threshold=described["threshold"],
             budget=described["budget"],
             ranking=ranking["ranking"],
@@ -165,6 +165,12 @@ def load_selection(folder: Path, corpus: Corpus) -> Selection:
             corpus=corpus,
             metadata=described["metadata"],
         )
+
+
+def load_mask_scores(folder: Path, corpus: Corpus) -> TokenScores:
+    """Read the scores that a selection over this corpus was made by."""
+    values = _read_mask(folder / "mask", "score").reshape(corpus.tokens.shape)
+    return TokenScores(values, corpus, read_json(folder / "selection.json")["metadata"])
 
 
 def _save_mask(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
@@ -191,8 +197,8 @@ def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
     )
 
 
-def _load_mask(folder: Path) -> Bool[np.ndarray, " NT"]:
-    chunks = datasets.load_from_disk(str(folder)).data.column("suppress").chunks
+def _read_mask(folder: Path, column: str) -> Shaped[np.ndarray, " NT"]:
+    chunks = datasets.load_from_disk(str(folder)).data.column(column).chunks
     return np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks])
 
 

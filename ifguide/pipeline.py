@@ -19,7 +19,7 @@ from ifguide.linalg.operators import Curvature
 from ifguide.models.load import load_checkpoint
 from ifguide.nouns import Direction, Selection, TokenScores
 from ifguide.scores import score
-from ifguide.selection import select
+from ifguide.selection import select, smooth
 from ifguide.store import StageFolder
 
 
@@ -66,12 +66,17 @@ class Pipeline(steps.Steps):
         return score(model, corpus, v, self.config.scores, sink=sink, progress=out.progress)
 
     @cached_property
+    def smoothed(self) -> TokenScores:
+        """The scores drawn toward their neighbours' and their token type's, where asked for."""
+        return smooth(self.scores, self.config.smoothing)
+
+    @cached_property
     def selection(self) -> Selection:
         """The tokens that training should not learn (Algorithm 1)."""
         return self.stage("select", self._select, self.open_selection, self.save_selection)
 
     def _select(self, out: StageFolder) -> Selection:
-        return select(self.scores, self.config.selection)
+        return select(self.smoothed, self.config.selection)
 
     @cached_property
     def suppressed(self) -> nn.Module:

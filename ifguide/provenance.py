@@ -22,7 +22,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "score": ("scores", ("corpus", "baseline", "aim")),
     "select": ("selection", ("score",)),
     "train": ("suppressed", ("corpus", "baseline", "select")),
-    "evaluate": ("evaluation", ("held_out", "baseline", "train", "score")),
+    "evaluate": ("evaluation", ("held_out", "baseline", "train", "select")),
     "report": ("report", ("evaluate", "select")),
 }
 
@@ -68,7 +68,7 @@ def _settings(config: Config, read: Contents, name: str) -> str:
         "fit": lambda: [config.curvature, config.seed],
         "aim": lambda: [config.direction, read["queries"]()],
         "score": lambda: [config.scores],
-        "select": lambda: [config.selection],
+        "select": lambda: [config.smoothing, config.selection],
         "train": lambda: [config.model, read["model"](), config.training, config.seed],
         "evaluate": lambda: [
             config.evaluation,

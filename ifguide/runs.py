@@ -48,13 +48,13 @@ def run(
 
 def inspect(out: Path, top: int, ids: Sequence[str], *, colour: bool) -> Iterator[str]:
     """Yield lines that show the highest-ranked documents of a finished run, or those named."""
-    for needed in ("corpus", "score", "select"):
+    for needed in ("corpus", "select"):
         if not (out / needed / "manifest.json").exists():
             raise InputError(
                 f"{out}: it has no finished stage '{needed}'; run `ifguide select` first"
             )
     corpus = open_prepared(out / "corpus").corpus
     selection = artifacts.load_selection(out / "select", corpus)
-    scores = artifacts.load_scores(out / "score", corpus)
+    scores = artifacts.load_mask_scores(out / "select", corpus)
     documents = ranked_documents(corpus, scores, selection, 0 if ids else top, ids)
     yield from inspect_lines(documents, selection.threshold, colour=colour)

@@ -97,6 +97,11 @@ class Steps(ABC):
 
     @property
     @abstractmethod
+    def smoothed(self) -> TokenScores:
+        """The scores that tokens are selected by."""
+
+    @property
+    @abstractmethod
     def selection(self) -> Selection:
         """The tokens to suppress."""
 
@@ -173,7 +178,7 @@ class Steps(ABC):
 
     def save_selection(self, folder: Path, selection: Selection) -> None:
         """Write the selection, with each token's score beside it."""
-        artifacts.save_selection(folder, selection, self.scores)
+        artifacts.save_selection(folder, selection, self.smoothed)
 
     def shards(self, out: StageFolder) -> artifacts.ScoreShards:
         """Return where scores go as they are made."""
@@ -220,7 +225,7 @@ class Steps(ABC):
         write_json(out.path / "report.json", report)
         corpus, top = self.text.corpus, self.config.report.top
         page = render_page(
-            report, corpus, self.scores, self.selection, top, self.config.report.title
+            report, corpus, self.smoothed, self.selection, top, self.config.report.title
         )
         write_text(out.path / "report.html", page)
 
@@ -251,14 +256,20 @@ class Steps(ABC):
         corpus = self.text.corpus
         if not corpus.marked.any():
             return {}
-        found = localisation(
-            self.scores.values,
-            corpus.marked,
-            corpus.document,
-            corpus.has_loss,
-            seed=self.config.seed,
-        )
-        return {name: asdict(v) if isinstance(v, Interval) else v for name, v in found.items()}
+
+        def found(scores: TokenScores) -> dict[str, Any]:
+            figures = localisation(
+                scores.values,
+                corpus.marked,
+                corpus.document,
+                corpus.has_loss,
+                seed=self.config.seed,
+            )
+            return {k: asdict(v) if isinstance(v, Interval) else v for k, v in figures.items()}
+
+        if self.smoothed is self.scores:
+            return found(self.scores)
+        return {**found(self.scores), "smoothed": found(self.smoothed)}
 
     @cached_property
     def _tokenizer_fingerprint(self) -> str:

@@ -80,10 +80,15 @@ def comparison(report: Mapping[str, Any]) -> Table:
 def localisation(report: Mapping[str, Any]) -> Table:
     """How well the scores find the tokens that people marked; no rows without marks."""
     found: Mapping[str, Any] = report.get("localisation", {})
+    columns = {"scores": found}
+    if "smoothed" in found:
+        columns["smoothed scores"] = found["smoothed"]
     rows = tuple(
-        (label, _shown(found[key])) for key, label in _LOCALISATION.items() if key in found
+        (label, *(_shown(figures[key]) for figures in columns.values()))
+        for key, label in _LOCALISATION.items()
+        if key in found
     )
-    return Table("localisation", "Agreement with human marks", ("", "value"), rows)
+    return Table("localisation", "Agreement with human marks", ("", *columns), rows)
 
 
 def selection(report: Mapping[str, Any]) -> Table:

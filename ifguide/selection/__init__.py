@@ -1,5 +1,6 @@
 """From scores to the tokens that training should not learn."""
 
 from ifguide.selection.select import SelectionConfig, select
+from ifguide.selection.smooth import SmoothingConfig, smooth
 
-__all__ = ["SelectionConfig", "select"]
+__all__ = ["SelectionConfig", "SmoothingConfig", "select", "smooth"]

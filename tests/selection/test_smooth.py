@@ -1,0 +1,73 @@
+"""Smoothing against a plain loop over tokens."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import random_corpus
+
+from ifguide.errors import InputError
+from ifguide.nouns import TokenScores
+from ifguide.selection import SmoothingConfig, smooth
+
+
+def random_scores(seed, blocks=4, length=9):
+    corpus = random_corpus(blocks, length, seed=seed)
+    values = np.random.default_rng(seed).normal(size=corpus.tokens.shape)
+    return TokenScores(np.where(corpus.has_loss, values, 0.0), corpus)
+
+
+def by_hand(scores, neighbours, type_share):
+    corpus = scores.corpus
+    document, has_loss = corpus.document.ravel(), corpus.has_loss.ravel()
+    values, token = scores.values.ravel(), corpus.tokens.ravel()
+    tokens = range(len(values))
+    near = [
+        np.mean(
+            [
+                values[k]
+                for k in tokens
+                if abs(k - j) <= neighbours and document[k] == document[j] and has_loss[k]
+            ]
+        )
+        if has_loss[j]
+        else 0.0
+        for j in tokens
+    ]
+    of_type = [
+        np.mean([near[k] for k in tokens if token[k] == token[j] and has_loss[k]])
+        if has_loss[j]
+        else 0.0
+        for j in tokens
+    ]
+    mixed = (1 - type_share) * np.array(near) + type_share * np.array(of_type)
+    return np.where(has_loss, mixed, 0.0).reshape(corpus.tokens.shape)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 12), st.sampled_from([0.0, 0.3, 1.0]))
+def test_smoothing_is_what_it_says(seed, neighbours, type_share):
+    scores = random_scores(seed)
+    config = SmoothingConfig(neighbours=neighbours, type_share=type_share)
+    expected = by_hand(scores, neighbours, type_share)
+    np.testing.assert_allclose(smooth(scores, config).values, expected, atol=1e-6)
+
+
+def test_off_changes_nothing():
+    scores = random_scores(0)
+    assert smooth(scores) is scores
+
+
+def test_the_means_are_of_the_corpus_as_a_whole():
+    scores = random_scores(1)
+    of_types = smooth(scores, SmoothingConfig(type_share=1.0))
+    for token in np.unique(scores.corpus.tokens[scores.corpus.has_loss]):
+        at = scores.corpus.has_loss & (scores.corpus.tokens == token)
+        np.testing.assert_allclose(of_types.values[at], scores.values[at].mean(), atol=1e-6)
+    assert of_types.metadata["smoothing"] == {"neighbours": 0, "type_share": 1.0}
+
+
+@pytest.mark.parametrize("wrong", [{"neighbours": -1}, {"type_share": 1.5}, {"type_share": -0.1}])
+def test_settings_out_of_range_are_named(wrong):
+    with pytest.raises(InputError, match=f"smoothing.{next(iter(wrong))}"):
+        SmoothingConfig(**wrong)
