@@ -18,7 +18,8 @@ class SmoothingConfig:
     Both off (the default) leaves paper Eq. 8's scores as they are.
 
     Args:
-        neighbours: a score becomes the mean over this many tokens to each side in its document.
+        neighbours: a score becomes the weighted mean over this many tokens to each side in its
+            document, the nearer the heavier.
         type_share: this share of the result is the mean score of all tokens with the same id.
     """
 
@@ -39,8 +40,9 @@ def smooth(scores: TokenScores, config: SmoothingConfig | None = None) -> TokenS
 
     One token's score is a noisy reading of whether it teaches the behaviour. Marked phrases run
     over several tokens and a token id keeps much of its meaning, so means over both are steadier:
-    ``(1 - type_share) x mean over the neighbours + type_share x mean over the token's id`` of
-    those means. Tokens without a loss count nowhere and keep 0.
+    ``(1 - type_share) x mean over the neighbours + type_share x mean over the tokens of its id``.
+    A token at distance d weighs ``1 - d / (neighbours + 1)`` in the first. Tokens without a loss
+    count nowhere and keep 0.
 
     Returns:
         scores over the same corpus; the same object where nothing is to be smoothed.
@@ -50,12 +52,10 @@ def smooth(scores: TokenScores, config: SmoothingConfig | None = None) -> TokenS
         return scores
     corpus = scores.corpus
     has_loss = corpus.has_loss.ravel()
-    values = np.asarray(scores.values, dtype=np.float64).ravel()
-    values = _over_neighbours(
-        values, has_loss, np.asarray(corpus.document).ravel(), config.neighbours
-    )
-    of_type = _mean_of_type(values, has_loss, np.asarray(corpus.tokens).ravel())
-    values = (1 - config.type_share) * values + config.type_share * of_type
+    raw = np.asarray(scores.values, dtype=np.float64).ravel()
+    near = _over_neighbours(raw, has_loss, np.asarray(corpus.document).ravel(), config.neighbours)
+    of_type = _mean_of_type(raw, has_loss, np.asarray(corpus.tokens).ravel())
+    values = (1 - config.type_share) * near + config.type_share * of_type
     return TokenScores(
         np.where(has_loss, values, 0.0).astype(np.float32).reshape(corpus.tokens.shape),
         corpus,
@@ -69,10 +69,10 @@ def _over_neighbours(
     document: Int[np.ndarray, " n"],
     neighbours: int,
 ) -> Float[np.ndarray, " n"]:
-    """Mean over the tokens with a loss at most ``neighbours`` away in the same document."""
+    """Weighted mean over the tokens with a loss within ``neighbours`` in the same document."""
     total, count = np.where(has_loss, values, 0.0), has_loss.astype(np.float64)
     for distance in range(1, min(neighbours, len(values) - 1) + 1):
-        near = (document[distance:] == document[:-distance]).astype(np.float64)
+        near = (document[distance:] == document[:-distance]) * (1 - distance / (neighbours + 1))
         after, before = slice(distance, None), slice(None, -distance)
         for here, there in ((after, before), (before, after)):
             counted = near * has_loss[there]

@@ -21,27 +21,18 @@ def by_hand(scores, neighbours, type_share):
     corpus = scores.corpus
     document, has_loss = corpus.document.ravel(), corpus.has_loss.ravel()
     values, token = scores.values.ravel(), corpus.tokens.ravel()
-    tokens = range(len(values))
-    near = [
-        np.mean(
-            [
-                values[k]
-                for k in tokens
-                if abs(k - j) <= neighbours and document[k] == document[j] and has_loss[k]
-            ]
-        )
-        if has_loss[j]
-        else 0.0
-        for j in tokens
-    ]
-    of_type = [
-        np.mean([near[k] for k in tokens if token[k] == token[j] and has_loss[k]])
-        if has_loss[j]
-        else 0.0
-        for j in tokens
-    ]
-    mixed = (1 - type_share) * np.array(near) + type_share * np.array(of_type)
-    return np.where(has_loss, mixed, 0.0).reshape(corpus.tokens.shape)
+    expected = np.zeros(len(values))
+    for j in np.flatnonzero(has_loss):
+        near = [
+            k
+            for k in np.flatnonzero(has_loss & (document == document[j]))
+            if abs(k - j) <= neighbours
+        ]
+        weight = [1 - abs(k - j) / (neighbours + 1) for k in near]
+        of_type = values[has_loss & (token == token[j])].mean()
+        around = np.average(values[near], weights=weight)
+        expected[j] = (1 - type_share) * around + type_share * of_type
+    return expected.reshape(corpus.tokens.shape)
 
 
 @settings(max_examples=30, deadline=None)
