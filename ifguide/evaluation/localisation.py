@@ -18,7 +18,7 @@ from ifguide.errors import InputError
 from ifguide.evaluation.metrics import percentile_interval
 from ifguide.nouns import Interval
 
-TOP_SHARE = 0.01
+SHARES = {"1": 0.01, "2": 0.02}  # of the tokens, by the percentage in a figure's name
 
 
 def localisation(
@@ -43,25 +43,37 @@ def localisation(
     Returns:
         ``average_precision`` = sum over steps of (recall gained) x (precision there), no
         interpolation; ``auroc``; ``precision_at_1_percent`` = share of marked tokens among the
-        top 1% (a tie across the cut counts with its mean); these three with intervals.
-        ``base_rate`` = share of marked tokens, which all but AUROC have by chance;
-        ``in_marked_documents`` = share of the top 1% that lie in documents with a mark.
+        top 1% (a tie across the cut counts with its mean); ``recall_at_1_percent`` = share of the
+        marked tokens that are among them; both also ``at_2_percent``; all these with intervals.
+        ``base_rate`` = share of marked tokens, which precision has by chance (recall has the share
+        of the cut, AUROC 0.5); ``in_marked_documents`` = share of the top 1% that lie in documents
+        with a mark.
 
     Raises:
         InputError: no token is marked, all are, or a score is not finite.
     """
     ranking = _rank(scores[has_loss], marked[has_loss], document[has_loss])
-    ones = np.ones(ranking.documents)
-    figures = _figures(ranking, ones)
-    draws = np.array([_figures(ranking, w) for w in _weights(ranking, resamples, seed)])
-    names = ("average_precision", "precision_at_1_percent", "auroc")
-    in_marked = ranking.has_marks[ranking.document]
+    figures = _figures(ranking, np.ones(ranking.documents))
+    draws = [_figures(ranking, weights) for weights in _weights(ranking, resamples, seed)]
     found: dict[str, Interval | float] = {
-        name: percentile_interval(figures[k], draws[:, k]) for k, name in enumerate(names)
+        name: percentile_interval(value, np.array([draw[name] for draw in draws]))
+        for name, value in figures.items()
     }
     found["base_rate"] = len(ranking.positives) / len(ranking.document)
-    found["in_marked_documents"] = _top_share(ranking, np.cumsum(in_marked.astype(float)))
+    in_marked = ranking.has_marks[ranking.document]
+    reached = np.arange(1.0, len(in_marked) + 1)
+    size = _size_of(SHARES["1"], reached)
+    found["in_marked_documents"] = (
+        _hits_in_top(ranking, np.cumsum(in_marked.astype(float)), reached, size) / size
+    )
     return found
+
+
+def in_marked_documents(
+    marked: Bool[np.ndarray, "N T"], document: Int[np.ndarray, "N T"]
+) -> Bool[np.ndarray, "N T"]:
+    """Which tokens lie in a document that has a marked token; padding (document -1) never does."""
+    return np.isin(document, np.unique(document[marked & (document >= 0)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +133,8 @@ def _weights(ranking: _Ranking, resamples: int, seed: int) -> Iterator[Float[np.
         yield weights.astype(np.float64)
 
 
-def _figures(ranking: _Ranking, weights: Float[np.ndarray, " D"]) -> tuple[float, float, float]:
-    """Return average precision, precision in the top share, and AUROC of weighted documents."""
+def _figures(ranking: _Ranking, weights: Float[np.ndarray, " D"]) -> dict[str, float]:
+    """Return every figure that has an interval, of weighted documents."""
     weight = weights[ranking.document]
     reached = np.cumsum(weight)
     at = ranking.positives[ranking.step_start]
@@ -136,30 +148,40 @@ def _figures(ranking: _Ranking, weights: Float[np.ndarray, " D"]) -> tuple[float
     below = wrong - (wrong_before + wrong_end) / 2  # a tie counts half
     hits = np.zeros(len(weight))
     hits[ranking.positives] = weight[ranking.positives]
-    return (
-        float(found @ precision / total),
-        _top_share(ranking, np.cumsum(hits), reached),
-        float(found @ below / (total * wrong)),
-    )
+    figures = {
+        "average_precision": float(found @ precision / total),
+        "auroc": float(found @ below / (total * wrong)),
+    }
+    cumulative = np.cumsum(hits)
+    for percent, share in SHARES.items():
+        size = _size_of(share, reached)
+        in_top = _hits_in_top(ranking, cumulative, reached, size)
+        figures[f"precision_at_{percent}_percent"] = in_top / size
+        figures[f"recall_at_{percent}_percent"] = in_top / float(total)
+    return figures
 
 
-def _top_share(
+def _size_of(share: float, reached: Float[np.ndarray, " n"]) -> float:
+    """Weight of the tokens in the top share: a whole number, 1 at least."""
+    return float(max(1.0, np.floor(share * reached[-1] + 1e-9)))
+
+
+def _hits_in_top(
     ranking: _Ranking,
     hits: Float[np.ndarray, " n"],
-    reached: Float[np.ndarray, " n"] | None = None,
+    reached: Float[np.ndarray, " n"],
+    size: float,
 ) -> float:
-    """Share of hits in the top 1% by weight; a step across the cut counts with its mean.
+    """Weight of the hits among the first ``size``; a step across the cut counts with its mean.
 
     Args:
         ranking: the order and its steps.
         hits: cumulative weight of the tokens that count as hits.
-        reached: cumulative weight of all tokens; by default each weighs 1.
+        reached: cumulative weight of all tokens.
+        size: weight of the top share.
     """
-    if reached is None:
-        reached = np.arange(1.0, len(hits) + 1)
-    size = max(1.0, np.floor(TOP_SHARE * reached[-1]))
     place = np.searchsorted(reached, size)
     first, last = ranking.first[place], ranking.last[place]
     before, hits_before = (reached[first - 1], hits[first - 1]) if first else (0.0, 0.0)
     mean = (hits[last] - hits_before) / (reached[last] - before)
-    return float((hits_before + (size - before) * mean) / size)
+    return float(hits_before + (size - before) * mean)
