@@ -1,0 +1,199 @@
+"""Token scores against the characters that people marked: ours, the authors' form, and rivals.
+
+    python benchmarks/localise.py DIR [--out FILE.md] [--blocks N]
+    python benchmarks/localise.py --quick
+
+DIR is a run folder with a finished `ifguide score`; nothing is written into it. Every row is one
+way of scoring the same tokens. The rivals learn from the run's own queries, so that they know the
+same labels; a judge knows those it was trained on. Markdown goes to stdout and to --out, and the
+same as JSON beside it, as far as the rows are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scorers import PAIRS, Row, Run, all_rows, open_run
+from transformers.utils import logging as transformers_logging
+
+from ifguide import Corpus, InputError, runs
+from ifguide.corpus.builtin import builtin_posts
+from ifguide.evaluation.character_f1 import (
+    PostCharacters,
+    character_f1,
+    post_characters,
+    top_tokens,
+)
+from ifguide.evaluation.localisation import in_marked_documents, localisation
+from ifguide.files import write_json, write_text
+from ifguide.nouns import Interval
+from ifguide.settings import read_config
+
+CUT = 0.02  # share of the tokens that predict characters
+FIGURES = {
+    "average_precision": "AP",
+    "auroc": "AUROC",
+    "precision_at_1_percent": "P@1%",
+    "recall_at_1_percent": "R@1%",
+    "precision_at_2_percent": "P@2%",
+    "recall_at_2_percent": "R@2%",
+}
+QUICK = """
+data_dir: {data_dir}
+seed: 1
+corpus: {{block_length: 64, sources: [{{name: posts, builtin: 500, held_out: 0.1}}]}}
+tokenizer: {{vocab_size: 512}}
+model:
+  scratch: {{model_type: llama, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,
+             intermediate_size: 64, max_position_embeddings: 64}}
+queries: {{source: {{builtin: 250}}, max_length: 64}}
+baseline: {{epochs: 2, batch_size: 16, learning_rate: 3.0e-3}}
+curvature: {{sample_blocks: 32}}
+evaluation:
+  toxic: {{held_out: posts, marked: true, cut: before_span}}
+  neutral: {{held_out: posts, marked: false, cut: words}}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; return 0, or 2 after one line about input that cannot be used."""
+    parsed = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parsed.command = shlex.join(["python", "benchmarks/localise.py", *given])
+    transformers_logging.disable_progress_bar()
+    try:
+        if not parsed.quick and parsed.dir is None:
+            raise InputError("no run folder given; name one, or use --quick")
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = make_quick_run(Path(scratch)) if parsed.quick else parsed.dir
+            tabulate(open_run(folder, parsed.blocks, quiet=parsed.quiet), parsed)
+    except InputError as error:
+        print(f"localise: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Token scores against human marks.")
+    parser.add_argument("dir", type=Path, nargs="?", help="a run folder with finished scores")
+    parser.add_argument("--out", type=Path, help="where the table goes; FILE.json lies beside it")
+    parser.add_argument("--blocks", type=int, help="compare on this many blocks, drawn by seed")
+    parser.add_argument("--judge", help="the judge of windows (default alt-profanity-check)")
+    parser.add_argument(
+        "--words", type=int, nargs="+", default=[0, 2], help="words to each side in a window"
+    )
+    parser.add_argument("--resamples", type=int, default=200, help="of the bootstrap")
+    parser.add_argument("--quick", action="store_true", help="on a tiny run of its own")
+    parser.add_argument("--quiet", action="store_true", help="no progress lines")
+    return parser
+
+
+def make_quick_run(folder: Path) -> Path:
+    """Make a tiny run on the built-in corpus, and pairs of texts for it, and return its folder."""
+    posts = builtin_posts(400, seed=9)
+    toxic, safe = ([p.text for p in posts if bool(p.spans) == side] for side in (True, False))
+    pairs = [{"toxic": a, "neutral": b} for a, b in zip(toxic, safe, strict=False)]
+    (folder / PAIRS).parent.mkdir()
+    (folder / PAIRS).write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    settings = folder / "run.yaml"
+    settings.write_text(QUICK.format(data_dir=json.dumps(str(folder))))
+    runs.run(read_config(settings), folder / "run", "score", quiet=True)
+    return folder / "run"
+
+
+def tabulate(run: Run, parsed: argparse.Namespace) -> None:
+    """Measure row by row, writing what there is each time, and print the table."""
+    about = describe(run, parsed.command, parsed.resamples)
+    posts, found = post_characters(run.part), []
+    judge = parsed.judge or ("rule" if parsed.quick else "alt-profanity-check")
+    for row in all_rows(run, judge, parsed.words):
+        found.append(measure(row, run.part, posts, parsed.resamples, run.config.seed))
+        if parsed.out:
+            write_text(parsed.out, render(about, found))
+            write_json(parsed.out.with_suffix(".json"), {**about, "rows": found})
+    print(render(about, found), end="")
+
+
+def measure(row: Row, part: Corpus, posts: PostCharacters, resamples: int, seed: int) -> dict:
+    """A row's figures over all text and within marked posts, and its character F1."""
+    marked, document = np.asarray(part.marked), np.asarray(part.document)
+    inside = in_marked_documents(marked, document)
+    draws = {"resamples": resamples, "seed": seed}
+    over = {"all": part.has_loss, "marked_posts": part.has_loss & inside}
+    found = {
+        name: localisation(row.values, marked, document, counted, **draws)
+        for name, counted in over.items()
+    }
+    selected = top_tokens(row.values, part.has_loss, CUT, seed=seed)
+    f1 = character_f1(selected, posts, **draws)
+    return {"name": row.name, "meaning": row.meaning, **found, "character_f1": f1}
+
+
+def describe(run: Run, command: str, resamples: int) -> dict[str, Any]:
+    """What the table is of and how it was made."""
+    part = run.part
+    threads = torch.get_num_threads()
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return {
+        "command": command,
+        "date": date.today().isoformat(),
+        "machine": f"{os.cpu_count()}-core {where}, {threads} thread{'s' * (threads > 1)}, "
+        f"torch {torch.__version__}",
+        "blocks": len(run.rows),
+        "blocks_of_corpus": len(run.text.corpus.tokens),
+        "tokens": int(part.has_loss.sum()),
+        "marked_tokens": int((part.marked & part.has_loss).sum()),
+        "queries": len(run.contrast.toxic.tokens),
+        "resamples": resamples,
+    }
+
+
+def render(about: dict[str, Any], rows: Sequence[dict]) -> str:
+    """The whole Markdown page."""
+    share = about["marked_tokens"] / about["tokens"]
+    page = f"""# Token scores against human marks
+
+`{about["command"]}`, {about["date"]}, {about["machine"]}.
+
+{about["blocks"]} of the corpus's {about["blocks_of_corpus"]} blocks: {about["tokens"]} tokens with
+a loss, {share:.4f} of them marked; {about["queries"]} queries. In brackets: 95% bootstrap intervals
+over documents, {about["resamples"]} resamples. P@1% and R@1% are precision and recall of the top 1%
+of tokens. Character F1 (SemEval-2021 Task 5) is the mean over the posts of the marked sources of
+each post's F1 of characters, where the top {CUT:.0%} of all tokens predict theirs; a post that has
+no mark and no prediction counts 1.
+"""
+    lines = [page]
+    for scope, title in (("all", "All text"), ("marked_posts", "Within posts that have a mark")):
+        heads = [*FIGURES.values(), *(["character F1"] if scope == "all" else [])]
+        lines += [
+            f"## {title}",
+            "",
+            f"| scores | {' | '.join(heads)} |",
+            "|---" * (1 + len(heads)) + "|",
+        ]
+        for row in rows:
+            cells = [row[scope][name] for name in FIGURES]
+            cells += [row["character_f1"]] if scope == "all" else []
+            lines.append(f"| {row['name']} | {' | '.join(map(_shown, cells))} |")
+        lines.append("")
+    lines += ["## What the rows are", "", *(f"- {row['name']}: {row['meaning']}" for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(figure: Interval) -> str:
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
