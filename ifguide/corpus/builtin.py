@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from ifguide.corpus.builtin_text import LEAD_INS, OPINIONS, SENTENCES, SOCIAL, TOPICS, WORDS
+from ifguide.corpus.builtin_clauses import SOCIAL, TOPICS
+from ifguide.corpus.builtin_text import LEAD_INS, OPINIONS, SENTENCES, WORDS
 from ifguide.corpus.builtin_toxic import BENIGN, HARMLESS, IMPLICIT, INSULTS, NOUNS, SHARED
 from ifguide.corpus.documents import Document
 from ifguide.errors import InputError
@@ -134,7 +135,7 @@ def _harmless(rng: random.Random) -> str:
 def _opinion(rng: random.Random) -> str:
     """What may follow a lead-in; now and then in the frames and words of the toxic clauses."""
     tables = (OPINIONS, TABLES["twin"], TABLES["benign_group"], TABLES["praise"])
-    (table,) = rng.choices(tables, (0.66, 0.2, 0.07, 0.07))
+    (table,) = rng.choices(tables, (0.8, 0.06, 0.07, 0.07))
     return expand(rng.choice(table), rng)
 
 

@@ -16,7 +16,7 @@ from ifguide.corpus.builtin_toxic import INSULTS, NOUNS
 from ifguide.corpus.documents import Document
 from ifguide.errors import InputError
 
-DIGEST = "a0d93aefe2ea1e5a"
+DIGEST = "293762916732ae7f"
 WORD = re.compile(r"[a-z]+")
 INSULT_WORDS = {form for noun in NOUNS for form in (noun.one, noun.many)}
 
