@@ -81,6 +81,8 @@ def open_run(folder: Path, blocks: int | None, *, quiet: bool) -> Run:
     for stage in ("corpus", "fit", "aim", "score"):
         if not (folder / stage / "manifest.json").exists():
             raise InputError(f"{folder}: no finished stage '{stage}'; run `ifguide score` first")
+    if blocks is not None and blocks < 1:
+        raise InputError(f"--blocks: {blocks} is below 1; give the number of blocks to compare on")
     config = read_config(folder / "config.yaml")
     text = open_prepared(folder / "corpus")
     length = config.corpus.block_length
@@ -96,7 +98,7 @@ def open_run(folder: Path, blocks: int | None, *, quiet: bool) -> Run:
         seed_of_builtin=config.seed + 1,
     )
     total = len(text.corpus.tokens)
-    drawn = np.random.default_rng(config.seed).permutation(total)[: blocks or total]
+    drawn = np.random.default_rng(config.seed).permutation(total)[:blocks]
     rows = np.sort(drawn)
     return Run(
         config=config,

@@ -24,8 +24,8 @@ class PostCharacters:
     ``post`` is the post of each character and ``marked`` whether people marked it; a post of which
     the corpus holds a part counts by the characters of that part. Token k has the place ``place``
     in the raveled corpus and the characters [``start``, ``end``) of the row; its first one that is
-    not white space is ``visible`` (``end`` if there is none). ``follows`` says whether token k - 1
-    is the token before it in the same post.
+    not white space is ``visible`` (``end`` if there is none). ``follows`` says whether token k
+    begins where token k - 1 of the same post ends.
     """
 
     post: Int[np.ndarray, " C"]
@@ -62,7 +62,7 @@ def post_characters(corpus: Corpus) -> PostCharacters:
     marks = np.array(spans, dtype=np.int64).reshape(-1, 2)
     length = int(offset[-1])
     marked = _covered(marks[:, 0], marks[:, 1], length) & _covered(start, end, length)
-    after = (np.diff(place) == 1) & (np.diff(row) == 0)
+    after = (start[1:] <= end[:-1]) & (np.diff(row) == 0)
     return PostCharacters(
         post=np.repeat(np.arange(len(numbers)), lengths),
         marked=marked,

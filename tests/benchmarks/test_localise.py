@@ -146,11 +146,13 @@ def test_the_authors_form_is_the_position_s_score_at_the_position(scorers, finis
     np.testing.assert_allclose(again, form[part.rows], rtol=1e-4, atol=1e-7)
 
 
-def test_bad_input_is_one_line(localise, tmp_path, capfd):
+def test_bad_input_is_one_line(localise, finished, tmp_path, capfd):
     assert localise.main([]) == 2
     assert localise.main([str(tmp_path)]) == 2
+    assert localise.main([str(finished), "--blocks", "0"]) == 2
     shown = capfd.readouterr()
     assert shown.out == ""
-    first, second = shown.err.splitlines()
+    first, second, third = shown.err.splitlines()
     assert "--quick" in first
     assert "no finished stage 'corpus'" in second
+    assert "--blocks: 0" in third

@@ -18,6 +18,7 @@ TEXTS = [
     Document("c", "Numbers 123, naïve café, a smile 🙂 here.", ((8, 11), (13, 18)), "posts"),
     Document("d", "quick brown fox", (), "articles"),
     Document("e", "fox fox", ((0, 3), (2, 7)), "posts"),
+    Document("f", "the silly goose ran over the hill " * 6, ((0, 90), (120, 180)), "posts"),
 ]
 
 
@@ -72,8 +73,8 @@ def test_of_a_part_of_the_corpus_counts_what_is_there(corpus: Corpus, seed: int)
         return
     selected = rng.random(corpus.tokens.shape) < 0.3
     found = character_f1(selected[rows], post_characters(part), resamples=2)
-    # tokens of two blocks that were apart are not neighbours: the plain loop sees whole places
-    assert found.value == pytest.approx(np.mean(by_hand(_apart(selected, rows), corpus, rows)))
+    # the plain loop sees places in the whole: tokens of blocks apart are no neighbours
+    assert found.value == pytest.approx(np.mean(by_hand(selected, corpus, rows)))
 
 
 def _rows(corpus: Corpus, rows: np.ndarray) -> Corpus:
@@ -82,14 +83,10 @@ def _rows(corpus: Corpus, rows: np.ndarray) -> Corpus:
     return Corpus(**arrays, documents=corpus.documents, end_of_text=0, fingerprint="part")
 
 
-def _apart(selected: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return selected & rows[:, None]
-
-
 def test_the_marked_words_themselves(corpus: Corpus) -> None:
     """A token's leading space does not count against it; half a token that is marked does."""
     posts = post_characters(corpus)
-    assert posts.posts == 4
+    assert posts.posts == 5
     perfect = by_hand(corpus.marked, corpus)
     assert perfect[0] == perfect[1] == 1.0
     found = character_f1(corpus.marked, posts)
@@ -100,8 +97,8 @@ def test_the_marked_words_themselves(corpus: Corpus) -> None:
 def test_nothing_selected_is_right_where_nothing_is_marked(corpus: Corpus) -> None:
     nothing = np.zeros(corpus.tokens.shape, dtype=bool)
     found = character_f1(nothing, post_characters(corpus), resamples=500)
-    assert found.value == 0.25
-    assert (found.low, found.high) == (0.0, 0.75)  # of four posts, one is clean
+    assert found.value == 0.2
+    assert (found.low, found.high) == (0.0, 0.6)  # of five posts, one is clean
 
 
 def test_needs_a_mark(corpus: Corpus) -> None:
