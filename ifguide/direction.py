@@ -88,6 +88,18 @@ def query_gradient(
     return {w.name: w.oriented(g).contiguous() for w, g in zip(tracked, total, strict=True)}
 
 
+@torch.inference_mode()
+def query_loss(model: nn.Module, queries: QuerySet, batch_size: int = 16) -> float:
+    """Return the weighted query loss, in nats."""
+    device, training, total = device_of(model), model.training, 0.0
+    model.eval()
+    for tokens, weights in _padded_batches(queries, batch_size):
+        losses = forward_losses(model, tokens.to(device))
+        total += float((losses * weights.to(losses)).sum())
+    model.train(training)
+    return total
+
+
 def _padded_batches(
     queries: QuerySet, batch_size: int
 ) -> Iterator[tuple[Int[Tensor, "B T"], Float[Tensor, "B T"]]]:
