@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import datasets
 from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]
@@ -19,6 +19,9 @@ from transformers.utils import logging as transformers_logging
 
 from ifguide.config import Config
 from ifguide.errors import InputError
+
+if TYPE_CHECKING:
+    from ifguide.scores.pair import LogprobFiles
 
 STAGES = ("fit", "aim", "score", "select", "train", "evaluate", "report")
 EPILOG = """\
@@ -102,7 +105,14 @@ def _parser() -> argparse.ArgumentParser:
 
     for name in ("run", *STAGES):
         what = "run every stage" if name == "run" else f"run the stages up to '{name}'"
-        _add_run_options(command(name, what))
+        added = command(name, what)
+        _add_run_options(added)
+        if name not in {"fit", "aim"}:
+            _add_logprob_options(added)
+    pair = command("export-pair", "write the models θ+εv and θ-εv, for scores by any engine")
+    _add_run_options(pair)
+    pair.add_argument("--step", type=float, help="‖εv‖ as a share of the weights' (0.03)")
+    pair.add_argument("--to", type=Path, help="where to (the run folder's pair)")
     inspect = command("inspect", "show the highest-ranked documents of a run, tokens coloured")
     inspect.add_argument("dir", type=Path, help="the run folder")
     inspect.add_argument("--doc", action="append", default=[], help="a document's id")
@@ -121,33 +131,77 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", action="store_true", help="list every setting, stop")
 
 
+def _add_logprob_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from-logprobs",
+        type=Path,
+        nargs=2,
+        metavar=("PLUS", "MINUS"),
+        help="scores from these log-probabilities",
+    )
+    parser.add_argument("--pair", type=Path, help="folder of the pair (the run folder's pair)")
+    parser.add_argument("--force", action="store_true", help="take them below Spearman 0.98 too")
+
+
 def _run(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    config = _config(parsed, overrides)
+    if config is not None:
+        _run_and_show(config, "report" if parsed.name == "run" else parsed.name, parsed)
+    return 0
+
+
+def _export_pair(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    config = _config(parsed, overrides)
+    if config is not None:
+        from ifguide import runs
+
+        to = parsed.to or parsed.out / "pair"
+        options = {"quiet": parsed.quiet, "replace": parsed.replace}
+        if runs.write_pair(config, parsed.out, to, step=parsed.step, **options):
+            print(f"The pair: {to} (its README.md says how to go on)")
+    return 0
+
+
+def _config(parsed: argparse.Namespace, overrides: list[str]) -> Config | None:
+    """Return the settings of a run, or None if they were only to be shown."""
     from ifguide.settings import describe, read_config, to_yaml
 
     if parsed.settings:
         print(describe(), end="")
-        return 0
+        return None
     if parsed.config is None:
         raise InputError(f"ifguide {parsed.name}: no YAML file given; see `ifguide --help`")
     config = read_config(parsed.config, overrides)
     if parsed.print_config:
         print(to_yaml(config), end="")
-        return 0
+        return None
     if parsed.out is None:
         raise InputError("--out: no run folder given; add --out DIR")
-    until = "report" if parsed.name == "run" else parsed.name
-    _run_and_show(config, until, parsed)
-    return 0
+    return config
 
 
 def _run_and_show(config: Config, until: str, parsed: argparse.Namespace) -> None:
     from ifguide import runs
     from ifguide.report.tables import comparison_table
 
-    result = runs.run(config, parsed.out, until, quiet=parsed.quiet, replace=parsed.replace)
+    given = _logprobs(parsed)
+    options = {"quiet": parsed.quiet, "replace": parsed.replace}
+    result = runs.run(config, parsed.out, until, logprobs=given, **options)
+    if until == "score" and given is not None and result is not None:
+        print(f"Spearman with float32 jvp on a probe: {result.metadata['spearman']:.4f}")
     if until == "report" and result is not None:
         print(comparison_table(result))
         print(f"\nThe page: {parsed.out / 'report.html'}")
+
+
+def _logprobs(parsed: argparse.Namespace) -> LogprobFiles | None:
+    if getattr(parsed, "from_logprobs", None) is None:
+        return None
+    from ifguide.scores.pair import LogprobFiles
+
+    plus, minus = parsed.from_logprobs
+    pair = parsed.pair or parsed.out / "pair"
+    return LogprobFiles(plus=plus, minus=minus, pair=pair, force=parsed.force)
 
 
 def _demo(parsed: argparse.Namespace, overrides: list[str]) -> int:
@@ -172,4 +226,4 @@ def _inspect(parsed: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-_COMMANDS = {"inspect": _inspect, "demo": _demo}
+_COMMANDS = {"inspect": _inspect, "demo": _demo, "export-pair": _export_pair}

@@ -19,6 +19,7 @@ from ifguide.linalg.operators import Curvature
 from ifguide.models.load import load_checkpoint
 from ifguide.nouns import Direction, Selection, TokenScores
 from ifguide.scores import score
+from ifguide.scores.pair import score_from_logprobs
 from ifguide.selection import select, smooth
 from ifguide.store import StageFolder
 
@@ -63,6 +64,9 @@ class Pipeline(steps.Steps):
     def _score(self, out: StageFolder) -> TokenScores:
         model, corpus, v = self.baseline, self.text.corpus, self.direction
         sink = self.shards(out)
+        if self.logprobs is not None:
+            given = self.logprobs
+            return score_from_logprobs(model, corpus, v, given, sink=sink, progress=out.progress)
         return score(model, corpus, v, self.config.scores, sink=sink, progress=out.progress)
 
     @cached_property

@@ -26,7 +26,8 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "report": ("report", ("evaluate", "select")),
 }
 
-# what was read, as far as it counts: of the "tokenizer", the "model", "queries" and "prompts"
+# what was read, as far as it counts: of the "tokenizer", the "model", "queries", "prompts" and
+# "logprobs" (scores that are not computed)
 Contents = Mapping[str, Callable[[], Any]]
 
 
@@ -67,7 +68,7 @@ def _settings(config: Config, read: Contents, name: str) -> str:
         ],
         "fit": lambda: [config.curvature, config.seed],
         "aim": lambda: [config.direction, read["queries"]()],
-        "score": lambda: [config.scores],
+        "score": lambda: [config.scores, *read.get("logprobs", list)()],
         "select": lambda: [config.smoothing, config.selection],
         "train": lambda: [config.model, read["model"](), config.training, config.seed],
         "evaluate": lambda: [

@@ -15,14 +15,23 @@ from ifguide.pipeline import Pipeline
 from ifguide.provenance import STAGES
 from ifguide.report.ranked import ranked_documents
 from ifguide.report.terminal import inspect_lines
+from ifguide.scores.pair import DEFAULT_STEP, LogprobFiles, Pair, export_pair
 from ifguide.settings import to_yaml
 from ifguide.store import Store
 
 
 def run(
-    config: Config, out: Path, until: str = "report", *, quiet: bool = False, replace: bool = False
+    config: Config,
+    out: Path,
+    until: str = "report",
+    *,
+    quiet: bool = False,
+    replace: bool = False,
+    logprobs: LogprobFiles | None = None,
 ) -> Any:
     """Run the stages up to ``until`` in the folder ``out``; what is there already is reused.
+
+    With ``logprobs`` the scores are made from these files instead of being computed.
 
     Returns:
         what the last stage made (for ``report``, the contents of report.json) on the main rank,
@@ -35,13 +44,42 @@ def run(
     distributed.start()
     try:
         with Store(out, to_yaml(config), replace=replace) as store:
-            pipeline = Pipeline(config, store, quiet=quiet)
+            pipeline = Pipeline(config, store, quiet=quiet, logprobs=logprobs)
             pipeline.check()
             result = getattr(pipeline, STAGES[until][0])
             if until == "report" and distributed.is_main():
                 for name in ("report.json", "report.html"):
                     shutil.copyfile(out / "report" / name, out / name)
             return result if distributed.is_main() else None
+    finally:
+        distributed.stop()
+
+
+def write_pair(
+    config: Config,
+    out: Path,
+    to: Path,
+    *,
+    step: float | None = None,
+    quiet: bool = False,
+    replace: bool = False,
+) -> Pair | None:
+    """Run the stages up to ``aim`` and write the perturbed checkpoints θ+εv and θ-εv to ``to``.
+
+    Returns:
+        what the pair was made with, on the main rank.
+    """
+    distributed.start()
+    try:
+        with Store(out, to_yaml(config), replace=replace) as store:
+            pipeline = Pipeline(config, store, quiet=quiet)
+            pipeline.check()
+            direction, text = pipeline.direction, pipeline.text
+            if not distributed.is_main():
+                return None
+            size = DEFAULT_STEP if step is None else step
+            model = pipeline.baseline
+            return export_pair(model, text.tokenizer, text.corpus, direction, to, size)
     finally:
         distributed.stop()
 

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -30,6 +31,7 @@ from ifguide.nouns import Contrast, Corpus, Interval, Selection, TokenScores
 from ifguide.progress import progress_line
 from ifguide.provenance import STAGES, stage_inputs
 from ifguide.report.page import render_page
+from ifguide.scores.pair import LogprobFiles
 from ifguide.store import StageFolder, Store
 from ifguide.training import TrainingConfig, train
 from ifguide.version import VERSION
@@ -40,8 +42,16 @@ Noun = TypeVar("Noun")
 class Steps(ABC):
     """Makes, keeps and reopens each stage of one run; the method itself is in ``Pipeline``."""
 
-    def __init__(self, config: Config, store: Store, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        *,
+        quiet: bool = False,
+        logprobs: LogprobFiles | None = None,
+    ) -> None:
         self.config, self.store, self.quiet = config, store, quiet
+        self.logprobs = logprobs
         self.data_dir = Path(config.data_dir)
 
     def stage(
@@ -69,6 +79,7 @@ class Steps(ABC):
             "model": lambda: self._model_fingerprint,
             "queries": lambda: self.contrast.fingerprint,
             "prompts": lambda: self.prompts,
+            "logprobs": lambda: self._logprobs_fingerprint,
         }
         return stage_inputs(self.config, read, name)
 
@@ -259,7 +270,7 @@ class Steps(ABC):
 
         def found(scores: TokenScores) -> dict[str, Any]:
             figures = localisation(
-                scores.values,
+                np.asarray(scores.values),
                 corpus.marked,
                 corpus.document,
                 corpus.has_loss,
@@ -279,6 +290,10 @@ class Steps(ABC):
     @cached_property
     def _model_fingerprint(self) -> str:
         return model_fingerprint(self.config.model)
+
+    @cached_property
+    def _logprobs_fingerprint(self) -> list[str]:
+        return self.logprobs.fingerprint() if self.logprobs else []
 
     def _pull(self, name: str) -> Callable[[], None]:
         def pull() -> None:
