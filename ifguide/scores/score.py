@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ifguide.errors import InputError
+from ifguide.lazy import AnyArray
 from ifguide.models.losses import device_of
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Corpus, Direction, TokenScores
@@ -70,7 +71,7 @@ class ShardSink(Protocol):
         """Keep the scores of one slice of blocks."""
         ...
 
-    def collect(self) -> Float[np.ndarray, "N T"]:
+    def collect(self) -> Float[AnyArray, "N T"]:
         """Return all scores, once none is missing."""
         ...
 
