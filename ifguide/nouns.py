@@ -17,6 +17,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ifguide.corpus.documents import Document
+from ifguide.lazy import AnyArray
+
+
+def has_loss(document: Int[np.ndarray, "n T"]) -> Bool[np.ndarray, "n T"]:
+    """Whether a token is predicted: not the first of its block and not padding (document -1)."""
+    counted = document >= 0
+    counted[:, 0] = False
+    return counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +48,7 @@ class Corpus:
     @cached_property
     def has_loss(self) -> Bool[np.ndarray, "N T"]:
         """Whether a token is predicted: not the first of its block and not padding."""
-        counted = np.asarray(self.document) >= 0
-        counted[:, 0] = False
-        return counted
+        return has_loss(np.asarray(self.document))
 
     @cached_property
     def token_count(self) -> int:
@@ -87,7 +93,7 @@ class TokenScores:
     its settings and what was scored.
     """
 
-    values: Float[np.ndarray, "N T"]
+    values: Float[AnyArray, "N T"]
     corpus: Corpus
     metadata: Mapping[str, Any] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from markupsafe import Markup
 
+from ifguide.lazy import AnyArray
 from ifguide.report.tables import MEASURES, Number, prompt_sets
 
 _SLAB_TOKENS = 1 << 22
@@ -54,7 +55,7 @@ class Histogram:
 
 
 def histogram(
-    scores: Float[np.ndarray, "N T"],
+    scores: Float[AnyArray, "N T"],
     has_loss: Bool[np.ndarray, "N T"],
     bins: int,
     edges: Float[np.ndarray, " edges"] | None = None,
@@ -202,7 +203,7 @@ class _Plot:
 
 
 def _edges(
-    scores: Float[np.ndarray, "N T"], has_loss: Bool[np.ndarray, "N T"], bins: int
+    scores: Float[AnyArray, "N T"], has_loss: Bool[np.ndarray, "N T"], bins: int
 ) -> Float[np.ndarray, " edges"]:
     """Equal bins between the two quantiles, in float64, of an even sample of the scores."""
     stride = max(1, math.ceil(scores.size / _SAMPLE_TOKENS))
@@ -214,7 +215,7 @@ def _edges(
 
 
 def _slabs(
-    scores: Float[np.ndarray, "N T"], has_loss: Bool[np.ndarray, "N T"]
+    scores: Float[AnyArray, "N T"], has_loss: Bool[np.ndarray, "N T"]
 ) -> Iterator[tuple[Float[np.ndarray, "n T"], Bool[np.ndarray, "n T"]]]:
     blocks, length = scores.shape
     step = max(1, _SLAB_TOKENS // max(length, 1))

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from ifguide.corpus.documents import Document
 from ifguide.errors import InputError
+from ifguide.lazy import AnyArray
 from ifguide.nouns import Corpus, Selection, TokenScores
 
 _SLAB_TOKENS = 1 << 22
@@ -109,7 +110,7 @@ def ranked_documents(
 
 
 def token_ranks(
-    scores: Float[np.ndarray, "N T"],
+    scores: Float[AnyArray, "N T"],
     has_loss: Bool[np.ndarray, "N T"],
     wanted: Float[np.ndarray, " n"],
 ) -> Int[np.ndarray, " n"]:
