@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 from ifguide import distributed
 from ifguide.errors import InputError
 from ifguide.files import read_json, write_json
+from ifguide.lazy import AnyArray, LazyArray, read_rows
 from ifguide.linalg.operators import Curvature, curvature_from
 from ifguide.nouns import Corpus, Direction, Selection, TokenScores
 
@@ -70,18 +72,34 @@ class ScoreShards:
             np.save(stream, values.astype(np.float32))
         part.replace(self._file(rows))
 
-    def collect(self) -> Float[np.ndarray, "N T"]:
-        """Return all scores once every rank is done."""
+    def collect(self) -> Float[LazyArray, "N T"]:
+        """Return all scores, read as they are asked for, once every rank is done."""
         distributed.barrier()
-        return _read_shards(self.folder)
+        return _open_shards(self.folder)
 
     def _file(self, rows: slice) -> Path:
         return self.folder / f"scores-{rows.start:09d}.npy"
 
 
-def _read_shards(folder: Path) -> Float[np.ndarray, "N T"]:
-    shards = [np.load(file, mmap_mode="r") for file in sorted(folder.glob("scores-*.npy"))]
-    return shards[0] if len(shards) == 1 else np.concatenate(shards)
+def _open_shards(folder: Path) -> Float[LazyArray, "N T"]:
+    """Present the shards as one array; a shard is mapped only while it is read."""
+    files = sorted(folder.glob("scores-*.npy"))
+    if not files:
+        raise InputError(f"{folder}: it holds no scores; score the corpus again")
+    heads = [np.load(file, mmap_mode="r") for file in files]
+    if len({(head.shape[1:], head.dtype) for head in heads}) > 1:
+        raise InputError(f"{folder}: its shards are not of one kind; score the corpus again")
+    ends = np.cumsum([len(head) for head in heads]).tolist()
+
+    def read(rows: slice) -> np.ndarray:
+        parts = []
+        for i in range(bisect_right(ends, rows.start), bisect_left(ends, rows.stop) + 1):
+            start = ends[i - 1] if i else 0
+            shard = np.load(files[i], mmap_mode="r")
+            parts.append(shard[max(0, rows.start - start) : rows.stop - start])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    return LazyArray((ends[-1], heads[0].shape[1]), heads[0].dtype, read)
 
 
 def save_scores(folder: Path, scores: TokenScores) -> None:
@@ -90,12 +108,12 @@ def save_scores(folder: Path, scores: TokenScores) -> None:
 
 
 def load_scores(folder: Path, corpus: Corpus) -> TokenScores:
-    """Read scores of this corpus.
+    """Open scores of this corpus; their values are read as they are asked for.
 
     Raises:
-        InputError: they are of another shape than the corpus.
+        InputError: there are none, or they are of another shape than the corpus.
     """
-    values = _read_shards(folder)
+    values = _open_shards(folder)
     if values.shape != corpus.tokens.shape:
         raise InputError(
             f"{folder}: the scores have shape {values.shape}, the corpus {corpus.tokens.shape}; "
@@ -157,7 +175,7 @@ def load_selection(folder: Path, corpus: Corpus) -> Selection:
         )
     with np.load(folder / "ranking.npz") as ranking:
         return Selection(
-            suppress=_read_mask(folder / "mask", "suppress").reshape(corpus.tokens.shape),
+            suppress=np.asarray(_open_mask(folder / "mask", "suppress", corpus)),
             threshold=described["threshold"],
             budget=described["budget"],
             ranking=ranking["ranking"],
@@ -168,23 +186,20 @@ def load_selection(folder: Path, corpus: Corpus) -> Selection:
 
 
 def load_mask_scores(folder: Path, corpus: Corpus) -> TokenScores:
-    """Read the scores that a selection over this corpus was made by."""
-    values = _read_mask(folder / "mask", "score").reshape(corpus.tokens.shape)
+    """Open the scores that a selection over this corpus was made by; read as they are asked for."""
+    values = _open_mask(folder / "mask", "score", corpus)
     return TokenScores(values, corpus, read_json(folder / "selection.json")["metadata"])
 
 
-def _save_mask(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
+def _save_mask(folder: Path, columns: Mapping[str, AnyArray]) -> None:
     """Write [N, T] columns as a dataset of N rows, a part of the rows at a time."""
     stream = folder.with_suffix(".tmp")
     blocks = len(columns["input_ids"])
     with pa.OSFile(str(stream), "wb") as file, pa.ipc.new_stream(file, MASK) as writer:
         for first in range(0, blocks, MASK_ROWS):
             rows = slice(first, first + MASK_ROWS)
-            writer.write_batch(
-                pa.record_batch(
-                    [_lists(columns[field.name][rows], field.type) for field in MASK], MASK
-                )
-            )
+            parts = [_lists(read_rows(columns[field.name], rows), field.type) for field in MASK]
+            writer.write_batch(pa.record_batch(parts, MASK))
     datasets.Dataset.from_file(str(stream)).save_to_disk(folder)
     stream.unlink()
 
@@ -197,9 +212,18 @@ def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
     )
 
 
-def _read_mask(folder: Path, column: str) -> Shaped[np.ndarray, " NT"]:
-    chunks = datasets.load_from_disk(str(folder)).data.column(column).chunks
-    return np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks])
+def _open_mask(folder: Path, name: str, corpus: Corpus) -> Shaped[LazyArray, "N T"]:
+    """Present a column of the dataset, which is memory-mapped, as an array."""
+    column = datasets.load_from_disk(str(folder)).data.column(name)
+    dtype = np.dtype(MASK.field(name).type.value_type.to_pandas_dtype())
+    shape = corpus.tokens.shape
+
+    def read(rows: slice) -> np.ndarray:
+        chunks = column.slice(rows.start, rows.stop - rows.start).chunks
+        flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks]
+        return (flat[0] if len(flat) == 1 else np.concatenate(flat)).reshape(-1, shape[1])
+
+    return LazyArray(shape, dtype, read)
 
 
 def kept_samples(folder: Path, model: str, name: str, make: Callable[[], pa.Table]) -> pa.Table:

@@ -51,7 +51,7 @@ def make_shards(out):
     for rows in shards.missing():
         out.progress(1)
         shards.put(rows, np.full((rows.stop - rows.start, 3), float(distributed.rank())))
-    np.testing.assert_array_equal(shards.collect()[:, 0], [0, 0, 1, 1, 0, 0, 1])
+    np.testing.assert_array_equal(np.asarray(shards.collect())[:, 0], [0, 0, 1, 1, 0, 0, 1])
 
 
 def check_reductions():

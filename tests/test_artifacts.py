@@ -14,6 +14,7 @@ from ifguide.artifacts import (
     ScoreShards,
     load_curvature,
     load_direction,
+    load_mask_scores,
     load_scores,
     load_selection,
     save_curvature,
@@ -23,6 +24,7 @@ from ifguide.artifacts import (
 )
 from ifguide.curvature.fit import CurvatureConfig, fit
 from ifguide.errors import InputError
+from ifguide.lazy import LazyArray
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Direction, TokenScores
 from ifguide.selection import SelectionConfig, select
@@ -103,6 +105,47 @@ def test_scores_come_back_from_their_shards(tmp_path, shard_blocks):
     assert opened.metadata == {"engine": "jvp"}
     assert opened.corpus is corpus
     assert len(list(tmp_path.glob("scores-*.npy"))) == -(-7 // shard_blocks)
+
+
+@pytest.mark.parametrize("shard_blocks", [1, 3, 7])
+def test_any_rows_of_the_shards_can_be_read(tmp_path, shard_blocks):
+    corpus = corpus_with_spans()
+    scores = random_scores(corpus)
+    shards = ScoreShards(tmp_path, corpus.tokens.shape, shard_blocks)
+    for rows in shards.missing():
+        shards.put(rows, scores.values[rows])
+    save_scores(tmp_path, scores)
+    opened = load_scores(tmp_path, corpus).values
+    for start in range(8):
+        for stop in range(8):
+            rows = slice(start, stop)
+            np.testing.assert_array_equal(opened[rows], scores.values[rows])
+
+
+def test_opening_scores_reads_none_of_their_values(tmp_path):
+    corpus = corpus_with_spans()
+    scores = random_scores(corpus)
+    shards = ScoreShards(tmp_path, corpus.tokens.shape, 3)
+    for rows in shards.missing():
+        shards.put(rows, scores.values[rows])
+    save_scores(tmp_path, scores)
+    opened = load_scores(tmp_path, corpus).values
+    shards.put(slice(3, 6), scores.values[3:6] + 1)
+    np.testing.assert_array_equal(
+        opened[2:7] - scores.values[2:7] > 0.5, [[b] * 12 for b in (0, 1, 1, 1, 0)]
+    )
+
+
+def test_a_folder_without_scores_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no scores; score the corpus again"):
+        load_scores(tmp_path, corpus_with_spans())
+
+
+def test_shards_of_two_kinds_are_refused(tmp_path):
+    for start, length in ((0, 12), (3, 5)):
+        ScoreShards(tmp_path, (6, length), 3).put(slice(start, start + 3), np.ones((3, length)))
+    with pytest.raises(InputError, match="shards are not of one kind"):
+        load_scores(tmp_path, corpus_with_spans())
 
 
 def test_only_missing_shards_are_asked_for(tmp_path):
@@ -189,6 +232,41 @@ def test_the_mask_is_never_in_memory_as_a_whole(tmp_path, monkeypatch):
     watched = replace(scores, values=scores.values.view(Watched))
     save_selection(tmp_path, made, watched)
     assert seen == [(0, 3), (3, 6), (6, 9)]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1024])
+def test_the_scores_of_a_mask_are_read_as_asked_for(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(artifacts, "MASK_ROWS", rows)
+    corpus = corpus_with_spans()
+    made, scores = selection_in(tmp_path, corpus)
+    opened = load_mask_scores(tmp_path, corpus)
+    assert isinstance(opened.values, LazyArray)
+    assert opened.values.dtype == np.float32
+    for start in range(7):
+        part = opened.values[start : start + 4]
+        np.testing.assert_array_equal(part, scores.values[start : start + 4])
+    assert opened.metadata == made.metadata
+    again = select(opened, SelectionConfig(quantile=0.8, budget=0.2))
+    np.testing.assert_array_equal(again.suppress, made.suppress)
+
+
+def test_scores_in_shards_make_the_same_mask(tmp_path):
+    corpus = corpus_with_spans()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    made, scores = selection_in(tmp_path / "a", corpus)
+    shards = ScoreShards(tmp_path, corpus.tokens.shape, 3)
+    for rows in shards.missing():
+        shards.put(rows, scores.values[rows])
+    save_scores(tmp_path, scores)
+    save_selection(tmp_path / "b", made, load_scores(tmp_path, corpus))
+    found, expected = (
+        datasets.load_from_disk(str(tmp_path / name / "mask")).with_format("numpy")[:]
+        for name in ("b", "a")
+    )
+    assert found.keys() == expected.keys()
+    for name, column in expected.items():
+        np.testing.assert_array_equal(found[name], column)
 
 
 def test_an_empty_selection_comes_back(tmp_path):
