@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ifguide.errors import InputError
-from ifguide.nouns import TokenScores
+from ifguide.lazy import LazyArray, read_rows, slabs, with_halo
+from ifguide.nouns import TokenScores, has_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,46 +47,72 @@ def smooth(scores: TokenScores, config: SmoothingConfig | None = None) -> TokenS
     count nowhere and keep 0.
 
     Returns:
-        scores over the same corpus; the same object where nothing is to be smoothed.
+        scores over the same corpus in float32; the same object where nothing is to be smoothed.
+        Scores in memory give scores in memory; those that are read as they are asked for are
+        smoothed as they are asked for.
     """
     config = config or SmoothingConfig()
     if config == SmoothingConfig():
         return scores
-    corpus = scores.corpus
-    has_loss = corpus.has_loss.ravel()
-    raw = np.asarray(scores.values, dtype=np.float64).ravel()
-    near = _over_neighbours(raw, has_loss, np.asarray(corpus.document).ravel(), config.neighbours)
-    of_type = _mean_of_type(raw, has_loss, np.asarray(corpus.tokens).ravel())
-    values = (1 - config.type_share) * near + config.type_share * of_type
-    return TokenScores(
-        np.where(has_loss, values, 0.0).astype(np.float32).reshape(corpus.tokens.shape),
-        corpus,
-        {**scores.metadata, "smoothing": vars(config)},
-    )
+    lazy = LazyArray(scores.values.shape, np.dtype(np.float32), _smoother(scores, config))
+    values = np.asarray(lazy) if isinstance(scores.values, np.ndarray) else lazy
+    return TokenScores(values, scores.corpus, {**scores.metadata, "smoothing": vars(config)})
+
+
+def _smoother(
+    scores: TokenScores, config: SmoothingConfig
+) -> Callable[[slice], Float[np.ndarray, "n T"]]:
+    """Return what smooths the rows it is asked for."""
+    corpus, share = scores.corpus, config.type_share
+    mean_of_type = _mean_of_type(scores) if share else np.zeros(0)
+
+    def smoothed(rows: slice) -> Float[np.ndarray, "n T"]:
+        wide, within = with_halo(rows, corpus.tokens.shape, config.neighbours)
+        raw, counted, document = _read(scores, wide)
+        values = _over_neighbours(raw.ravel(), counted.ravel(), document.ravel(), config.neighbours)
+        values = values.reshape(raw.shape)[within]
+        if share:
+            of_type = mean_of_type[read_rows(corpus.tokens, rows)]
+            values = (1 - share) * values + share * of_type
+        return np.where(counted[within], values, 0.0).astype(np.float32)
+
+    return smoothed
+
+
+def _read(
+    scores: TokenScores, rows: slice
+) -> tuple[Float[np.ndarray, "n T"], Bool[np.ndarray, "n T"], Int[np.ndarray, "n T"]]:
+    """Return rows of the scores in float64, which have a loss, and their documents."""
+    document = read_rows(scores.corpus.document, rows)
+    return read_rows(scores.values, rows).astype(np.float64), has_loss(document), document
 
 
 def _over_neighbours(
     values: Float[np.ndarray, " n"],
-    has_loss: Bool[np.ndarray, " n"],
+    counted: Bool[np.ndarray, " n"],
     document: Int[np.ndarray, " n"],
     neighbours: int,
 ) -> Float[np.ndarray, " n"]:
     """Weighted mean over the tokens with a loss within ``neighbours`` in the same document."""
-    total, count = np.where(has_loss, values, 0.0), has_loss.astype(np.float64)
+    total, count = np.where(counted, values, 0.0), counted.astype(np.float64)
     for distance in range(1, min(neighbours, len(values) - 1) + 1):
         near = (document[distance:] == document[:-distance]) * (1 - distance / (neighbours + 1))
         after, before = slice(distance, None), slice(None, -distance)
         for here, there in ((after, before), (before, after)):
-            counted = near * has_loss[there]
-            total[here] += counted * values[there]
-            count[here] += counted
+            weight = near * counted[there]
+            total[here] += weight * values[there]
+            count[here] += weight
     return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
 
 
-def _mean_of_type(
-    values: Float[np.ndarray, " n"], has_loss: Bool[np.ndarray, " n"], token: Int[np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
-    """Mean over all tokens with a loss that have the same id."""
-    count = np.bincount(token, has_loss)
-    total = np.bincount(token, values * has_loss)
-    return (total / np.maximum(count, 1))[token]
+def _mean_of_type(scores: TokenScores) -> Float[np.ndarray, " V"]:
+    """Mean over all tokens with a loss that have the same id; 0 for an id that has none."""
+    tokens, shape = scores.corpus.tokens, scores.values.shape
+    vocabulary = 1 + max(int(read_rows(tokens, rows).max()) for rows in slabs(shape))
+    total, count = np.zeros(vocabulary), np.zeros(vocabulary)
+    for rows in slabs(shape):
+        raw, counted, _ = _read(scores, rows)
+        token = read_rows(tokens, rows)[counted]
+        np.add.at(total, token, raw[counted])  # in the order of the corpus, whatever the slabs
+        np.add.at(count, token, 1.0)
+    return total / np.maximum(count, 1)

@@ -1,6 +1,7 @@
 """Selection against paper Algorithm 1 written as a plain loop."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import random_corpus
 
+from ifguide import lazy
 from ifguide.errors import InputError
+from ifguide.lazy import LazyArray
 from ifguide.nouns import TokenScores
-from ifguide.selection import SelectionConfig, select
+from ifguide.selection import SelectionConfig, select, select_budgets
 
 
 def algorithm_1(scores, config):
@@ -77,6 +80,15 @@ def scores_over(lengths, block_length, values):
     return TokenScores(np.where(corpus.has_loss, scored, 0.0), corpus)
 
 
+def check_equal(made, expected):
+    """Bit for bit."""
+    for name in ("suppress", "ranking", "rank_value"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(expected, name))
+        assert getattr(made, name).dtype == getattr(expected, name).dtype
+    for name in ("threshold", "budget", "metadata"):
+        assert getattr(made, name) == getattr(expected, name)
+
+
 quarters = st.integers(-6, 8).map(lambda n: n / 4)  # sums are exact, ties are common
 
 
@@ -89,14 +101,16 @@ quarters = st.integers(-6, 8).map(lambda n: n / 4)  # sums are exact, ties are c
     window=st.integers(0, 3),
     budget=st.sampled_from([0.02, 0.1, 0.25, 0.5, 1.0]),
     unit=st.sampled_from(["document", "block"]),
+    slab=st.sampled_from([1, 10, lazy.SLAB_TOKENS]),
 )
-def test_select_is_algorithm_1(lengths, block_length, values, quantile, window, budget, unit):
+def test_select_is_algorithm_1(lengths, block_length, values, quantile, window, budget, unit, slab):
     scores = scores_over(lengths, block_length, values)
     config = SelectionConfig(quantile=quantile, window=window, budget=budget, unit=unit)
     expected = np.zeros(scores.values.shape, dtype=bool)
     for token in algorithm_1(scores, config):
         expected[token] = True
-    made = select(scores, config)
+    with patch.object(lazy, "SLAB_TOKENS", slab):
+        made = select(scores, config)
     np.testing.assert_array_equal(made.suppress, expected)
     assert made.suppress.sum() <= made.budget
     assert not made.suppress[~scores.corpus.has_loss].any()
@@ -111,6 +125,81 @@ def test_the_budget_is_exactly_full(seed, budget, window):
     scores = TokenScores(np.random.default_rng(seed).normal(size=corpus.tokens.shape), corpus)
     made = select(scores, SelectionConfig(quantile=0.8, budget=budget, window=window))
     assert made.suppress.sum() == made.budget == int(budget * (40 * 16 - 7) + 1e-9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64]),
+    decimals=st.sampled_from([0, 1, 8]),
+    unit=st.sampled_from(["document", "block"]),
+    window=st.integers(0, 30),
+    slab=st.integers(1, 200),
+)
+def test_slabs_change_nothing(seed, dtype, decimals, unit, window, slab):
+    """Sums of a document that lies in many slabs are added up in the same order."""
+    rng = np.random.default_rng(seed)
+    scores = scores_over(rng.integers(1, 60, 12), 7, rng.normal(size=400).round(decimals))
+    scores = replace(scores, values=scores.values.astype(dtype))
+    config = SelectionConfig(quantile=0.7, window=window, budget=0.2, unit=unit)
+    expected = select(scores, config)
+    with patch.object(lazy, "SLAB_TOKENS", slab):
+        check_equal(select(scores, config), expected)
+
+
+def test_scores_that_are_read_as_asked_for_are_never_all_in_memory():
+    corpus = random_corpus(blocks=50, length=10, padding=3)
+    values = np.random.default_rng(0).normal(size=corpus.tokens.shape)
+    asked = []
+
+    def read(rows):
+        asked.append(rows.stop - rows.start)
+        return values[rows]
+
+    stored = TokenScores(LazyArray(values.shape, values.dtype, read), corpus)
+    config = SelectionConfig(quantile=0.8, budget=0.1, window=12)
+    with patch.object(lazy, "SLAB_TOKENS", 40):
+        check_equal(select(stored, config), select(TokenScores(values, corpus), config))
+    assert max(asked) == 4 + 2 * 2  # a slab, and the blocks that hold the window to each side
+    assert sum(asked) < 8 * 50
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    budgets=st.lists(st.sampled_from([0.005, 0.01, 0.02, 0.04, 0.3, 1.0]), max_size=5),
+    unit=st.sampled_from(["document", "block"]),
+    slab=st.sampled_from([30, lazy.SLAB_TOKENS]),
+)
+def test_several_budgets_are_selected_as_each_alone(seed, budgets, unit, slab):
+    rng = np.random.default_rng(seed)
+    scores = scores_over(rng.integers(1, 60, 12), 7, rng.normal(size=400).round(1))
+    config = SelectionConfig(quantile=0.8, unit=unit)
+    with patch.object(lazy, "SLAB_TOKENS", slab):
+        found = select_budgets(scores, budgets, config)
+    assert len(found) == len(budgets)
+    for budget, made in zip(budgets, found, strict=True):
+        check_equal(made, select(scores, replace(config, budget=budget)))
+
+
+def test_several_budgets_read_the_scores_as_often_as_one():
+    corpus = random_corpus(blocks=20)
+    values, asked = np.random.default_rng(0).normal(size=corpus.tokens.shape), []
+
+    def read(rows):
+        asked.append(rows)
+        return values[rows]
+
+    scores = TokenScores(LazyArray(values.shape, values.dtype, read), corpus)
+    select(scores)
+    once = len(asked)
+    select_budgets(scores, [0.005, 0.01, 0.02, 0.04])
+    assert len(asked) == 2 * once
+
+
+def test_a_budget_out_of_range_is_named():
+    with pytest.raises(InputError, match=r"selection\.budget: 1\.5"):
+        select_budgets(TokenScores(np.zeros((6, 12)), random_corpus()), [0.1, 1.5])
 
 
 def test_fewer_candidates_than_the_budget_are_all_selected():
@@ -224,6 +313,12 @@ def test_scores_of_another_shape_are_refused():
     scores = TokenScores(np.zeros((12, 6)), random_corpus(blocks=6, length=12))
     with pytest.raises(InputError, match=r"scores: .*\(12, 6\).*\(6, 12\)"):
         select(scores)
+
+
+def test_a_corpus_without_a_loss_is_refused():
+    corpus = random_corpus(blocks=2, length=4, padding=8)
+    with pytest.raises(InputError, match="no token of the corpus has a loss"):
+        select(TokenScores(np.zeros((2, 4)), corpus))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

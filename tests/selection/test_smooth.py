@@ -1,12 +1,16 @@
 """Smoothing against a plain loop over tokens."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import random_corpus
 
+from ifguide import lazy
 from ifguide.errors import InputError
+from ifguide.lazy import LazyArray
 from ifguide.nouns import TokenScores
 from ifguide.selection import SmoothingConfig, smooth
 
@@ -42,6 +46,44 @@ def test_smoothing_is_what_it_says(seed, neighbours, type_share):
     config = SmoothingConfig(neighbours=neighbours, type_share=type_share)
     expected = by_hand(scores, neighbours, type_share)
     np.testing.assert_allclose(smooth(scores, config).values, expected, atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 1000), st.integers(0, 20), st.sampled_from([0.0, 0.3, 1.0]), st.integers(1, 50)
+)
+def test_slabs_change_nothing(seed, neighbours, type_share, slab):
+    scores = random_scores(seed, blocks=7, length=5)
+    config = SmoothingConfig(neighbours=neighbours, type_share=type_share)
+    expected = smooth(scores, config).values
+    assert isinstance(expected, np.ndarray)
+    stored = LazyArray(scores.values.shape, scores.values.dtype, scores.values.__getitem__)
+    with patch.object(lazy, "SLAB_TOKENS", slab):
+        made = smooth(TokenScores(stored, scores.corpus), config).values
+        np.testing.assert_array_equal(np.asarray(smooth(scores, config).values), expected)
+    if config == SmoothingConfig():
+        assert made is stored
+        return
+    assert made.shape == expected.shape
+    assert made.dtype == expected.dtype == np.float32
+    for rows in (slice(0, 7), slice(2, 3), slice(6, 7), slice(0, 4)):
+        np.testing.assert_array_equal(made[rows], expected[rows])
+
+
+def test_what_is_read_as_asked_for_is_smoothed_as_asked_for():
+    scores, asked = random_scores(0, blocks=30, length=9), []
+
+    def read(rows):
+        asked.append(rows)
+        return scores.values[rows]
+
+    stored = TokenScores(LazyArray(scores.values.shape, scores.values.dtype, read), scores.corpus)
+    made = smooth(stored, SmoothingConfig(neighbours=10)).values
+    assert asked == []
+    np.testing.assert_array_equal(
+        made[12:14], smooth(scores, SmoothingConfig(neighbours=10)).values[12:14]
+    )
+    assert asked == [slice(10, 16)]
 
 
 def test_off_changes_nothing():
