@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from ifguide import distributed
 from ifguide.errors import InputError
+from ifguide.linalg.gram import add_lower_gram, mirror_lower
 from ifguide.linalg.kronecker import KroneckerEigenbasis, eigenbasis
 from ifguide.linalg.operators import Kronecker
 from ifguide.models.hooks import Consume, observed
-from ifguide.models.losses import device_of, forward_logits
+from ifguide.models.losses import device_of
+from ifguide.models.readout import readout_of
 from ifguide.models.tracked import TrackedWeight
 from ifguide.nouns import Corpus
 
@@ -54,7 +56,7 @@ def fit_kronecker(
     progress: Callable[[int], None],
 ) -> Kronecker:
     """Fit one Kronecker eigenbasis a weight; ``corrected`` gives EK-FAC's eigenvalues."""
-    outputs, inputs = _covariances(model, tracked, sample, batch_size, progress)
+    outputs, inputs = covariances(model, tracked, sample, batch_size, progress)
     decomposed = {
         w.name: (eigenbasis(outputs[w.name]), eigenbasis(inputs[w.name])) for w in tracked
     }
@@ -64,7 +66,7 @@ def fit_kronecker(
     }
     if not corrected:
         return Kronecker(bases, "kfac")
-    moments = _corrected_eigenvalues(model, tracked, sample, bases, batch_size, progress)
+    moments = corrected_eigenvalues(model, tracked, sample, bases, batch_size, progress)
     bases = {
         name: KroneckerEigenbasis(basis.output_basis, basis.input_basis, moments[name])
         for name, basis in bases.items()
@@ -72,7 +74,7 @@ def fit_kronecker(
     return Kronecker(bases, "ekfac")
 
 
-def _covariances(
+def covariances(
     model: nn.Module,
     tracked: Sequence[TrackedWeight],
     sample: Sample,
@@ -83,19 +85,21 @@ def _covariances(
     outputs = {w.name: _zeros(w, w.matrix.shape[0], w.matrix.shape[0]) for w in tracked}
     inputs = {w.name: _zeros(w, w.matrix.shape[1], w.matrix.shape[1]) for w in tracked}
     for predicting, backward in _sampled_backwards(model, tracked, sample, batch_size, progress):
+        kept = predicting.flatten().nonzero().squeeze(-1)
 
         def accumulate(
-            weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor, kept: Tensor = predicting
+            weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor, kept: Tensor = kept
         ) -> None:
-            a, d = (x[kept].to(inputs[weight.name].dtype) for x in (a_BTI, d_BTO))
-            inputs[weight.name].addmm_(a.T, a)
-            outputs[weight.name].addmm_(d.T, d)
+            for total, x_BTn in ((inputs[weight.name], a_BTI), (outputs[weight.name], d_BTO)):
+                add_lower_gram(total, x_BTn.flatten(0, 1).index_select(0, kept).to(total.dtype))
 
         backward(accumulate)
+    for total in (*outputs.values(), *inputs.values()):
+        mirror_lower(total)
     return _reduced(outputs, sample, "output"), _reduced(inputs, sample, "input")
 
 
-def _corrected_eigenvalues(
+def corrected_eigenvalues(
     model: nn.Module,
     tracked: Sequence[TrackedWeight],
     sample: Sample,
@@ -107,15 +111,30 @@ def _corrected_eigenvalues(
     moments = {w.name: _zeros(w, *w.matrix.shape) for w in tracked}
 
     def accumulate(weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor) -> None:
-        basis, moment = bases[weight.name], moments[weight.name]
-        rotated_d = d_BTO.to(moment.dtype) @ basis.output_basis
-        rotated_a = a_BTI.to(moment.dtype) @ basis.input_basis
-        for d_TO, a_TI in zip(rotated_d, rotated_a, strict=True):
-            moment.add_((d_TO.T @ a_TI).square_())
+        moment = moments[weight.name]
+        a, d = a_BTI.to(moment.dtype), d_BTO.to(moment.dtype)
+        for gradient in _rotated_gradients(a, d, bases[weight.name]):
+            moment.addcmul_(gradient, gradient)
 
     for _, backward in _sampled_backwards(model, tracked, sample, batch_size, progress):
         backward(accumulate)
     return _reduced(moments, sample, "eigenvalue")
+
+
+def _rotated_gradients(
+    a_BTI: Float[Tensor, "B T in"], d_BTO: Float[Tensor, "B T out"], basis: KroneckerEigenbasis
+) -> Iterator[Float[Tensor, "out in"]]:
+    """Yield each block's ``Q_Sᵀ (Σ_t δ_t a_tᵀ) Q_A``, with each rotation where it costs less.
+
+    Rotating δ costs T out² a block before the sum and in out² after it; a likewise.
+    """
+    outputs_first, inputs_first = (d_BTO.shape[1] <= n for n in (a_BTI.shape[2], d_BTO.shape[2]))
+    d_BTO = d_BTO @ basis.output_basis if outputs_first else d_BTO
+    a_BTI = a_BTI @ basis.input_basis if inputs_first else a_BTI
+    for d_TO, a_TI in zip(d_BTO, a_BTI, strict=True):
+        gradient = d_TO.T @ a_TI
+        gradient = gradient if outputs_first else basis.output_basis.T @ gradient
+        yield gradient if inputs_first else gradient @ basis.input_basis
 
 
 def _sampled_backwards(
@@ -126,45 +145,47 @@ def _sampled_backwards(
     progress: Callable[[int], None],
 ) -> Iterator[tuple[Bool[Tensor, "B T"], Callable[[Consume], None]]]:
     """Yield, a batch, the predicting positions and a function that runs forward and backward."""
-    device = device_of(model)
+    device, readout = device_of(model), readout_of(model)
     batches = [sample.rows[i : i + batch_size] for i in range(0, len(sample.rows), batch_size)]
     for rows in distributed.mine(batches):
         tokens = torch.as_tensor(np.asarray(sample.corpus.tokens[rows]), device=device).long()
         has_loss = torch.as_tensor(sample.corpus.has_loss[rows], device=device)
         predicting = F.pad(has_loss[:, 1:], (0, 1))
+        uniform = uniform_draws(rows, tokens.shape[1], sample.seed).to(device).flatten()
 
         def backward(
             consume: Consume,
             tokens: Tensor = tokens,
-            rows: np.ndarray = rows,
             predicting: Tensor = predicting,
+            uniform: Tensor = uniform,
         ) -> None:
             with observed(model, tracked, consume), torch.enable_grad():
-                logits = forward_logits(model, tokens)
-                labels = sample_labels(logits.detach(), rows, sample.seed)
-                wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
-                losses = F.cross_entropy(wide, labels.flatten(), reduction="none")
-                (losses * predicting.flatten()).sum().backward()
+                states = readout.states(tokens)
+                gradients = readout.gradients(
+                    states.detach(), lambda chunk, p: inverse_transform(p, uniform[chunk])
+                )
+                states.backward(gradients * predicting[..., None])
 
         yield predicting, backward
         progress(tokens.numel())
 
 
-def sample_labels(
-    logits_BTV: Float[Tensor, "B T V"], rows: Int[np.ndarray, " B"], seed: int
-) -> Int[Tensor, "B T"]:
-    """Draw each position's next token from the model by inverse transform sampling.
+def uniform_draws(rows: Int[np.ndarray, " B"], length: int, seed: int) -> Float[Tensor, "B T"]:
+    """Return a number in [0, 1) a position, from ``(seed, block number)`` alone.
 
-    The uniform draws of a block come from ``(seed, block number)``, so they do not depend on the
-    batch, the rank or the padding.
+    A block's draws thus do not depend on the batch, the rank or the padding.
     """
-    labels = []
-    for row, logits_TV in zip(rows, logits_BTV, strict=True):
-        uniform = np.random.default_rng((seed, int(row))).random(len(logits_TV))
-        cumulative = logits_TV.double().softmax(-1).cumsum(-1)
-        drawn = torch.as_tensor(uniform, device=logits_TV.device)[:, None] * cumulative[:, -1:]
-        labels.append(torch.searchsorted(cumulative, drawn).squeeze(-1))
-    return torch.stack(labels).clamp_(max=logits_BTV.shape[-1] - 1)
+    draws = [np.random.default_rng((seed, int(row))).random(length) for row in rows]
+    return torch.from_numpy(np.stack(draws))
+
+
+def inverse_transform(
+    p_RV: Float[Tensor, "R V"], uniform_R: Float[Tensor, " R"]
+) -> Int[Tensor, " R"]:
+    """Draw from each row's distribution by inverse transform sampling."""
+    cumulative = p_RV.cumsum(-1)
+    drawn = uniform_R.to(cumulative)[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, drawn).squeeze(-1).clamp_(max=p_RV.shape[-1] - 1)
 
 
 def _zeros(weight: TrackedWeight, rows: int, columns: int) -> Tensor:
@@ -177,7 +198,7 @@ def _zeros(weight: TrackedWeight, rows: int, columns: int) -> Tensor:
 def _reduced(moments: Moments, sample: Sample, part: str) -> Moments:
     for name, moment in moments.items():
         distributed.sum_over_ranks(moment).div_(sample.predicted_tokens)
-        if not torch.isfinite(moment).all():
+        if not torch.stack(moment.aminmax()).isfinite().all():  # one pass; NaN is carried along
             raise InputError(
                 f"curvature: the {part} factor of weight '{name}' is not finite; the checkpoint or "
                 "its activations hold NaN or infinity: check the model, or use dtype float32"

@@ -1,4 +1,4 @@
-"""The only hooks in the project: what enters and what leaves each tracked weight."""
+"""The only hooks in the project: what enters and leaves each tracked weight, and the LM head."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ifguide.errors import InputError
-from ifguide.models.losses import embedding_of
 from ifguide.models.tracked import TrackedWeight
 
 Consume = Callable[[TrackedWeight, Float[Tensor, "B T in"], Float[Tensor, "B T out"]], None]
@@ -26,11 +26,10 @@ def observed(
     ``activation`` is the weight's input a [B, T, in] and ``output_gradient`` the loss gradient δ
     [B, T, out] of its output, so that the weight's gradient is ``sum_bt δ_bt a_btᵀ``. Inside the
     context the parameters need no gradients of their own: the backward pass runs through the
-    activations alone, which the embedding's output starts.
+    activations alone, and no further down than the outputs of the first tracked weights.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
-    handles = [embedding_of(model).register_forward_hook(_start_gradients)]
-    handles += [w.module.register_forward_hook(partial(_record, w, consume)) for w in tracked]
+    handles = [w.module.register_forward_hook(partial(_record, w, consume)) for w in tracked]
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
@@ -42,8 +41,20 @@ def observed(
             parameter.requires_grad_(True)
 
 
-def _start_gradients(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-    return output.requires_grad_()
+@contextmanager
+def inputs_of(head: nn.Module) -> Iterator[list[Float[Tensor, "B T d"]]]:
+    """Collect what enters the LM head, and let only the last position go on into it."""
+    seen: list[Tensor] = []
+
+    def cut(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        seen.append(args[0])
+        return (args[0][:, -1:],)
+
+    handle = head.register_forward_pre_hook(cut)
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def _record(
@@ -55,4 +66,19 @@ def _record(
             f"model: weight '{weight.name}' sees inputs of shape {list(activation.shape)}, not "
             "[batch, tokens, width]: its tokens cannot be told apart; use a dense model"
         )
+    if not output.requires_grad:
+        output = _Start.apply(output, torch.zeros((), requires_grad=True))
     output.register_hook(lambda gradient: consume(weight, activation, gradient.detach()))
+
+
+class _Start(torch.autograd.Function):
+    """Let gradients begin at a tensor, which, unlike a leaf, may still be changed in place."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, leaf: Tensor) -> Tensor:
+        ctx.mark_dirty(output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:
+        return None, None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ifguide.models.precision import full_precision
 
@@ -34,8 +36,18 @@ def forward_logits(model: nn.Module, tokens_BT: Int[Tensor, "B T"]) -> Float[Ten
     Sequences may be padded on the right: a causal model's earlier tokens never see the padding, so
     no attention mask is needed.
     """
+    return run(model, tokens_BT)
+
+
+def run(
+    model: nn.Module, tokens_BT: Int[Tensor, "B T"], weights: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """Run the model as ``forward_logits`` does, with ``weights`` in place of its own, by name."""
+    call = {"input_ids": tokens_BT, "use_cache": False}
     with full_precision(model):
-        return model(input_ids=tokens_BT, use_cache=False).logits
+        if weights is None:
+            return model(**call).logits
+        return functional_call(model, dict(weights), kwargs=call).logits
 
 
 def forward_losses(model: nn.Module, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ifguide.models.hooks import observed
-from ifguide.models.losses import forward_losses
+from ifguide.models.readout import next_tokens, readout_of
 from ifguide.models.tracked import TrackedWeight
+from ifguide.scores.pieces import in_pieces
 
 
 class ByPosition:
@@ -31,6 +32,7 @@ class ByPosition:
         direction: Mapping[str, Tensor],
     ) -> None:
         self.model = model
+        self.readout = readout_of(model)
         self.tracked = tracked
         self.direction = {w.name: direction[w.name].to(w.parameter) for w in tracked}
 
@@ -38,6 +40,10 @@ class ByPosition:
         self, tokens_BT: Int[Tensor, "B T"], counted_BT: Tensor | None = None
     ) -> Float[Tensor, "B T"]:
         """Score a batch of blocks; the loss is summed over ``counted`` tokens (all, if None)."""
+        counted = torch.ones_like(tokens_BT) if counted_BT is None else counted_BT
+        return in_pieces(self._shares, tokens_BT, counted)
+
+    def _shares(self, tokens_BT: Tensor, counted_BT: Tensor) -> Float[Tensor, "B T"]:
         share = torch.zeros(
             tokens_BT.shape, dtype=self.tracked[0].parameter.dtype, device=tokens_BT.device
         )
@@ -45,10 +51,8 @@ class ByPosition:
         def consume(weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor) -> None:
             share.add_(((a_BTI @ self.direction[weight.name].T) * d_BTO).sum(-1))
 
-        with observed(self.model, self.tracked, consume):
-            with torch.enable_grad():
-                losses = forward_losses(self.model, tokens_BT)
-            if counted_BT is not None:
-                losses = losses * counted_BT
-            losses.sum().backward()
+        with observed(self.model, self.tracked, consume), torch.enable_grad():
+            states = self.readout.states(tokens_BT)
+            gradients = self.readout.gradients(states.detach(), next_tokens(tokens_BT))
+            states.backward(gradients * F.pad(counted_BT[:, 1:], (0, 1))[..., None])
         return F.pad(share[:, :-1], (1, 0))

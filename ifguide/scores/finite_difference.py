@@ -10,21 +10,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ifguide.models.losses import forward_losses
+from ifguide.models.readout import readout_of
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.scores.forward_mode import ForwardMode
+from ifguide.scores.pieces import in_pieces
 
 RELATIVE_STEPS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
 STENCILS = {2: {1: 1 / 2, -1: -1 / 2}, 4: {1: 2 / 3, -1: -2 / 3, 2: -1 / 12, -2: 1 / 12}}
 
 
 class FiniteDifference:
-    """Central differences of the token losses along v, with the perturbed models held in memory.
+    """Central differences of the token losses along v.
 
     Two points give ``S_bt = (l_bt(θ+εv) - l_bt(θ-εv)) / 2ε``, with an error in ε²; four points
     combine the steps ε and 2ε so that the error is in ε⁴ (Richardson). ``step`` is the size of the
-    perturbation, ``‖εv‖``, as a share of the norm of the tracked weights. The perturbed models
-    share every weight that is not tracked with the one they come from.
+    perturbation, ``‖εv‖``, as a share of the norm of the tracked weights. One copy of the tracked
+    weights is kept and moved from point to point; it shares all other weights with the model.
     """
 
     def __init__(
@@ -36,17 +37,31 @@ class FiniteDifference:
         points: int = 2,
     ) -> None:
         norm = _norm([direction[w.name] for w in tracked])
-        epsilon = step * _norm([w.parameter for w in tracked]) / norm
-        self.terms = [
-            (factor / epsilon, _perturbed(model, tracked, direction, multiple * epsilon))
-            for multiple, factor in STENCILS[points].items()
+        self.epsilon = step * _norm([w.parameter for w in tracked]) / norm
+        self.stencil = STENCILS[points]
+        moved = _copied(model, tracked)
+        self.readout = readout_of(moved)
+        self.sources = [
+            (target.parameter, source.parameter, _wide(source, direction[source.name]))
+            for target, source in zip(find_tracked(moved), tracked, strict=True)
         ]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Score a batch of blocks."""
-        losses = [factor * forward_losses(moved, tokens_BT) for factor, moved in self.terms]
-        return torch.stack(losses).sum(0)
+        terms = []
+        for multiple, factor in self.stencil.items():
+            self._move(multiple * self.epsilon)
+            terms.append(factor / self.epsilon * in_pieces(self._losses, tokens_BT))
+        return torch.stack(terms).sum(0)
+
+    def _move(self, epsilon: float) -> None:
+        """Set the copy's tracked weights to θ + εv, rounded once."""
+        for target, source, step in self.sources:
+            torch.add(source, step, alpha=epsilon, out=target)
+
+    def _losses(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+        return self.readout.losses(self.readout.states(tokens_BT), tokens_BT)
 
 
 @dataclass(frozen=True)
@@ -91,21 +106,17 @@ def calibrate(
     return min(tried, key=lambda t: t.sum_error)
 
 
-def _perturbed(
-    model: nn.Module,
-    tracked: Sequence[TrackedWeight],
-    direction: Mapping[str, Tensor],
-    epsilon: float,
-) -> nn.Module:
+def _copied(model: nn.Module, tracked: Sequence[TrackedWeight]) -> nn.Module:
+    """Return a model with tracked weights of its own and all else shared."""
     own = {id(w.parameter) for w in tracked}
     shared = {id(p): p for p in [*model.parameters(), *model.buffers()] if id(p) not in own}
-    moved = copy.deepcopy(model, shared)
-    for weight, source in zip(find_tracked(moved), tracked, strict=True):
-        wide = torch.promote_types(source.parameter.dtype, torch.float32)
-        step = weight.oriented(direction[source.name]).to(source.parameter.device, wide)
-        with torch.no_grad():
-            weight.parameter.copy_(source.parameter.to(wide) + epsilon * step)
-    return moved.eval()
+    return copy.deepcopy(model, shared).eval()
+
+
+def _wide(weight: TrackedWeight, step: Float[Tensor, "out in"]) -> Tensor:
+    """Return a step in the module's layout, in at least float32, where the weight lies."""
+    dtype = torch.promote_types(weight.parameter.dtype, torch.float32)
+    return weight.oriented(step).to(weight.parameter.device, dtype)
 
 
 def _norm(tensors: Sequence[Tensor]) -> float:

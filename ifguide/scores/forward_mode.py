@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.autograd.forward_ad as forward_ad
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ifguide.models.losses import token_losses
-from ifguide.models.precision import full_precision
+from ifguide.models.readout import next_tokens, readout_of
 from ifguide.models.tracked import TrackedWeight
+from ifguide.scores.dual_rules import DualRules
+from ifguide.scores.pieces import in_pieces
 
 
 class ForwardMode:
     """``S_bt = d/dε l_bt(θ + ε v)`` at ε = 0, in one pass and without a backward.
 
-    The pass carries dual numbers, so attention runs on the plain mathematical kernel, the one
-    with a forward-mode rule.
+    The pass carries dual numbers (h, ḣ) up to the last states; there a token's score is
+    ``dl_bt/dh_bt · ḣ_bt``, so that the logits need no derivatives of their own.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class ForwardMode:
         tracked: Sequence[TrackedWeight],
         direction: Mapping[str, Tensor],
     ) -> None:
-        self.model = model
+        self.readout = readout_of(model)
         self.tangents = {
             f"{w.name}.weight": (w.parameter, w.oriented(direction[w.name]).to(w.parameter))
             for w in tracked
@@ -37,13 +38,15 @@ class ForwardMode:
 
     def __call__(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Score a batch of blocks."""
-        exact = full_precision(self.model)
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), exact, forward_ad.dual_level():
+        return in_pieces(self._scores, tokens_BT)
+
+    @torch.no_grad()
+    def _scores(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+        with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), DualRules():
             duals = {
                 name: forward_ad.make_dual(parameter.detach(), tangent)
                 for name, (parameter, tangent) in self.tangents.items()
             }
-            call = {"input_ids": tokens_BT, "use_cache": False}
-            logits = functional_call(self.model, duals, kwargs=call).logits
-            losses = token_losses(logits, tokens_BT)
-            return forward_ad.unpack_dual(losses).tangent
+            states, moved = forward_ad.unpack_dual(self.readout.states(tokens_BT, duals))
+        gradients = self.readout.gradients(states, next_tokens(tokens_BT))
+        return F.pad((gradients * moved).sum(-1)[:, :-1], (1, 0))

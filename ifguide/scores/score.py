@@ -121,7 +121,7 @@ def score(
     engine, settings = build_engine(model, tracked, direction, corpus, config)
     sink = sink or MemorySink(corpus.tokens.shape)
     for rows in sink.missing():
-        sink.put(rows, _score_rows(engine, model, corpus, rows, config.batch_tokens, progress))
+        sink.put(rows, score_rows(engine, model, corpus, rows, config.batch_tokens, progress))
     model.train(training)
     return TokenScores(sink.collect(), corpus, {**direction.metadata, **settings})
 
@@ -183,7 +183,7 @@ def _probe(model: nn.Module, corpus: Corpus) -> Int[Tensor, "B T"]:
     return torch.as_tensor(np.asarray(corpus.tokens[rows]), device=device_of(model)).long()
 
 
-def _score_rows(
+def score_rows(
     engine: Engine,
     model: nn.Module,
     corpus: Corpus,
@@ -191,6 +191,7 @@ def _score_rows(
     batch_tokens: int,
     progress: Callable[[int], None],
 ) -> Float[np.ndarray, "n T"]:
+    """Score some blocks: [n, T] in float64, 0 where there is no loss."""
     size = max(1, batch_tokens // corpus.tokens.shape[1])
     parts = []
     for first in range(rows.start, rows.stop, size):

@@ -128,9 +128,9 @@ def test_difference_keeps_the_model_and_shares_what_is_not_tracked():
     engine(torch.randint(1, 61, (2, 8)))
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     own = {id(w.parameter) for w in tracked}
-    for _, moved in engine.terms:
-        for (_, p), (_, q) in zip(model.named_parameters(), moved.named_parameters(), strict=True):
-            assert (p is q) == (id(p) not in own)
+    moved = engine.readout.model.named_parameters()
+    for (_, p), (_, q) in zip(model.named_parameters(), moved, strict=True):
+        assert (p is q) == (id(p) not in own)
 
 
 def test_difference_leaves_frozen_weights_frozen():
