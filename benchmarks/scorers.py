@@ -193,12 +193,12 @@ def rivals(run: Run, judge: str, windows: Sequence[int]) -> Iterator[Row]:
     for count in PSEUDO_COUNTS:
         found = lexicon(run.part, run.contrast, count)
         meaning = f"log-odds of the token's id in and out of the marks, prior of {count:g} tokens"
-        yield Row(f"lexicon, prior {count:g}", meaning, found.values)
+        yield Row(f"lexicon, prior {count:g}", meaning, np.asarray(found.values))
     with run.line("probe", tokens) as move:
         found = probe(run.model, run.part, run.contrast, progress=move)
     penalty = found.metadata["penalty"]
     meaning = f"logistic regression on the last hidden state at the token, penalty {penalty:g}"
-    yield Row("linear probe", meaning, found.values)
+    yield Row("linear probe", meaning, np.asarray(found.values))
     loaded = load_judge(judge)
     for words in windows:
         with run.line(f"judge {words}", int(run.part.has_loss.sum())) as move:
@@ -206,10 +206,10 @@ def rivals(run: Run, judge: str, windows: Sequence[int]) -> Iterator[Row]:
         meaning = (
             f"{judge} on the token's word and {words} words to each side; its labels are others"
         )
-        yield Row(f"judge, {2 * words + 1}-word window", meaning, found.values)
+        yield Row(f"judge, {2 * words + 1}-word window", meaning, np.asarray(found.values))
     with run.line("loss", tokens) as move:
         found = token_loss(run.model, run.part, progress=move)
-    yield Row("token loss", "the baseline's own loss; knows no labels", found.values)
+    yield Row("token loss", "the baseline's own loss; knows no labels", np.asarray(found.values))
 
 
 def _part(corpus: Corpus, rows: np.ndarray) -> Corpus:
@@ -230,4 +230,4 @@ def _scored(run: Run, name: str, direction: Direction, engine: Engine) -> Values
     """Score the compared part along a direction, with the run's settings but for the engine."""
     settings = replace(run.config.scores, engine=engine)
     with run.line(name, run.part.tokens.size) as move:
-        return score(run.model, run.part, direction, settings, progress=move).values
+        return np.asarray(score(run.model, run.part, direction, settings, progress=move).values)
