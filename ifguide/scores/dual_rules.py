@@ -55,7 +55,9 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y if y_dot is None else forward_ad.make_dual(y, y_dot.view(y.shape))
 
 
-def _addmm(bias: Tensor, x: Tensor, weight: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def _addmm(
+    bias: Tensor, x: Tensor, weight: Tensor, *, beta: int | float = 1, alpha: int | float = 1
+) -> Tensor:
     """The same for a ``Conv1D``, whose weight is stored transposed."""
     if beta != 1 or alpha != 1:
         return torch.addmm(bias, x, weight, beta=beta, alpha=alpha)
@@ -70,13 +72,13 @@ def _layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """The Jacobian of the normalisation is symmetric: its backward kernel is its forward rule."""
-    x, x_dot = _unpack(x)
+    value, x_dot = _unpack(x)
     if x_dot is None or any(_unpack(p)[1] is not None for p in (weight, bias)):
         return F.layer_norm(x, normalized_shape, weight, bias, eps)
     shape = list(normalized_shape)
-    y, mean, rstd = torch.native_layer_norm(x, shape, weight, bias, eps)
+    y, mean, rstd = torch.native_layer_norm(value, shape, weight, bias, eps)
     y_dot = torch.ops.aten.native_layer_norm_backward(
-        x_dot.contiguous(), x, shape, mean, rstd, None, None, [True, False, False]
+        x_dot.contiguous(), value, shape, mean, rstd, None, None, [True, False, False]
     )[0]
     return forward_ad.make_dual(y, y_dot if weight is None else y_dot.mul_(weight))
 

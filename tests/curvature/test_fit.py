@@ -73,8 +73,9 @@ def test_where_the_factorisation_is_exact_it_equals_the_dense_inverse(kind):
         torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
 
 
-def test_ekfac_eigenvalues_are_the_second_moments_in_the_basis():
-    model, corpus = tiny_model("llama"), random_corpus(padding=4)
+@pytest.mark.parametrize("length", [6, 12, 20, 32])  # shorter and longer than the weights' sides
+def test_ekfac_eigenvalues_are_the_second_moments_in_the_basis(length):
+    model, corpus = tiny_model("llama"), random_corpus(length=length, padding=4)
     curvature = fit(model, corpus, CurvatureConfig(sample_blocks=6), seed=2)
     blocks = list(sampled_gradients(model, corpus, range(6), 2))
     count = corpus.has_loss.sum()

@@ -58,6 +58,23 @@ def test_observed_activations_and_gradients_make_the_weight_gradient(family):
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
 
 
+def test_outputs_changed_in_place_are_observed_as_they_left_the_weight():
+    model = tiny_model("olmo", clip_qkv=0.2)
+    tracked = find_tracked(model)
+    tokens = torch.randint(1, 61, (3, 9))
+    losses = forward_losses(model, tokens).sum()
+    expected = torch.autograd.grad(losses, [w.parameter for w in tracked])
+    seen = {}
+
+    def consume(weight, activation, output_gradient):
+        seen[weight.name] = torch.einsum("bto,bti->oi", output_gradient, activation)
+
+    with observed(model, tracked, consume):
+        forward_losses(model, tokens).sum().backward()
+    for weight, gradient in zip(tracked, expected, strict=True):
+        torch.testing.assert_close(seen[weight.name], gradient)
+
+
 def test_token_losses_are_the_models_own(family):
     model = tiny_model(family, torch.float32)
     tokens = torch.randint(1, 61, (2, 9))
