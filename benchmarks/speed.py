@@ -1,0 +1,323 @@
+"""What the engines and the curvature cost, in plain forward passes over the same tokens.
+
+    python benchmarks/speed.py [--widths 256 768] [--lengths 256 1024] [--out FILE.md]
+    python benchmarks/speed.py --quick
+
+The unit is one forward pass in inference mode that ends in the model's own loss per token, at the
+batch size that suits it best. Each task is timed between two such passes, several times over, all
+tasks in turn; a figure is the median of the ratios. Times are this process's processor time, so
+that other work on the machine weighs less. Peak memory is the growth of a fresh process from before
+the model is made. Every case first checks that the engines agree. Markdown goes to stdout and to
+--out, JSON beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from ifguide.corpus.documents import Document
+from ifguide.curvature import CurvatureConfig
+from ifguide.curvature.factors import Sample, corrected_eigenvalues, covariances
+from ifguide.files import write_json, write_text
+from ifguide.linalg.kronecker import KroneckerEigenbasis, eigenbasis
+from ifguide.memory import peak_rss, reset_peak_rss
+from ifguide.models.tracked import find_tracked
+from ifguide.nouns import Corpus, Direction
+from ifguide.scores import ScoreConfig
+from ifguide.scores.pieces import CPU_TOKENS
+from ifguide.scores.score import build_engine, score_rows
+
+BOUNDS = {"difference": 2.1, "jvp": 3.2, "position": 3.0, "ekfac": 9.0}
+MEMORY_BOUND = 1.3
+SAMPLE_BLOCKS = CurvatureConfig().sample_blocks
+ENGINES = ("difference", "jvp", "position")
+TASKS = ("forward", "difference", "jvp", "position", "ekfac")
+FORWARD_BATCHES = (1024, 2048, 8192)  # tokens
+AGREEMENT = 2e-3  # largest error of a block's sum, as a share of the largest sum, in float32
+
+
+@dataclass(frozen=True)
+class Case:
+    """A GPT-NeoX of random float32 weights and a corpus of random tokens."""
+
+    width: int
+    length: int
+    tokens: int
+    vocabulary: int = 4096
+    layers: int = 4
+
+    def model(self) -> nn.Module:
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(
+            "gpt_neox",
+            vocab_size=self.vocabulary,
+            hidden_size=self.width,
+            num_hidden_layers=self.layers,
+            num_attention_heads=max(1, self.width // 64),
+            intermediate_size=4 * self.width,
+            max_position_embeddings=self.length,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+        return AutoModelForCausalLM.from_config(config).eval()
+
+    def corpus(self) -> Corpus:
+        shape = self.tokens // self.length, self.length
+        nowhere = np.zeros(shape, dtype=np.int32)
+        documents: Sequence[Document] = ()
+        tokens = np.random.default_rng(0).integers(1, self.vocabulary, shape).astype(np.int32)
+        unmarked = nowhere.astype(bool)
+        return Corpus(tokens, nowhere, nowhere, nowhere, unmarked, documents, 0, "random")
+
+
+def random_direction(model: nn.Module) -> Direction:
+    generator = torch.Generator().manual_seed(1)
+    return Direction(
+        {w.name: torch.randn(w.matrix.shape, generator=generator) for w in find_tracked(model)}
+    )
+
+
+def plain_losses(model: nn.Module, corpus: Corpus, batch_tokens: int) -> Tensor:
+    """The unit: the model's own logits and PyTorch's own loss, token by token."""
+    losses, size = [], max(1, batch_tokens // corpus.tokens.shape[1])
+    for tokens in torch.from_numpy(corpus.tokens).long().split(size):
+        with torch.inference_mode():
+            logits = model(input_ids=tokens, use_cache=False).logits
+            labels = tokens[:, 1:].flatten()
+            losses.append(F.cross_entropy(logits[:, :-1].flatten(0, 1), labels, reduction="none"))
+    return torch.cat(losses)
+
+
+def scorer(model: nn.Module, corpus: Corpus, engine: Any) -> Callable[[], np.ndarray]:
+    """Build an engine, as ``score`` does, and return what scores the corpus with it."""
+    config = ScoreConfig(engine=engine, step=1e-2 if engine == "difference" else None)
+    built, _ = build_engine(model, find_tracked(model), random_direction(model), corpus, config)
+    every = slice(0, len(corpus.tokens))
+    return lambda: score_rows(built, model, corpus, every, config.batch_tokens, lambda _: None)
+
+
+def curvature_passes(model: nn.Module, corpus: Corpus) -> dict[str, Callable[[], Any]]:
+    """The two passes of an EK-FAC fit; the second rotates by bases of the right shapes."""
+    tracked = find_tracked(model)
+    sample = Sample(corpus, np.arange(len(corpus.tokens)), 0)
+
+    def basis(size: int) -> Tensor:
+        return torch.linalg.qr(torch.randn(size, size, generator=torch.Generator()))[0]
+
+    shapes = {w.name: w.matrix.shape for w in tracked}
+    bases = {
+        name: KroneckerEigenbasis(basis(out), basis(width), torch.ones(out, width))
+        for name, (out, width) in shapes.items()
+    }
+    fit = model, tracked, sample
+    return {
+        "covariances": lambda: covariances(*fit, 8, lambda _: None),
+        "eigenvalues": lambda: corrected_eigenvalues(*fit, bases, 8, lambda _: None),
+    }
+
+
+def eigenvector_seconds(model: nn.Module) -> float:
+    """Seconds that the eigenvectors of all factors take."""
+    sizes = [size for w in find_tracked(model) for size in w.matrix.shape]
+    taken = 0.0
+    for size in set(sizes):
+        rows = torch.randn(2 * size, size)
+        factor = rows.T @ rows
+        taken += sizes.count(size) * timed(lambda factor=factor: eigenbasis(factor))
+    return taken
+
+
+def timed(run: Callable[[], Any]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def measure(case: Case, repeats: int) -> dict[str, Any]:
+    """Time every task of a case between two plain passes, in turn, as ratios to those."""
+    model, corpus = case.model(), case.corpus()
+    scorers = {engine: scorer(model, corpus, engine) for engine in ENGINES}
+    agreement = check_agreement(scorers)
+    batch, seconds = fastest_batch(model, corpus, repeats)
+    ratios: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        for name, task in {**scorers, **curvature_passes(model, corpus)}.items():
+            before = timed(lambda: plain_losses(model, corpus, batch))
+            taken = timed(task)
+            after = timed(lambda: plain_losses(model, corpus, batch))
+            ratios.setdefault(name, []).append(2 * taken / (before + after))
+    pairs = zip(ratios["covariances"], ratios["eigenvalues"], strict=True)
+    ratios["ekfac"] = [sum(pair) for pair in pairs]
+    return {
+        **asdict(case),
+        "forward_batch_tokens": batch,
+        "forward_microseconds_a_token": seconds / corpus.tokens.size * 1e6,
+        "eigenvector_seconds": eigenvector_seconds(model),
+        "agreement": agreement,
+        "passes": {
+            name: {"median": median(found), "least": min(found), "most": max(found)}
+            for name, found in ratios.items()
+        },
+    }
+
+
+def fastest_batch(model: nn.Module, corpus: Corpus, repeats: int) -> tuple[int, float]:
+    """The batch size, in tokens, at which a plain pass is fastest, and its median seconds."""
+    turns = [
+        [timed(lambda b=b: plain_losses(model, corpus, b)) for b in FORWARD_BATCHES]
+        for _ in range(repeats)
+    ]
+    seconds = [median(turn[i] for turn in turns) for i in range(len(FORWARD_BATCHES))]
+    return FORWARD_BATCHES[int(np.argmin(seconds))], min(seconds)
+
+
+def check_agreement(scorers: dict[str, Callable[[], np.ndarray]]) -> dict[str, float]:
+    """Return the engines' errors of the block sums, against ``jvp``; refuse large ones."""
+    sums = {name: run().sum(1) for name, run in scorers.items()}
+    largest = np.abs(sums["jvp"]).max()
+    errors = {
+        name: float(np.abs(found - sums["jvp"]).max() / largest)
+        for name, found in sums.items()
+        if name != "jvp"
+    }
+    if not largest > 0 or max(errors.values()) > AGREEMENT:
+        raise SystemExit(f"speed: the engines' block sums disagree: {errors}, largest {largest}")
+    return errors
+
+
+def peak_memory(case: Case, task: str) -> int:
+    """Run a task in this process and return the bytes that it and its model took at most."""
+    before = resident()
+    reset_peak_rss()
+    model, corpus = case.model(), case.corpus()
+    if task == "forward":
+        plain_losses(model, corpus, CPU_TOKENS)
+    elif task == "ekfac":
+        for run in curvature_passes(model, corpus).values():
+            run()
+    else:
+        scorer(model, corpus, task)()
+    return peak_rss() - before
+
+
+def fresh_peak_memory(case: Case, task: str) -> int:
+    """The same in a fresh process."""
+    command = [sys.executable, __file__, "--memory", task, "--case", json.dumps(asdict(case))]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds now."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) * 1024
+
+
+def table(results: dict[str, Any]) -> str:
+    """The Markdown page: one row a case, bounds in the head."""
+    bounds = [f"{name} (≤ {bound})" for name, bound in BOUNDS.items()]
+    heads = ["width", "block", "forward, µs a token", *bounds]
+    heads += ["covariances", "eigenvalues", "eigenvectors", f"memory (≤ {MEMORY_BOUND})"]
+    lines = [
+        "# Speed and memory",
+        "",
+        f"`{results['command']}`, {results['date']}, {results['machine']}.",
+        "",
+        __doc__.split("\n\n")[2].replace("\n", " "),
+        "",
+        "| " + " | ".join(heads) + " |",
+        "|---" * len(heads) + "|",
+        *(_row(case) for case in results["cases"]),
+        "",
+        "In brackets: the least and the most of the turns. The engines score batches of "
+        f"{ScoreConfig().batch_tokens} tokens, {CPU_TOKENS} at a time on a CPU. EK-FAC is both "
+        "passes over its sample, a token of it; its eigenvectors come once a fit, and their figure "
+        f"is of the default sample, {SAMPLE_BLOCKS} blocks. Memory is the peak of `difference` "
+        f"over that of a plain pass at {CPU_TOKENS} tokens a batch.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(case: dict[str, Any]) -> str:
+    def shown(name: str) -> str:
+        found = case["passes"][name]
+        return f"{found['median']:.2f} [{found['least']:.2f}, {found['most']:.2f}]"
+
+    passes = [shown(name) for name in (*BOUNDS, "covariances", "eigenvalues")]
+    seconds = case["eigenvector_seconds"]
+    seconds / (SAMPLE_BLOCKS * case["length"] * case["forward_microseconds_a_token"] * 1e-6)
+    peak = {task: round(size / 2**20) for task, size in case["peak_memory"].items()}
+    memory = (
+        f"{peak['difference'] / peak['forward']:.2f} ({peak['difference']} / {peak['forward']} MiB)"
+    )
+    forward = f"{case['forward_microseconds_a_token']:.0f}"
+    return (
+        "| "
+        + " | ".join(map(str, [case["width"], case["length"], forward, *passes, memory]))
+        + " |"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the cases asked for, print the table, and return 0."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = _parser().parse_args(given)
+    torch.set_num_threads(1)
+    if parsed.memory:
+        print(peak_memory(Case(**json.loads(parsed.case)), parsed.memory))
+        return 0
+    cases = [Case(w, t, parsed.tokens) for w, t in product(parsed.widths, parsed.lengths)]
+    tasks = TASKS
+    if parsed.quick:
+        cases, tasks = [Case(32, 64, 2048, vocabulary=300, layers=2)], TASKS[:2]
+    results = {
+        "command": shlex.join(["python", "benchmarks/speed.py", *given]),
+        "date": date.today().isoformat(),
+        "machine": f"{parsed.machine}, one thread, torch {torch.__version__}",
+        "cases": [],
+    }
+    for case in cases:
+        found = measure(case, parsed.repeats)
+        found["peak_memory"] = {t: fresh_peak_memory(case, t) for t in tasks}
+        results["cases"].append(found)
+        if parsed.out:
+            write_text(parsed.out, table(results))
+            write_json(parsed.out.with_suffix(".json"), results)
+    print(table(results), end="")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Cost of the engines and of the curvature fit.")
+    parser.add_argument("--widths", type=int, nargs="+", default=[256, 768])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[256, 1024])
+    parser.add_argument("--tokens", type=int, default=8192, help="of the corpus")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="where the table goes; FILE.json lies beside it")
+    parser.add_argument("--machine", default=f"{os.cpu_count()}-core CPU", help="in words")
+    parser.add_argument("--quick", action="store_true", help="one tiny model, to check meaning")
+    parser.add_argument("--memory", choices=TASKS, help="print this task's peak memory and end")
+    parser.add_argument("--case", help="of --memory, as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
