@@ -74,3 +74,11 @@ class Config:
             )
         if self.baseline is not None and self.baseline.start == "baseline":
             raise InputError("baseline.start: the baseline cannot start from itself; use initial")
+        for name in ("baseline", "training"):
+            training = getattr(self, name)
+            watched = training.guard.text if training and training.guard else None
+            if watched is not None and watched not in self.evaluation.perplexity:
+                raise InputError(
+                    f"{name}.guard.text: '{watched}' is no text of evaluation.perplexity; name one "
+                    "of these, or add it there"
+                )

@@ -20,6 +20,7 @@ from ifguide.corpus.prepare import PreparedCorpus, prepare
 from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.tokenizers import load_tokenizer, tokenizer_fingerprint
 from ifguide.evaluation.evaluate import evaluate
+from ifguide.evaluation.fluency import perplexity
 from ifguide.evaluation.generate import prompt_room
 from ifguide.evaluation.judges import load_judge
 from ifguide.evaluation.localisation import localisation
@@ -33,7 +34,7 @@ from ifguide.provenance import STAGES, stage_inputs
 from ifguide.report.page import render_page
 from ifguide.scores.pair import LogprobFiles
 from ifguide.store import StageFolder, Store
-from ifguide.training import TrainingConfig, train
+from ifguide.training import Guard, TrainingConfig, train
 from ifguide.version import VERSION
 
 Noun = TypeVar("Noun")
@@ -253,10 +254,18 @@ class Steps(ABC):
             folder=out.scratch,
             seed=self.config.seed,
             progress=out.progress,
+            measure=self._measure(config.guard),
         )
         if distributed.is_main():
             cast(PreTrainedModel, trained).save_pretrained(out.path)
             self.text.tokenizer.save_pretrained(out.path)
+
+    def _measure(self, guard: Guard | None) -> Callable[[nn.Module], float] | None:
+        """Return what gives a model's perplexity on the text that is watched, if any is."""
+        if guard is None:
+            return None
+        text, size = self.held_out[guard.text], self.config.evaluation.batch_size
+        return lambda model: perplexity(model, text, size)
 
     def _pack_held_out(self, out: StageFolder) -> None:
         for name, wanted in self.config.evaluation.perplexity.items():

@@ -25,6 +25,7 @@ from ifguide import distributed
 from ifguide.errors import InputError
 from ifguide.files import read_json, write_json
 from ifguide.nouns import Corpus, Selection
+from ifguide.training.guard import Guard, PerplexityGuard
 from ifguide.training.objectives import Objective, suppression_loss
 
 COMPLETE = "complete"  # the mark in a checkpoint that was written whole: its files' sizes
@@ -46,6 +47,7 @@ class TrainingConfig:
         precision: ``bfloat16`` autocast, or ``float32`` throughout.
         checkpoint_every: updates between checkpoints, from which an interrupted run resumes.
         objective: what selected tokens contribute; without a selection it is never used.
+        guard: watches held-out perplexity meanwhile; null watches nothing.
     """
 
     start: Literal["initial", "baseline"] = "initial"
@@ -60,6 +62,7 @@ class TrainingConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_every: int = 200
     objective: Objective = field(default_factory=Objective)
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulation", "learning_rate", "checkpoint_every"):
@@ -102,11 +105,12 @@ class SuppressionTrainer(Trainer):
         tokens = inputs["input_ids"]
         outputs = model(input_ids=tokens, use_cache=False)
         has_loss = inputs["labels"] != -100
+        objective = self.objective.at(self.state.global_step / max(1, self.state.max_steps))
         count = num_items_in_batch
         if isinstance(count, Tensor):
             count = count.flatten()[0]  # nn.DataParallel has it once a device
         loss = suppression_loss(
-            outputs.logits, tokens, inputs["suppress"], has_loss, self.objective, count
+            outputs.logits, tokens, inputs["suppress"], has_loss, objective, count
         )
         if not torch.isfinite(loss):
             raise InputError(
@@ -154,6 +158,7 @@ def train(
     folder: Path,
     seed: int = 0,
     progress: Callable[[int], None] = lambda tokens: None,
+    measure: Callable[[nn.Module], float] | None = None,
 ) -> nn.Module:
     """Train a model in place, without learning the selected tokens, and return it.
 
@@ -165,23 +170,27 @@ def train(
         folder: where checkpoints lie; training goes on from the last complete one there.
         seed: orders the blocks and draws any dropout.
         progress: called with the number of tokens just done, over all processes.
+        measure: gives a model's perplexity on the text that ``config.guard`` watches.
 
     Raises:
         InputError: the mask belongs to another corpus, or the loss or a weight is not finite.
     """
+    watch = _guard_of(config, measure, folder)
     own = {name: vars(model)[name] for name in FORWARD if name in vars(model)}
     trainer = SuppressionTrainer(
         model=model,
         args=_arguments(config, folder, seed, model),
         train_dataset=MaskedBlocks(corpus, selection),
         objective=config.objective,
-        callbacks=[_Watch(progress)],
+        callbacks=[_Watch(progress), *watch],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(folder))
     for name in FORWARD:  # autocast comes off again
         vars(model).pop(name, None)
     vars(model).update(own)
+    for guard in watch:
+        guard.restore(model)
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise InputError(
@@ -189,6 +198,19 @@ def train(
                 "training.learning_rate"
             )
     return model.eval()
+
+
+def _guard_of(
+    config: TrainingConfig, measure: Callable[[nn.Module], float] | None, folder: Path
+) -> list[PerplexityGuard]:
+    """Return the watch that the settings ask for, or none."""
+    if config.guard is None:
+        return []
+    if measure is None:
+        raise InputError(
+            "training.guard: there is nothing to measure with; give train() a measure of perplexity"
+        )
+    return [PerplexityGuard(config.guard, measure, folder)]
 
 
 def _arguments(

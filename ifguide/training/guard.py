@@ -1,0 +1,103 @@
+"""A watch over held-out perplexity while tokens are being suppressed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_model, save_model
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ifguide import distributed
+from ifguide.errors import InputError
+from ifguide.files import read_json, write_json
+
+HISTORY = "guard.json"  # [[update, perplexity], ...]
+SOUND = "sound.safetensors"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """When training has cost too much fluency.
+
+    Args:
+        text: the name of the text in ``evaluation.perplexity`` that is watched.
+        bound: the highest perplexity allowed, as a multiple of the lowest seen so far; the model
+            that training starts from counts.
+        every: updates between two measurements; the last update is always measured.
+        stop: end training at the first measurement past the bound and go back to the weights of
+            the last one within it; otherwise only warn.
+    """
+
+    text: str
+    bound: float = 1.05
+    every: int = 50
+    stop: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.bound >= 1:
+            raise InputError(f"training.guard.bound: {self.bound} is below 1; try 1.05")
+        if self.every < 1:
+            raise InputError(f"training.guard.every: {self.every} is below 1; try 50")
+
+
+class PerplexityGuard(TrainerCallback):
+    """Measure, warn, and stop; what was measured lies in ``folder`` and survives a resumption."""
+
+    def __init__(self, guard: Guard, measure: Callable[[nn.Module], float], folder: Path) -> None:
+        self.guard, self.measure, self.folder = guard, measure, folder
+        self.history: list[tuple[int, float]] = []
+        self.stopped = False
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        kept = read_json(self.folder / HISTORY) if (self.folder / HISTORY).exists() else []
+        for step, value in kept:
+            if step <= state.global_step:
+                self._judge(step, value, control)
+        if not self.history:
+            self._look(0, kwargs["model"], control)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        step = state.global_step
+        if step % self.guard.every == 0 or step == state.max_steps:
+            self._look(step, kwargs["model"], control)
+
+    def _look(self, step: int, model: nn.Module, control: TrainerControl) -> None:
+        value = self.measure(model)
+        sound = self._judge(step, value, control)
+        if not sound:
+            log.warning(
+                "training: perplexity of '%s' is %.2f after update %d, %.3f times its lowest",
+                self.guard.text,
+                value,
+                step,
+                value / min(seen for _, seen in self.history),
+            )
+        if distributed.is_main():
+            if sound and self.guard.stop:
+                save_model(model, str(self.folder / SOUND))
+            write_json(self.folder / HISTORY, self.history)
+
+    def _judge(self, step: int, value: float, control: TrainerControl) -> bool:
+        """Take a measurement in, and return whether it is within the bound."""
+        self.history.append((step, value))
+        sound = value <= self.guard.bound * min(seen for _, seen in self.history)
+        if not sound:
+            self.stopped = control.should_training_stop = self.guard.stop
+        return sound
+
+    def restore(self, model: nn.Module) -> None:
+        """Go back to the last sound weights, if training was stopped."""
+        distributed.barrier()
+        if self.stopped:
+            load_model(model, str(self.folder / SOUND))
