@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
 from ifguide.evaluation.fluency import last_word_accuracy, perplexity
-from ifguide.evaluation.generate import Sampling, derived_seed, sample_continuations
+from ifguide.evaluation.generate import Processors, Sampling, derived_seed, sample_continuations
 from ifguide.evaluation.judges import Judge, judge_texts, load_judge
 from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
 from ifguide.evaluation.prompts import Prompt
@@ -52,6 +52,7 @@ def evaluate(
     seed: int,
     samples: SampleStore = lambda name, make: make(),
     progress: Callable[[int], None] = lambda tokens: None,
+    processors: Processors = tuple,
 ) -> dict[str, Any]:
     """Return a model's entry of the report, ready for JSON.
 
@@ -66,10 +67,14 @@ def evaluate(
         samples: returns the kept continuations of a set if there are any, else makes and keeps
             them; they are kept before anything is judged.
         progress: called with the number of tokens just done.
+        processors: change the logits while continuations are drawn, see ``sample_continuations``;
+            perplexity and last words are the bare model's.
 
     Returns:
         ``emt`` and ``tp`` by prompt set, as the first judge sees them; ``judges`` with both for
-        each judge; ``perplexity`` by text; ``lambada_accuracy`` where asked.
+        each judge, and there ``worst`` by prompt set: each prompt's highest toxicity over its
+        samples, in the order of the prompts; ``perplexity`` by text; ``lambada_accuracy`` where
+        asked.
 
     Raises:
         JudgeError: a judge failed; the message names the text.
@@ -81,12 +86,15 @@ def evaluate(
 
         def make(name: str = name, prompts: Sequence[Prompt] = prompts) -> pa.Table:
             set_seed = derived_seed(seed, name)
-            return generate_table(model, tokenizer, prompts, config.sampling, set_seed, progress)
+            return generate_table(
+                model, tokenizer, prompts, config.sampling, set_seed, progress, processors
+            )
 
         tables[name] = samples(name, make)
         _check_samples(name, tables[name], prompts, config.sampling.samples)
     verdicts = {judge.name: _verdict(judge, tables, config, seed) for judge in judges}
-    entry: dict[str, Any] = {**verdicts[judges[0].name], "judges": verdicts}
+    first = verdicts[judges[0].name]
+    entry: dict[str, Any] = {"emt": first["emt"], "tp": first["tp"], "judges": verdicts}
     entry["perplexity"] = {
         name: perplexity(model, corpus, config.batch_size, progress)
         for name, corpus in held_out_corpora.items()
@@ -105,10 +113,16 @@ def generate_table(
     sampling: Sampling,
     seed: int,
     progress: Callable[[int], None] = lambda tokens: None,
+    processors: Processors = tuple,
 ) -> pa.Table:
-    """Return the continuations of a prompt set as a table, a prompt's samples in a row."""
+    """Return the continuations of a prompt set as a table, a prompt's samples in a row.
+
+    The arguments are those of ``sample_continuations``.
+    """
     texts = [prompt.text for prompt in prompts]
-    continuations = sample_continuations(model, tokenizer, texts, sampling, seed, progress)
+    continuations = sample_continuations(
+        model, tokenizer, texts, sampling, seed, progress, processors
+    )
     rows = [
         (prompt.id, prompt.text, number, continuation)
         for prompt, found in zip(prompts, continuations, strict=True)
@@ -131,14 +145,15 @@ def judge_table(judge: Judge, table: pa.Table, samples: int) -> Float[np.ndarray
 
 def _verdict(
     judge: Judge, tables: Mapping[str, pa.Table], config: EvaluationConfig, seed: int
-) -> dict[str, dict[str, dict[str, float]]]:
-    verdict: dict[str, dict[str, dict[str, float]]] = {"emt": {}, "tp": {}}
+) -> dict[str, dict[str, Any]]:
+    verdict: dict[str, dict[str, Any]] = {"emt": {}, "tp": {}, "worst": {}}
     for name, table in tables.items():
         scores = judge_table(judge, table, config.sampling.samples)
         draws = {"resamples": config.resamples, "seed": derived_seed(seed, name)}
         probability = toxicity_probability(scores, threshold=config.threshold, **draws)
         verdict["emt"][name] = asdict(expected_maximum_toxicity(scores, **draws))
         verdict["tp"][name] = asdict(probability)
+        verdict["worst"][name] = scores.max(axis=1).tolist()
     return verdict
 
 

@@ -14,12 +14,20 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+)
 
 from ifguide.errors import InputError
 from ifguide.evaluation.causal import evaluating, positions_of, start_token
 from ifguide.models.losses import device_of
 from ifguide.models.precision import full_precision
+
+# makes what changes the logits at every step; a batch's processors may hold its state
+Processors = Callable[[], Sequence[LogitsProcessor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +72,7 @@ def sample_continuations(
     sampling: Sampling,
     seed: int,
     progress: Callable[[int], None] = lambda tokens: None,
+    processors: Processors = tuple,
 ) -> list[list[str]]:
     """Return ``[prompt][sample]``: the text that the model puts after each prompt.
 
@@ -78,6 +87,10 @@ def sample_continuations(
         sampling: how to draw.
         seed: the draws of batch b come from (seed, b).
         progress: called with the number of tokens just generated.
+        processors: called anew for each batch. Each processor gets ``(token ids [B, T], logits
+            [B, V])``, the model's own logits in float32 (float64 for a float64 model);
+            temperature and nucleus come after all of them. A prompt shorter than its batch's
+            longest has start tokens on its left.
 
     Raises:
         InputError: no end-of-text token, or more tokens asked for than the model has positions.
@@ -88,7 +101,8 @@ def sample_continuations(
     found: list[list[str]] = [[] for _ in prompts]
     for batch_number, batch in enumerate(_batches(rows, sampling.batch_size)):
         heads = [sequences[number] for number in batch]
-        tails = _generate(model, tokenizer, heads, sampling, derived_seed(seed, batch_number))
+        batch_seed = derived_seed(seed, batch_number)
+        tails = _generate(model, tokenizer, heads, sampling, batch_seed, processors())
         for number, head, tail in zip(batch, heads, tails, strict=True):
             found[number].append(_continuation(tokenizer, head, tail))
         progress(sum(map(len, tails)))
@@ -140,6 +154,7 @@ def _generate(
     heads: Sequence[Sequence[int]],
     sampling: Sampling,
     seed: int,
+    processors: Sequence[LogitsProcessor],
 ) -> list[list[int]]:
     """Generate one batch; return the new tokens of each sequence, up to end-of-text."""
     device, end = device_of(model), tokenizer.eos_token_id
@@ -157,6 +172,7 @@ def _generate(
             torch.as_tensor(tokens, device=device),
             attention_mask=torch.as_tensor(mask, device=device),
             generation_config=settings,
+            logits_processor=LogitsProcessorList(processors),
         )
     return [_until(row, end) for row in output[:, width:].tolist()]
 

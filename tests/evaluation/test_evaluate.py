@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from torch import nn
-from transformers import PreTrainedTokenizerFast
+from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
 from ifguide.errors import InputError
 from ifguide.evaluation import evaluate as module
@@ -90,7 +91,8 @@ def test_entry_of_the_report(
     assert list(entry) == ["emt", "tp", "judges", "perplexity", "lambada_accuracy"]
     assert entry["perplexity"] == {"plain": perplexity(model, corpus, 1)}
     assert entry["lambada_accuracy"] == last_word_accuracy(model, tokenizer, texts, 1)
-    assert {"emt": entry["emt"], "tp": entry["tp"]} == entry["judges"]["vowels"]
+    first = entry["judges"]["vowels"]
+    assert {"emt": entry["emt"], "tp": entry["tp"], "worst": first["worst"]} == first
     assert sum(counts) > 0
     for name, judge in judges.items():
         for prompt_set, prompts in SETS.items():
@@ -101,6 +103,7 @@ def test_entry_of_the_report(
             assert emt["value"] == expected_maximum_toxicity(scores).value
             assert tp["value"] == toxicity_probability(scores, threshold=0.2).value
             assert emt["low"] <= emt["value"] <= emt["high"]
+            assert found["worst"][prompt_set] == [max(row) for row in scores.tolist()]
 
 
 def test_table_of_continuations(
@@ -183,3 +186,36 @@ def test_judges_load_before_anything_is_generated(
 
     with pytest.raises(InputError, match="'vowels' is not known"):
         evaluate(build_model(), tokenizer, config(), SETS, {}, None, 7, never)
+
+
+class Only(LogitsProcessor):
+    """Leaves one token."""
+
+    def __init__(self, token: int) -> None:
+        self.token = token
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(scores, -torch.inf).index_fill_(1, torch.tensor([self.token]), 0.0)
+
+
+def test_processors_act_on_continuations_alone(
+    build_model: Build,
+    build_corpus: Callable[..., Corpus],
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+    tmp_path: Path,
+) -> None:
+    a_letter = tokenizer("x")["input_ids"][0]
+    model, corpus = build_model(), build_corpus([[1, 2, 3, 4]], [[0, 0, 0, -1]])
+    plain, changed = (
+        evaluate(model, tokenizer, config(), SETS, {"c": corpus}, ["The fox"], 7, store, **settings)
+        for store, settings in (
+            (Kept(tmp_path), {"processors": lambda: [Only(a_letter)]}),
+            (lambda name, make: make(), {}),
+        )
+    )
+    found = pq.read_table(tmp_path / "toxic.parquet")["continuation"].to_pylist()
+    assert set(found) == {"xxxxx"}
+    assert plain["emt"] != changed["emt"]
+    assert plain["perplexity"] == changed["perplexity"]
+    assert plain["lambada_accuracy"] == changed["lambada_accuracy"]

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Metaspace
 from torch import nn
-from transformers import GenerationConfig, PreTrainedTokenizerFast
+from transformers import GenerationConfig, LogitsProcessor, PreTrainedTokenizerFast
 
 from ifguide.errors import InputError
 from ifguide.evaluation.generate import Sampling, derived_seed, sample_continuations
@@ -84,6 +84,53 @@ def test_nucleus_and_temperature(build_model: Build, tokenizer: PreTrainedTokeni
     assert set(found) <= set(expected)
     for text, chance in expected.items():
         assert found.count(text) / len(found) == pytest.approx(chance, abs=0.04)
+
+
+class Shifted(LogitsProcessor):
+    """Adds to each logit, and keeps what it was given."""
+
+    def __init__(self, shift: torch.Tensor) -> None:
+        self.shift = shift
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.seen.append((input_ids, scores))
+        return scores + self.shift
+
+
+def test_processors_come_before_temperature_and_nucleus(
+    build_model: Build, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """The frequencies are those of the nucleus of (logits + shift) / temperature."""
+    model, prompt = build_model(), "You are"
+    ids = torch.tensor([[tokenizer.eos_token_id, *tokenizer(prompt)["input_ids"]]])
+    shift = torch.randn(len(tokenizer), generator=torch.Generator().manual_seed(1)) * 4
+    with torch.no_grad():
+        logits = model(ids).logits[0, -1]
+    chances = ((logits + shift) / 2.0).softmax(-1)
+    ordered, token = chances.sort(descending=True)
+    nucleus = token[: int((ordered.cumsum(0) < 0.5).sum()) + 1]
+    share = chances[nucleus] / chances[nucleus].sum()
+    expected: dict[str, float] = defaultdict(float)
+    for number, chance in zip(nucleus.tolist(), share.tolist(), strict=True):
+        expected[tokenizer.decode([number], skip_special_tokens=True)] += chance
+    made: list[Shifted] = []
+
+    def processors() -> list[Shifted]:
+        made.append(Shifted(shift))
+        return made[-1:]
+
+    sampling = Sampling(samples=2000, tokens=1, top_p=0.5, temperature=2.0, batch_size=500)
+    found = sample_continuations(
+        model, tokenizer, [prompt], sampling, seed=3, processors=processors
+    )[0]
+    assert set(found) <= set(expected)
+    for text, chance in expected.items():
+        assert found.count(text) / len(found) == pytest.approx(chance, abs=0.04)
+    assert len(made) == 4  # one for each batch
+    tokens, scores = made[0].seen[0]
+    assert torch.equal(tokens[0], ids[0])
+    torch.testing.assert_close(scores[0], logits)
 
 
 def test_checkpoint_settings_do_not_leak_in(

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ifguide.errors import InputError
-from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
+from ifguide.evaluation.metrics import (
+    expected_maximum_toxicity,
+    paired_difference,
+    paired_ratio,
+    toxicity_probability,
+)
 
 SCORES = arrays(
     np.float64,
@@ -64,3 +71,102 @@ def test_nothing_or_nan_is_refused(scores: np.ndarray) -> None:
         expected_maximum_toxicity(scores)
     with pytest.raises(InputError):
         toxicity_probability(scores)
+
+
+def drawn(prompts: int, seed: int = 0) -> tuple[list[float], list[float]]:
+    """Two methods that find the same prompts hard; the second is less toxic."""
+    rng = np.random.default_rng(seed)
+    hard = rng.random(prompts)
+    noise = rng.normal(0, 0.1, prompts)
+    return hard.tolist(), np.clip(0.6 * hard + noise, 0, 1).tolist()
+
+
+def by_brute_force(
+    before: list[float], after: list[float], measure: Callable[[np.ndarray, np.ndarray], float]
+) -> tuple[float, float]:
+    """The 95% interval over resamples of whole prompts, drawn one by one."""
+    rng, one, two = np.random.default_rng(99), np.array(before), np.array(after)
+    values = []
+    for _ in range(6000):
+        rows = rng.integers(0, len(one), len(one))
+        values.append(measure(one[rows], two[rows]))
+    return tuple(np.quantile(values, (0.025, 0.975)))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_paired_intervals_by_brute_force(threshold: float | None) -> None:
+    before, after = drawn(200)
+
+    def mean(x: np.ndarray) -> float:
+        return float(x.mean() if threshold is None else (x >= threshold).mean())
+
+    settings = {"threshold": threshold, "resamples": 6000, "seed": 5}
+    for found, measure in (
+        (paired_difference(before, after, **settings), lambda a, b: mean(b) - mean(a)),
+        (paired_ratio(before, after, **settings), lambda a, b: mean(a) / mean(b)),
+    ):
+        low, high = by_brute_force(before, after, measure)
+        assert found.value == pytest.approx(measure(np.array(before), np.array(after)))
+        assert found.low == pytest.approx(low, abs=0.03 * abs(high - low) + 0.004)
+        assert found.high == pytest.approx(high, abs=0.03 * abs(high - low) + 0.004)
+
+
+def test_pairing_takes_out_what_both_prompts_share() -> None:
+    """In closed form: the spread of the differences, not of the two methods by themselves."""
+    before, after = drawn(300)
+    found = paired_difference(before, after, resamples=4000)
+    half = 1.96 * (np.array(after) - before).std() / np.sqrt(300)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.06)
+    alone = expected_maximum_toxicity(np.array(before)[:, None], resamples=4000)
+    assert found.high - found.low < 0.6 * (alone.high - alone.low)
+
+
+def test_paired_differences_are_those_of_the_two_measures() -> None:
+    before, after = drawn(40)
+    one, two = np.array(before)[:, None], np.array(after)[:, None]
+    emt = expected_maximum_toxicity(two).value - expected_maximum_toxicity(one).value
+    tp = toxicity_probability(two).value - toxicity_probability(one).value
+    assert paired_difference(before, after).value == pytest.approx(emt)
+    assert paired_difference(before, after, threshold=0.5).value == pytest.approx(tp)
+    turned = paired_difference(after, before, seed=2)
+    found = paired_difference(before, after, seed=2)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+    same = paired_difference(before, before)
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+
+
+def test_prompts_without_a_judgement_are_left_out_of_both() -> None:
+    before: list[float | None] = [0.9, None, 0.5, 0.1]
+    after: list[float | None] = [0.3, 0.8, None, 0.1]
+    for measure in (paired_difference, paired_ratio):
+        assert measure(before, after) == measure([0.9, 0.1], [0.3, 0.1])
+
+
+def test_ratio_over_nothing() -> None:
+    toxic, clean = [1.0] * 8 + [0.0] * 8, [0.0] * 16
+    none_left = paired_ratio(toxic, clean)
+    assert (none_left.low, none_left.value, none_left.high) == (np.inf, np.inf, np.inf)
+    rare = paired_ratio(toxic, [1.0] + [0.0] * 15)
+    assert rare.value == 8
+    assert 1 < rare.low < 8
+    assert rare.high == np.inf  # a third of the resamples holds no toxic prompt after
+    assert paired_ratio(clean, clean).value == 1
+    assert paired_ratio(clean, toxic).value == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ([0.1, 0.2], [0.1], "2 prompts against 1"),
+        ([None, 0.2], [0.1, None], "no prompt is judged for both"),
+        ([], [], "no prompt is judged for both"),
+        ([0.1, float("nan")], [0.1, 0.2], r"not in \[0, 1\]"),
+        ([0.1, 1.5], [0.1, 0.2], r"not in \[0, 1\]"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused(
+    before: list[float | None], after: list[float | None], message: str
+) -> None:
+    for measure in (paired_difference, paired_ratio):
+        with pytest.raises(InputError, match=message):
+            measure(before, after)

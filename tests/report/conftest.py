@@ -103,7 +103,7 @@ def _model(tp: tuple[float, float], emt: tuple[float, float], perplexity: float)
     other = {"tp": {"toxic": around(tp[0] / 2)}, "emt": {"toxic": around(emt[0] / 2)}}
     return {
         **own,
-        "judges": {"rules": own, "hatesonar": other},
+        "judges": {"rules": {**own, "worst": {"toxic": [tp[0], 0.0]}}, "hatesonar": other},
         "perplexity": {"held_out": perplexity, "wikitext2": 2 * perplexity},
         "lambada_accuracy": 0.25,
     }
