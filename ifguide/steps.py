@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.tokenizers import load_tokenizer, tokenizer_fingerprint
 from ifguide.evaluation.evaluate import evaluate
 from ifguide.evaluation.fluency import perplexity
-from ifguide.evaluation.generate import prompt_room
+from ifguide.evaluation.generate import Processors, prompt_room
 from ifguide.evaluation.judges import load_judge
 from ifguide.evaluation.localisation import localisation
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
@@ -63,15 +63,32 @@ class Steps(ABC):
         save: Callable[[Path, Any], None] | None = None,
     ) -> Noun:
         """Return a stage's noun from its folder, made first if it is not there as it should be."""
+        before, total = self._pull(name), lambda: self._total_tokens(name)
+        return self.kept(name, self.inputs(name), make, load, save, before=before, total=total)
+
+    def kept(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        make: Callable[[StageFolder], Any],
+        load: Callable[[Path], Noun],
+        save: Callable[[Path, Any], None] | None = None,
+        *,
+        before: Callable[[], None] = lambda: None,
+        total: Callable[[], int | None] = lambda: None,
+    ) -> Noun:
+        """Return what ``inputs`` decide from the folder ``name``, made first if need be.
+
+        ``before`` makes what it is made from; ``total`` is the tokens it takes.
+        """
 
         def made(out: StageFolder) -> None:
-            total = self._total_tokens(name)
-            with progress_line(name, total, quiet=self.quiet, done=out.tokens) as out.line:
+            with progress_line(name, total(), quiet=self.quiet, done=out.tokens) as out.line:
                 noun = make(out)
             if save is not None and distributed.is_main():
                 save(out.path, noun)
 
-        return load(self.store.stage(name, self.inputs(name), made, before=self._pull(name)))
+        return load(self.store.stage(name, inputs, made, before=before))
 
     def inputs(self, name: str) -> dict[str, Any]:
         """Return all that decides what a stage makes: its settings and the stages before it."""
@@ -160,6 +177,12 @@ class Steps(ABC):
         length = self.config.corpus.block_length
         return load_model(self.config.model, self.text.tokenizer, length, self.config.seed)
 
+    def start_of(self, config: TrainingConfig) -> nn.Module:
+        """Return the model that a training starts from."""
+        if config.start == "baseline" and self.config.baseline is not None:
+            return load_checkpoint(self.store.root / "baseline")
+        return self.initial_model()
+
     # makers
 
     def prepare(self, out: StageFolder) -> None:
@@ -171,14 +194,12 @@ class Steps(ABC):
     def train_baseline(self, out: StageFolder) -> None:
         """Train on every token."""
         assert self.config.baseline is not None
-        self._train(self.initial_model(), None, self.config.baseline, out)
+        self.train(self.initial_model(), None, self.config.baseline, out)
 
     def train_suppressed(self, out: StageFolder) -> None:
         """Train without learning the selected tokens."""
         config = self.config.training
-        from_baseline = config.start == "baseline" and self.config.baseline is not None
-        model = load_checkpoint(self.store.root / "baseline") if from_baseline else None
-        self._train(model or self.initial_model(), self.selection, config, out)
+        self.train(self.start_of(config), self.selection, config, out)
 
     def open_scores(self, folder: Path) -> TokenScores:
         """Read the scores of this corpus."""
@@ -204,19 +225,25 @@ class Steps(ABC):
         for name in ("baseline", "suppressed"):
             file = out.path / f"{name}.json"
             if not file.exists():
-                entry = evaluate(
-                    getattr(self, name),
-                    self.text.tokenizer,
-                    self.config.evaluation,
-                    self.prompts,
-                    self.held_out,
-                    self.lambada,
-                    self.config.seed,
-                    partial(artifacts.kept_samples, out.path, name),
-                    out.progress,
-                )
-                write_json(file, entry)
+                write_json(file, self.evaluated(getattr(self, name), name, out))
         write_json(out.path / "localisation.json", self._localise())
+
+    def evaluated(
+        self, model: nn.Module, name: str, out: StageFolder, processors: Processors = tuple
+    ) -> dict[str, Any]:
+        """Return a model's entry of the report; its continuations are kept by this name."""
+        return evaluate(
+            model,
+            self.text.tokenizer,
+            self.config.evaluation,
+            self.prompts,
+            self.held_out,
+            self.lambada,
+            self.config.seed,
+            partial(artifacts.kept_samples, out.path, name),
+            out.progress,
+            processors,
+        )
 
     def write_report(self, out: StageFolder) -> None:
         """Write report.json and report.html."""
@@ -243,9 +270,14 @@ class Steps(ABC):
 
     # details
 
-    def _train(
-        self, model: nn.Module, selection: Any, config: TrainingConfig, out: StageFolder
+    def train(
+        self,
+        model: nn.Module,
+        selection: Selection | None,
+        config: TrainingConfig,
+        out: StageFolder,
     ) -> None:
+        """Train a model without learning what is selected, and write it."""
         trained = train(
             model,
             self.text.corpus,
@@ -256,9 +288,13 @@ class Steps(ABC):
             progress=out.progress,
             measure=self._measure(config.guard),
         )
+        self.save_model(out.path, trained)
+
+    def save_model(self, folder: Path, model: nn.Module) -> None:
+        """Write a model and the tokenizer as a checkpoint, on the main rank."""
         if distributed.is_main():
-            cast(PreTrainedModel, trained).save_pretrained(out.path)
-            self.text.tokenizer.save_pretrained(out.path)
+            cast(PreTrainedModel, model).save_pretrained(folder)
+            self.text.tokenizer.save_pretrained(folder)
 
     def _measure(self, guard: Guard | None) -> Callable[[nn.Module], float] | None:
         """Return what gives a model's perplexity on the text that is watched, if any is."""

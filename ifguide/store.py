@@ -239,7 +239,7 @@ def _prepare_part(folder: Path, part: Path, fingerprint: str) -> None:
     mark = part / MARK
     if part.exists() and not (mark.exists() and mark.read_text() == fingerprint):
         shutil.rmtree(part)
-    part.mkdir(exist_ok=True)
+    part.mkdir(parents=True, exist_ok=True)
     (part / MANIFEST).unlink(missing_ok=True)
     write_text(mark, fingerprint)
 

@@ -7,7 +7,7 @@ own: ``STYLE`` gives the classes their colours, for light and for dark.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from markupsafe import Markup
 
 from ifguide.lazy import AnyArray
+from ifguide.report import svg
 from ifguide.report.tables import MEASURES, Number, prompt_sets
 
 _SLAB_TOKENS = 1 << 22
@@ -91,7 +92,7 @@ def toxicity_bars(models: Mapping[str, Any], measure: str) -> Markup:
     parts: list[Markup] = []
     y = 8
     for prompts, row in entries:
-        parts.append(_text(left, y + 11, f"{prompts} prompts", "strong"))
+        parts.append(svg.text(left, y + 11, f"{prompts} prompts", "strong"))
         y += 18
         for index, (name, entry) in enumerate(row):
             if entry is not None:
@@ -99,15 +100,15 @@ def toxicity_bars(models: Mapping[str, Any], measure: str) -> Markup:
             y += bar + 4
         y += 10
     ticks = [top * step / 4 for step in range(5)]
-    grid = [_line(left + t / top * plot, 4, left + t / top * plot, y, "grid") for t in ticks]
+    grid = [svg.line(left + t / top * plot, 4, left + t / top * plot, y, "grid") for t in ticks]
     labels = [
-        _text(left + t / top * plot, y + 15, f"{t:g}", anchor="middle" if t else "start")
+        svg.text(left + t / top * plot, y + 15, f"{t:g}", anchor="middle" if t else "start")
         for t in ticks
     ]
     title = f"{MEASURES[measure]} by prompt set"
     names = ", ".join(models)
     said = f"{title}, for {names}, with intervals; the figures are in the table."
-    return _figure(title, said, width, y + 22, [*grid, *parts, *labels])
+    return svg.figure(title, said, width, y + 22, [*grid, *parts, *labels])
 
 
 def score_figure(counts: Histogram, marked: Histogram | None, threshold: float) -> Markup:
@@ -124,7 +125,7 @@ def score_figure(counts: Histogram, marked: Histogram | None, threshold: float) 
         parts += plot.mark(threshold)
     title = "Token scores and the threshold"
     said = f"Histogram of {int(counts.columns.sum()):,} token scores; threshold {threshold:.4g}."
-    return _figure(title, said, width, height, parts)
+    return svg.figure(title, said, width, height, parts)
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class _Plot:
             if count:
                 x, y = self.left + index * self.step, self.y(count)
                 css = "over" if lowest[index] >= threshold else "count"
-                yield _rect(x, y, self.step * 0.92, self.base - y, css)
+                yield svg.rect(x, y, self.step * 0.92, self.base - y, css)
 
     def outline(self, counts: Histogram) -> Markup:
         """A line that follows the tops of these counts' columns."""
@@ -177,19 +178,19 @@ class _Plot:
 
     def count_axis(self) -> Iterator[Markup]:
         """A grid line and a label for 10, 100 ... tokens (every other one where they are many)."""
-        yield _line(self.left, self.base, self.right, self.base, "grid")
+        yield svg.line(self.left, self.base, self.right, self.base, "grid")
         stride = 1 + self.decades // 6
         for decade in range(stride, self.decades + 1, stride):
             y = self.y(10**decade)
-            yield _line(self.left, y, self.right, y, "grid")
-            yield _text(self.left - 6, y + 4, _thousands(10**decade), anchor="end")
+            yield svg.line(self.left, y, self.right, y, "grid")
+            yield svg.text(self.left - 6, y + 4, _thousands(10**decade), anchor="end")
 
     def score_axis(self) -> Iterator[Markup]:
         """Labels of a few round scores, and the axis's name."""
-        for score in _ticks(float(self.counts.edges[0]), float(self.counts.edges[-1])):
-            yield _text(self.x(score), self.base + 16, f"{score:g}", anchor="middle")
+        for score in svg.ticks(float(self.counts.edges[0]), float(self.counts.edges[-1])):
+            yield svg.text(self.x(score), self.base + 16, f"{score:g}", anchor="middle")
         middle = (self.left + self.right) / 2
-        yield _text(middle, self.base + 35, "token score", anchor="middle")
+        yield svg.text(middle, self.base + 35, "token score", anchor="middle")
 
     def mark(self, threshold: float) -> tuple[Markup, Markup]:
         """The threshold's line and label."""
@@ -197,8 +198,8 @@ class _Plot:
         anchor, shift = ("end", -6) if x > (self.left + self.right) / 2 else ("start", 6)
         label = f"threshold {threshold:.3g}"
         return (
-            _line(x, self.top - 20, x, self.base, "threshold"),
-            _text(x + shift, self.top - 8, label, "strong", anchor),
+            svg.line(x, self.top - 20, x, self.base, "threshold"),
+            svg.text(x + shift, self.top - 8, label, "strong", anchor),
         )
 
 
@@ -241,9 +242,9 @@ def _bar(
     whisker = f"M{start:.1f} {middle - 3:.1f}v6m0-3H{stop:.1f}m0-3v6"
     told = f"{of}: {value:.3f} [{low:.3f}, {high:.3f}]"
     return [
-        _rect(left, y, max(value * scale, 1.0), height, f"bar{colour}", told),
+        svg.rect(left, y, max(value * scale, 1.0), height, f"bar{colour}", told),
         Markup('<path class="whisker" d="{}"/>').format(whisker),
-        _text(max(stop, left + value * scale) + 6, middle + 4, f"{value:.3f}"),
+        svg.text(max(stop, left + value * scale) + 6, middle + 4, f"{value:.3f}"),
     ]
 
 
@@ -252,37 +253,3 @@ def _thousands(count: int) -> str:
         if count >= size:
             return f"{count // size}{letter}"
     return str(count)
-
-
-def _ticks(low: float, high: float) -> Iterable[float]:
-    """About five round scores between the ends."""
-    rough = (high - low) / 5
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next((unit * times for times in (1, 2, 5, 10) if unit * times >= rough), rough)
-    first = math.ceil(low / step)
-    last = math.floor(high / step)
-    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
-
-
-def _text(x: Number, y: Number, text: str, css: str = "", anchor: str = "start") -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>').format(
-        x, y, css, anchor, text
-    )
-
-
-def _line(x1: Number, y1: Number, x2: Number, y2: Number, css: str) -> Markup:
-    line = '<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>'
-    return Markup(line).format(x1, y1, x2, y2, css)
-
-
-def _rect(
-    x: Number, y: Number, width: Number, height: Number, css: str, told: str | None = None
-) -> Markup:
-    title = Markup("<title>{}</title>").format(told) if told else Markup()
-    box = '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}">{}</rect>'
-    return Markup(box).format(x, y, width, height, css, title)
-
-
-def _figure(title: str, said: str, width: int, height: int, parts: Iterable[Markup]) -> Markup:
-    head = '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>'
-    return Markup(head).format(width, height, said, title) + Markup().join(parts) + Markup("</svg>")

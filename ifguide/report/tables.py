@@ -51,7 +51,7 @@ class Headline:
 
 def comparison_table(report: Mapping[str, Any]) -> str:
     """All tables of the report as aligned plain text (the columns of figures to the right)."""
-    return "\n\n".join(_plain(table) for table in report_tables(report))
+    return "\n\n".join(plain_text(table) for table in report_tables(report))
 
 
 def report_tables(report: Mapping[str, Any]) -> tuple[Table, ...]:
@@ -69,10 +69,10 @@ def comparison(report: Mapping[str, Any]) -> Table:
         header += [name, "change"]
     rows = []
     for label, path, change in _measures(models):
-        values = [_lookup(models[name], path) for name in names]
-        cells = [label, _shown(values[0])]
+        values = [lookup(models[name], path) for name in names]
+        cells = [label, shown(values[0])]
         for value in values[1:]:
-            cells += [_shown(value), change(_value(values[0]), _value(value))]
+            cells += [shown(value), change(value_of(values[0]), value_of(value))]
         rows.append(tuple(cells))
     return Table("comparison", "Before and after", tuple(header), tuple(rows))
 
@@ -84,7 +84,7 @@ def localisation(report: Mapping[str, Any]) -> Table:
     if "smoothed" in found:
         columns["smoothed scores"] = found["smoothed"]
     rows = tuple(
-        (label, *(_shown(figures[key]) for figures in columns.values()))
+        (label, *(shown(figures[key]) for figures in columns.values()))
         for key, label in _LOCALISATION.items()
         if key in found
     )
@@ -129,9 +129,9 @@ def headlines(report: Mapping[str, Any]) -> tuple[Headline, ...]:
     first, last = (list(models.values())[index] for index in (0, -1))
     found = []
     for label, path, change in _measures(models):
-        before, after = (_value(_lookup(model, path)) for model in (first, last))
+        before, after = (value_of(lookup(model, path)) for model in (first, last))
         if path[0] in {"tp", "perplexity"} and before is not None and after is not None:
-            line = Headline(label, _figure(before), _figure(after), change(before, after))
+            line = Headline(label, figure_text(before), figure_text(after), change(before, after))
             found.append((path[0], line))
     tp = [line for kind, line in found if kind == "tp"]
     fluency = [line for kind, line in found if kind == "perplexity"]
@@ -166,7 +166,7 @@ def _measures(models: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...],
             yield f"{name}, {prompts} prompts", (measure, prompts), ratio
     for judge in _judges(models)[1:]:  # the first judge's figures are the model's own
         for measure, name in MEASURES.items():
-            found = {key: _lookup(model, ("judges", judge)) or {} for key, model in models.items()}
+            found = {key: lookup(model, ("judges", judge)) or {} for key, model in models.items()}
             for prompts in prompt_sets(found, measure):
                 label = f"{name}, {prompts} prompts ({judge})"
                 yield label, ("judges", judge, measure, prompts), ratio
@@ -217,7 +217,8 @@ def points(before: Number | None, after: Number | None) -> str:
     return f"{100 * (after - before):+.1f} points"
 
 
-def _lookup(entry: Any, path: Sequence[str]) -> Any:
+def lookup(entry: Any, path: Sequence[str]) -> Any:
+    """Return what lies at a path of keys, None where it ends early."""
     for key in path:
         if not isinstance(entry, Mapping) or key not in entry:
             return None
@@ -225,23 +226,24 @@ def _lookup(entry: Any, path: Sequence[str]) -> Any:
     return entry
 
 
-def _value(entry: Any) -> float | None:
+def value_of(entry: Any) -> float | None:
     """The figure itself, with or without an interval around it."""
     value = entry.get("value") if isinstance(entry, Mapping) else entry
     return None if value is None else float(value)
 
 
-def _shown(entry: Any) -> str:
+def shown(entry: Any) -> str:
     """A figure, and its interval in brackets where it has one."""
-    value = _value(entry)
+    value = value_of(entry)
     if value is None:
         return MISSING
     if not isinstance(entry, Mapping) or entry.get("low") is None or entry.get("high") is None:
-        return _figure(value)
-    return f"{_figure(value)} [{_figure(float(entry['low']))}, {_figure(float(entry['high']))}]"
+        return figure_text(value)
+    low, high = (figure_text(float(entry[end])) for end in ("low", "high"))
+    return f"{figure_text(value)} [{low}, {high}]"
 
 
-def _figure(value: Number) -> str:
+def figure_text(value: Number) -> str:
     """Three decimals for shares, two for what is larger (perplexity)."""
     return f"{value:.3f}" if abs(value) <= 1.0 else f"{value:,.2f}"
 
@@ -260,7 +262,7 @@ def _memory(peak: Number | None) -> str:
     return MISSING if peak is None else f"{peak / 2**30:.2f} GiB"
 
 
-def _plain(table: Table) -> str:
+def plain_text(table: Table) -> str:
     """The table as aligned lines under its title."""
     lines = [table.header, *table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]

@@ -57,6 +57,7 @@ class PerplexityGuard(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Take in what was measured before, or measure the start."""
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = read_json(self.folder / HISTORY) if (self.folder / HISTORY).exists() else []
         for step, value in kept:
@@ -68,6 +69,7 @@ class PerplexityGuard(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Measure where it is time."""
         step = state.global_step
         if step % self.guard.every == 0 or step == state.max_steps:
             self._look(step, kwargs["model"], control)

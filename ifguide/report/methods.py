@@ -1,0 +1,137 @@
+"""The comparison's table: one row a method, the same columns for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ifguide.report.tables import (
+    MISSING,
+    Table,
+    duration,
+    figure_text,
+    lookup,
+    percent,
+    prompt_sets,
+    shown,
+    value_of,
+)
+
+Entry = Mapping[str, Any]  # a row of table.json
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, and what it shows of a row beside the first row."""
+
+    head: str
+    cell: Callable[[Entry, Entry], str]
+
+
+def methods_table(result: Entry) -> Table:
+    """Return the rows of ``table.json`` as ready-made text; changes are from the first row."""
+    rows: Sequence[Entry] = result["rows"]
+    columns = list(_columns(rows))
+    header = ("method", *(column.head for column in columns))
+    cells = tuple((row["name"], *(column.cell(row, rows[0]) for column in columns)) for row in rows)
+    return Table("methods", "Methods from the same start", header, cells)
+
+
+def markdown(table: Table) -> str:
+    """Return a table as Markdown, the first column to the left."""
+    lines = [
+        "| " + " | ".join(table.header) + " |",
+        "|---" + "|---:" * (len(table.header) - 1) + "|",
+        *("| " + " | ".join(row) + " |" for row in table.rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def methods_markdown(result: Entry, heading: str = "Methods compared") -> str:
+    """Return the whole Markdown page: how it was made, the table, and what the rows are."""
+    lines = [
+        f"# {heading}",
+        "",
+        f"`{result['command']}`, {result['date']}, {result['machine']}.",
+        "",
+        *notes(result),
+        "",
+        markdown(methods_table(result)),
+        *(f"- {row['name']}: {row['about']}" for row in result["rows"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def notes(result: Entry) -> list[str]:
+    """Return what a reader must know of the figures, a sentence a line."""
+    judges = result["judges"]
+    said = [
+        f"Graded by {_and(judges)}; labels for the rivals that learn from a judge are by "
+        f"{result['labeller']}.",
+        f"TP: share of prompts with a toxic one (at least {result['threshold']:g}) among "
+        f"{result['samples']} samples of {result['tokens']} tokens; EMT: mean of the prompts' most "
+        "toxic sample. Brackets: 95% bootstrap intervals over prompts.",
+        '"times less" is TP on toxic prompts of the first row over the method\'s, resampled in '
+        "pairs. Cost: forward passes over the corpus beside the baseline's training.",
+    ]
+    if result.get("warning"):
+        said.append(f"**{result['warning']}**")
+    return said
+
+
+def _columns(rows: Sequence[Entry]) -> Iterator[Column]:
+    """Yield what any row has figures for."""
+    figures = {row["name"]: row["figures"] for row in rows}
+    judges = prompt_sets(figures, "judges")
+    for judge in judges:
+        of_judge = [lookup(entry, ("judges", judge)) or {} for entry in figures.values()]
+        sets = list(dict.fromkeys(name for found in of_judge for name in found.get("tp", {})))
+        for name in sets:
+            yield _measure(f"TP {name} ({judge})", ("judges", judge, "tp", name))
+            if name == sets[0]:
+                yield _measure(f"EMT {name} ({judge})", ("judges", judge, "emt", name))
+                yield Column("times less", _times_less(judge, name))
+    for name in prompt_sets(figures, "perplexity"):
+        yield Column(f"perplexity {name}", _with_change(("figures", "perplexity", name)))
+    if any("lambada_accuracy" in entry for entry in figures.values()):
+        yield _measure("LAMBADA", ("lambada_accuracy",))
+    yield Column("passes", lambda row, first: _passes(row))
+    yield Column("time", lambda row, first: duration(lookup(row, ("cost", "seconds"))))
+
+
+def _measure(head: str, path: tuple[str, ...]) -> Column:
+    return Column(head, lambda row, first: shown(lookup(row, ("figures", *path))))
+
+
+def _times_less(judge: str, name: str) -> Callable[[Entry, Entry], str]:
+    def cell(row: Entry, first: Entry) -> str:
+        found = lookup(row, ("against_first", judge, name, "tp_ratio"))
+        if found is None or row is first:
+            return MISSING
+        value, low, high = (found[end] for end in ("value", "low", "high"))
+        if value is None:  # no prompt is left with a toxic sample
+            return f"over {low:.1f}"
+        return f"{value:.1f} [{low:.1f}, {'∞' if high is None else f'{high:.1f}'}]"
+
+    return cell
+
+
+def _with_change(path: tuple[str, ...]) -> Callable[[Entry, Entry], str]:
+    def cell(row: Entry, first: Entry) -> str:
+        value, before = value_of(lookup(row, path)), value_of(lookup(first, path))
+        if value is None:
+            return MISSING
+        change = "" if row is first else f" ({percent(before, value)})"
+        return figure_text(value) + change
+
+    return cell
+
+
+def _passes(row: Entry) -> str:
+    value = lookup(row, ("cost", "passes"))
+    return MISSING if value is None else f"{value:.1f}"
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,90 @@
+"""The curve that a method's settings move it along: what is left of toxicity, at what fluency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from ifguide.report import svg
+from ifguide.report.tables import lookup, prompt_sets, value_of
+
+WIDTH, HEIGHT, LEFT, TOP, BASE = 640, 400, 52, 16, 350
+RIGHT = WIDTH - 150  # room for the last labels
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method: its change in perplexity as a share, and its toxicity with an interval."""
+
+    name: str
+    rise: float
+    value: float
+    low: float
+    high: float
+
+
+def tradeoff_points(rows: Sequence[Mapping[str, Any]], prompts: str = "toxic") -> list[Point]:
+    """Return the rows that have both figures; the rise is from the first row's perplexity."""
+    texts = prompt_sets({row["name"]: row["figures"] for row in rows}, "perplexity")
+    points = []
+    for row in rows:
+        toxicity = lookup(row, ("figures", "tp", prompts))
+        before, after = (_perplexity(r, texts) for r in (rows[0], row))
+        if toxicity is not None and before is not None and after is not None:
+            ends = (float(toxicity[end]) for end in ("value", "low", "high"))
+            points.append(Point(row["name"], after / before - 1, *ends))
+    return points
+
+
+def tradeoff_figure(rows: Sequence[Mapping[str, Any]], prompts: str = "toxic") -> Markup:
+    """Toxicity probability against the rise in perplexity, a point with its interval a method."""
+    points = tradeoff_points(rows, prompts)
+    low = min([0.0, *(point.rise for point in points)])
+    high = max([0.01, *(point.rise for point in points)])
+    room = 0.04 * (high - low)
+    low, high = low - room, high + room
+
+    def x(rise: float) -> float:
+        return LEFT + (rise - low) / (high - low) * (RIGHT - LEFT)
+
+    def y(value: float) -> float:
+        return BASE - value * (BASE - TOP)
+
+    title = f"Toxicity probability on {prompts} prompts against the rise in perplexity"
+    said = f"{title}, for {', '.join(p.name for p in points)}; the figures are in the table."
+    parts = [*_axes(x, y, low, high, prompts), *_marks(points, x, y)]
+    return svg.figure(title, said, WIDTH, HEIGHT, parts)
+
+
+def _perplexity(row: Mapping[str, Any], texts: Sequence[str]) -> float | None:
+    """A row's perplexity on the first text."""
+    return value_of(lookup(row["figures"], ("perplexity", texts[0]))) if texts else None
+
+
+def _axes(x: Any, y: Any, low: float, high: float, prompts: str) -> Iterator[Markup]:
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        yield svg.line(LEFT, y(share), RIGHT, y(share), "grid")
+        yield svg.text(LEFT - 6, y(share) + 4, f"{share:g}", anchor="end")
+    for rise in svg.ticks(100 * low, 100 * high):
+        yield svg.text(x(rise / 100), BASE + 16, f"{rise:+g}%", anchor="middle")
+    yield svg.text((LEFT + RIGHT) / 2, BASE + 36, "perplexity, change", anchor="middle")
+    yield svg.text(LEFT + 6, TOP + 10, f"TP, {prompts} prompts", "strong")
+
+
+def _marks(points: Sequence[Point], x: Any, y: Any) -> Iterator[Markup]:
+    taken: list[tuple[float, float]] = []
+    for number, point in enumerate(points):
+        at, level = x(point.rise), y(point.value)
+        whisker = f"M{at:.1f} {y(point.high):.1f}V{y(point.low):.1f}"
+        yield Markup('<path class="whisker" d="{}"/>').format(whisker)
+        dot = '<circle cx="{:.1f}" cy="{:.1f}" r="4" class="bar{}"><title>{}</title></circle>'
+        told = f"{point.name}: {point.value:.3f} [{point.low:.3f}, {point.high:.3f}]"
+        yield Markup(dot).format(at, level, min(number, 1), told)
+        label = level + 4
+        while any(abs(a - at) < 110 and abs(b - label) < 12 for a, b in taken):
+            label += 12
+        taken.append((at, label))
+        yield svg.text(at + 8, label, point.name)
