@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,69 +11,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import Trainer, TrainingArguments
 
-from ifguide import distributed
 from ifguide.errors import InputError
-from ifguide.files import read_json, write_json
 from ifguide.nouns import Corpus, Selection
 from ifguide.training.guard import Guard, PerplexityGuard
+from ifguide.training.hyperparameters import Hyperparameters
 from ifguide.training.objectives import Objective, suppression_loss
-
-COMPLETE = "complete"  # the mark in a checkpoint that was written whole: its files' sizes
-FORWARD = ("forward", "_original_forward")  # where accelerate puts autocast on a model
+from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Hyperparameters):
     """How a model is trained.
 
     Args:
         start: ``initial`` (the weights the model section describes) or ``baseline`` (the trained
             baseline, to fine-tune it).
-        epochs: passes over the corpus.
-        batch_size: blocks a step and process.
-        accumulation: batches a weight update.
-        learning_rate, schedule, warmup, weight_decay, max_grad_norm: AdamW and its schedule
-            (``warmup`` as a share of all updates).
-        precision: ``bfloat16`` autocast, or ``float32`` throughout.
-        checkpoint_every: updates between checkpoints, from which an interrupted run resumes.
         objective: what selected tokens contribute; without a selection it is never used.
         guard: watches held-out perplexity meanwhile; null watches nothing.
     """
 
     start: Literal["initial", "baseline"] = "initial"
-    epochs: float = 1.0
-    batch_size: int = 32
-    accumulation: int = 1
-    learning_rate: float = 5e-4
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    warmup: float = 0.03
-    weight_decay: float = 0.1
-    max_grad_norm: float = 1.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    checkpoint_every: int = 200
     objective: Objective = field(default_factory=Objective)
     guard: Guard | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulation", "learning_rate", "checkpoint_every"):
-            if not getattr(self, name) > 0:
-                raise InputError(
-                    f"training.{name}: {getattr(self, name)} is not above 0; give a positive number"
-                )
-        for name in ("weight_decay", "max_grad_norm"):
-            if getattr(self, name) < 0:
-                raise InputError(f"training.{name}: {getattr(self, name)} is below 0; 0 is none")
-        if not 0 <= self.warmup < 1:
-            raise InputError(f"training.warmup: {self.warmup} is not in [0, 1); try 0.03")
 
 
 class SuppressionTrainer(Trainer):
@@ -176,27 +136,17 @@ def train(
         InputError: the mask belongs to another corpus, or the loss or a weight is not finite.
     """
     watch = _guard_of(config, measure, folder)
-    own = {name: vars(model)[name] for name in FORWARD if name in vars(model)}
-    trainer = SuppressionTrainer(
-        model=model,
-        args=_arguments(config, folder, seed, model),
-        train_dataset=MaskedBlocks(corpus, selection),
-        objective=config.objective,
-        callbacks=[_Watch(progress), *watch],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_complete(folder))
-    for name in FORWARD:  # autocast comes off again
-        vars(model).pop(name, None)
-    vars(model).update(own)
+    with own_attributes(model):
+        trainer = SuppressionTrainer(
+            model=model,
+            args=TrainingArguments(**trainer_arguments(config, folder, seed, model)),
+            train_dataset=MaskedBlocks(corpus, selection),
+            objective=config.objective,
+            callbacks=watch,
+        )
+        run_trainer(trainer, folder, config.group, progress)
     for guard in watch:
         guard.restore(model)
-    for name, parameter in model.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise InputError(
-                f"training: weight '{name}' is not finite after the last update; lower "
-                "training.learning_rate"
-            )
     return model.eval()
 
 
@@ -211,85 +161,3 @@ def _guard_of(
             "training.guard: there is nothing to measure with; give train() a measure of perplexity"
         )
     return [PerplexityGuard(config.guard, measure, folder)]
-
-
-def _arguments(
-    config: TrainingConfig, folder: Path, seed: int, model: nn.Module
-) -> TrainingArguments:
-    on_cpu = next(model.parameters()).device.type == "cpu" and not torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulation,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.schedule,
-        warmup_steps=config.warmup,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        adam_beta2=0.95,
-        bf16=config.precision == "bfloat16",
-        save_strategy="steps",
-        save_steps=config.checkpoint_every,
-        save_total_limit=2,
-        logging_strategy="no",
-        logging_nan_inf_filter=False,
-        include_num_input_tokens_seen="all",
-        seed=seed,
-        data_seed=seed,
-        use_cpu=on_cpu,
-        dataloader_pin_memory=not on_cpu,
-        ddp_find_unused_parameters=False,
-        report_to="none",
-        disable_tqdm=True,
-        log_level="error",
-        remove_unused_columns=False,
-    )
-
-
-class _Watch(TrainerCallback):
-    """Report progress and mark whole checkpoints."""
-
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        self.progress, self.seen = progress, 0
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.seen = state.num_input_tokens_seen
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.progress(int(state.num_input_tokens_seen - self.seen))
-        self.seen = state.num_input_tokens_seen
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        distributed.barrier()  # every rank has written its part
-        if state.is_world_process_zero:
-            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            write_json(checkpoint / COMPLETE, _sizes(checkpoint))
-
-
-def _sizes(checkpoint: Path) -> dict[str, int]:
-    return {f.name: f.stat().st_size for f in sorted(checkpoint.iterdir()) if f.name != COMPLETE}
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        return bool(read_json(checkpoint / COMPLETE) == _sizes(checkpoint))
-    except InputError:
-        return False
-
-
-def _last_complete(folder: Path) -> str | None:
-    """Return the newest checkpoint that was written whole, or None; the others are deleted."""
-    if distributed.is_main():
-        for checkpoint in folder.glob("checkpoint-*"):
-            if not _is_whole(checkpoint):
-                shutil.rmtree(checkpoint)
-    distributed.barrier()
-    whole = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    return str(whole[-1]) if whole else None

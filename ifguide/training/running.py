@@ -1,0 +1,142 @@
+"""A run of a ``transformers.Trainer``: quiet, resumed from whole checkpoints, leaving no trace."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from ifguide import distributed
+from ifguide.errors import InputError
+from ifguide.files import read_json, write_json
+from ifguide.training.hyperparameters import Hyperparameters
+
+COMPLETE = "complete"  # the mark in a checkpoint that was written whole: its files' sizes
+HUNG = ("forward", "_original_forward", "model_tags")  # what trainers and autocast put on a model
+
+
+def trainer_arguments(
+    config: Hyperparameters, folder: Path, seed: int, model: nn.Module
+) -> dict[str, Any]:
+    """Return what ``transformers.TrainingArguments`` is made of, by name."""
+    on_cpu = next(model.parameters()).device.type == "cpu" and not torch.cuda.is_available()
+    return {
+        "output_dir": str(folder),
+        "num_train_epochs": config.epochs,
+        "per_device_train_batch_size": config.batch_size,
+        "gradient_accumulation_steps": config.accumulation,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.schedule,
+        "warmup_steps": config.warmup,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "adam_beta2": 0.95,
+        "bf16": config.precision == "bfloat16",
+        "save_strategy": "steps",
+        "save_steps": config.checkpoint_every,
+        "save_total_limit": 2,
+        "logging_strategy": "no",
+        "logging_nan_inf_filter": False,
+        "include_num_input_tokens_seen": "all",
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": on_cpu,
+        "dataloader_pin_memory": not on_cpu,
+        "ddp_find_unused_parameters": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "log_level": "error",
+        "remove_unused_columns": False,
+    }
+
+
+def run_trainer(
+    trainer: Trainer, folder: Path, group: str, progress: Callable[[int], None]
+) -> None:
+    """Train to the end, from the last whole checkpoint in ``folder``.
+
+    Raises:
+        InputError: a weight is not finite at the end; ``group`` is where its settings are.
+    """
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_Watch(progress))
+    trainer.train(resume_from_checkpoint=_last_complete(folder))
+    for name, parameter in trainer.model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise InputError(
+                f"{group}: weight '{name}' is not finite after the last update; lower "
+                f"{group}.learning_rate"
+            )
+
+
+@contextmanager
+def own_attributes(model: nn.Module) -> Iterator[None]:
+    """Take off a model again what a trainer hangs on it, autocast first of all."""
+    own = {name: vars(model)[name] for name in HUNG if name in vars(model)}
+    try:
+        yield
+    finally:
+        for name in HUNG:
+            vars(model).pop(name, None)
+        vars(model).update(own)
+
+
+class _Watch(TrainerCallback):
+    """Report progress and mark whole checkpoints."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self.progress, self.seen = progress, 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.seen = state.num_input_tokens_seen
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.progress(int(state.num_input_tokens_seen - self.seen))
+        self.seen = state.num_input_tokens_seen
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        distributed.barrier()  # every rank has written its part
+        if state.is_world_process_zero:
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            write_json(checkpoint / COMPLETE, _sizes(checkpoint))
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    return {f.name: f.stat().st_size for f in sorted(checkpoint.iterdir()) if f.name != COMPLETE}
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        return bool(read_json(checkpoint / COMPLETE) == _sizes(checkpoint))
+    except InputError:
+        return False
+
+
+def _last_complete(folder: Path) -> str | None:
+    """Return the newest checkpoint that was written whole, or None; the others are deleted."""
+    if distributed.is_main():
+        for checkpoint in folder.glob("checkpoint-*"):
+            if not _is_whole(checkpoint):
+                shutil.rmtree(checkpoint)
+    distributed.barrier()
+    whole = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    return str(whole[-1]) if whole else None
