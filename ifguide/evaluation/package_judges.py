@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
-from ifguide.errors import InputError
+from ifguide import extras
 
 
 @final
@@ -48,18 +47,12 @@ class HateSonarJudge:
 
 
 def import_extra(module: str, package: str, extra: str) -> Any:
-    """Import a module of an optional dependency.
+    """Import a module of a judge's package.
 
     Raises:
         InputError: it is not installed; the message names the extra.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(
-            f"evaluation.judges: {package} is not installed ({error}); "
-            f"run pip install 'ifguide[{extra}]'"
-        ) from error
+    return extras.import_extra(module, package, extra, "evaluation.judges")
 
 
 def _with_plain_locale(model_file: Path) -> Path | bytes:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
+    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -73,7 +74,10 @@ def run_trainer(
     """
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Watch(progress))
-    trainer.train(resume_from_checkpoint=_last_complete(folder))
+    checkpoint = _last_complete(folder)
+    if checkpoint is not None and isinstance(trainer.model, PreTrainedModel):
+        _load_by_own_names(trainer.model, checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
     for name, parameter in trainer.model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise InputError(
@@ -118,6 +122,16 @@ class _Watch(TrainerCallback):
         if state.is_world_process_zero:
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             write_json(checkpoint / COMPLETE, _sizes(checkpoint))
+
+
+def _load_by_own_names(model: PreTrainedModel, checkpoint: str) -> None:
+    """Load a checkpoint's weights, those included that are called otherwise in the file.
+
+    GPT-NeoX's head is an example; ``Trainer`` loads by the file's names and leaves such weights as
+    they are without a word.
+    """
+    stored = type(model).from_pretrained(checkpoint, dtype=model.dtype, local_files_only=True)
+    model.load_state_dict(stored.state_dict())
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:

@@ -182,10 +182,12 @@ def test_masking_learns_nothing_from_selected_tokens(tmp_path):
     assert_same(model, start)
 
 
-@pytest.mark.parametrize("updates", [1, 3, 5])
-def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, updates):
-    """GPT-2 has dropout: the random state is part of what goes on."""
-    start, corpus = tiny_model("gpt2", torch.float32), random_corpus()
+@pytest.mark.parametrize(
+    ("family", "updates"), [("gpt2", 1), ("gpt2", 3), ("gpt2", 5), ("gpt_neox", 3)]
+)
+def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, family, updates):
+    """GPT-2 has dropout: the random state goes on too. A GPT-NeoX file renames a weight."""
+    start, corpus = tiny_model(family, torch.float32), random_corpus()
     selection = selection_of(corpus)
     config = replace(CONFIG, epochs=2.0, checkpoint_every=2, schedule="cosine", warmup=0.2)
     whole = train(deepcopy(start), corpus, selection, config, folder=tmp_path / "whole")

@@ -1,0 +1,23 @@
+"""Packages that only some commands need."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from ifguide.errors import InputError
+
+
+def import_extra(module: str, package: str, extra: str, setting: str) -> Any:
+    """Import a module of an optional dependency.
+
+    Raises:
+        InputError: it is not installed; the message names the setting that needs it and the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"{setting}: {package} is not installed ({said}); run pip install 'ifguide[{extra}]'"
+        ) from error
