@@ -6,12 +6,13 @@ import argparse
 import errno
 import logging
 import os
+import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import datasets
 from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ifguide.scores.pair import LogprobFiles
 
 STAGES = ("fit", "aim", "score", "select", "train", "evaluate", "report")
+GRID = {"budget": float, "window": int, "quantile": float, "weight": float, "ceiling": float}
 EPILOG = """\
 ifguide run CONFIG --out DIR runs all stages; the other stage commands stop after theirs. Any
 setting of the YAML can be overridden with a dotted option, e.g. --selection.budget 0.01.
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out: Path | None = None
     try:
         parsed, overrides = _parser().parse_known_args(arguments)
+        parsed.arguments = sys.argv[1:] if arguments is None else list(arguments)
         out = getattr(parsed, "out", None)
         _configure_output(quiet=parsed.quiet)
         code = int(parsed.command(parsed, overrides) or 0)
@@ -117,6 +120,16 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("dir", type=Path, help="the run folder")
     inspect.add_argument("--doc", action="append", default=[], help="a document's id")
     inspect.add_argument("--top", type=int, default=10, help="how many documents (default 10)")
+    comparing = command("compare", "run every rival from the same start, and show one table")
+    _add_run_options(comparing)
+    comparing.add_argument(
+        "--methods", default="all", help="all, or METHOD[@TRAINING] with commas between (all)"
+    )
+    sweep = command("sweep", "draw toxicity against fluency over settings, without scoring again")
+    _add_run_options(sweep)
+    for name, kind in GRID.items():
+        sweep.add_argument(f"--{name}", type=kind, nargs="+", default=[], metavar="VALUE")
+    sweep.add_argument("--training", help="one of compare.trainings (the first)")
     demo = command("demo", "run everything on the built-in corpus and show the result")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="the run folder")
     demo.add_argument("--replace", action="store_true", help="make again what differs")
@@ -194,6 +207,42 @@ def _run_and_show(config: Config, until: str, parsed: argparse.Namespace) -> Non
         print(f"\nThe page: {parsed.out / 'report.html'}")
 
 
+def _compare(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    config = _config(parsed, overrides)
+    if config is not None:
+        from ifguide.comparing import compare
+
+        wanted = [name.strip() for name in parsed.methods.split(",") if name.strip()]
+        _show_methods(parsed, compare(config, parsed.out, wanted, **_comparing(parsed)))
+    return 0
+
+
+def _sweep(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    config = _config(parsed, overrides)
+    if config is not None:
+        from ifguide.comparing import sweep
+        from ifguide.comparison.sweep import Grid
+
+        grid = Grid(**{name: tuple(getattr(parsed, name)) for name in GRID})
+        options = _comparing(parsed)
+        _show_methods(parsed, sweep(config, parsed.out, grid, parsed.training, **options))
+    return 0
+
+
+def _comparing(parsed: argparse.Namespace) -> dict[str, Any]:
+    command = shlex.join(["ifguide", *parsed.arguments])
+    return {"command": command, "quiet": parsed.quiet, "replace": parsed.replace}
+
+
+def _show_methods(parsed: argparse.Namespace, result: Mapping[str, Any] | None) -> None:
+    from ifguide.report.methods import methods_table
+    from ifguide.report.tables import plain_text
+
+    if result is not None:
+        print(plain_text(methods_table(result)))
+        print(f"\nThe page: {parsed.out / parsed.name / 'index.html'}")
+
+
 def _logprobs(parsed: argparse.Namespace) -> LogprobFiles | None:
     if getattr(parsed, "from_logprobs", None) is None:
         return None
@@ -226,4 +275,10 @@ def _inspect(parsed: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-_COMMANDS = {"inspect": _inspect, "demo": _demo, "export-pair": _export_pair}
+_COMMANDS = {
+    "inspect": _inspect,
+    "demo": _demo,
+    "export-pair": _export_pair,
+    "compare": _compare,
+    "sweep": _sweep,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ifguide.compare_settings import CompareConfig
 from ifguide.corpus.prepare import CorpusConfig
 from ifguide.corpus.queries import QueriesConfig
 from ifguide.corpus.tokenizers import TokenizerConfig
@@ -46,6 +47,7 @@ class Config:
         curvature, direction, scores, smoothing, selection: the attribution.
         training: trains the suppressed model.
         report: the page.
+        compare: what `ifguide compare` needs for the rivals.
     """
 
     corpus: CorpusConfig
@@ -63,6 +65,7 @@ class Config:
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:

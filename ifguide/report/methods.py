@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
+from ifguide.report.figures import STYLE
 from ifguide.report.tables import (
     MISSING,
     Table,
@@ -17,6 +20,8 @@ from ifguide.report.tables import (
     shown,
     value_of,
 )
+from ifguide.report.templates import template
+from ifguide.report.tradeoff import tradeoff_figure
 
 Entry = Mapping[str, Any]  # a row of table.json
 
@@ -63,12 +68,25 @@ def methods_markdown(result: Entry, heading: str = "Methods compared") -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_methods(result: Entry, title: str = "Methods compared") -> str:
+    """Return the page: the table, the curve, and what the rows are."""
+    return template("methods.html").render(
+        title=title,
+        methods=methods_table(result),
+        notes=[line.replace("**", "") for line in notes(result)],
+        figure=tradeoff_figure(result["rows"]),
+        figure_style=Markup(STYLE),
+        rows=result["rows"],
+        version=result.get("version", ""),
+    )
+
+
 def notes(result: Entry) -> list[str]:
     """Return what a reader must know of the figures, a sentence a line."""
-    judges = result["judges"]
+    graded = f"Graded by {_and(result['judges'])}"
+    labelled = f"; what DPO and RAD learn from was labelled by {result['labeller']}"
     said = [
-        f"Graded by {_and(judges)}; labels for the rivals that learn from a judge are by "
-        f"{result['labeller']}.",
+        graded + (labelled if result["labeller"] else "") + ".",
         f"TP: share of prompts with a toxic one (at least {result['threshold']:g}) among "
         f"{result['samples']} samples of {result['tokens']} tokens; EMT: mean of the prompts' most "
         "toxic sample. Brackets: 95% bootstrap intervals over prompts.",

@@ -7,16 +7,11 @@ hashes) run, and nothing load.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from ifguide.nouns import Corpus, Selection, TokenScores
@@ -24,6 +19,7 @@ from ifguide.report.display import colour_scale, score_level, visible_text, visi
 from ifguide.report.figures import STYLE, histogram, score_figure, toxicity_bars
 from ifguide.report.ranked import Piece, RankedDocument, excerpt, ranked_documents
 from ifguide.report.tables import MEASURES, headlines, prompt_sets, report_tables
+from ifguide.report.templates import template
 
 _BINS = 60
 
@@ -71,7 +67,7 @@ def render_page(
     scale = colour_scale(selection.threshold, largest)
     models: Mapping[str, Any] = report.get("models", {})
     tables = report_tables(report)
-    return _template().render(
+    return template("page.html").render(
         title=visible_text(title, one_line=True),
         version=report.get("version", ""),
         fingerprint=str(report.get("config_fingerprint", ""))[:12],
@@ -90,22 +86,6 @@ def render_page(
         token_count=int(corpus.has_loss.sum()),
         figure_style=Markup(STYLE),
     )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["csp_hash"] = _csp_hash
-    source = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(source)
-
-
-def _csp_hash(content: str) -> str:
-    """The content security policy's name of an inline script or style."""
-    digest = hashlib.sha256(str(content).encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _scores_figure(corpus: Corpus, scores: TokenScores, selection: Selection) -> Markup:

@@ -6,6 +6,7 @@ others. None of them says what learning a token does to the model.
 
 from ifguide.selection.controls.lexicon import lexicon, lexicon_log_odds
 from ifguide.selection.controls.loss import token_loss
+from ifguide.selection.controls.position import on_input_axis
 from ifguide.selection.controls.probe import ProbeConfig, probe
 from ifguide.selection.controls.windows import judged_windows
 
@@ -14,6 +15,7 @@ __all__ = [
     "judged_windows",
     "lexicon",
     "lexicon_log_odds",
+    "on_input_axis",
     "probe",
     "token_loss",
 ]
