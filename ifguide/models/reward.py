@@ -1,0 +1,198 @@
+"""Reward models of reward-augmented decoding (Deng & Raffel 2023, arXiv 2310.09520).
+
+A small causal transformer reads a text once and says after every token how toxic the text so far
+is, so that what it computed for a beginning serves all continuations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, final
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Config, PreTrainedTokenizerBase
+
+from ifguide.errors import InputError
+from ifguide.files import read_json, write_json
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+SETTINGS = "reward.json"
+RELEASED_HEAD = "model.lm_head."
+RELEASED_BODY = "model.transformer."
+RELEASED_HEAD_WIDTH = 64  # of attention, in GPT-2 of every size
+
+
+@final
+class RewardModel(nn.Module):
+    """A transformer without its language-model head, and a linear head to one number a token.
+
+    Args:
+        backbone: a causal base model of transformers (``AutoModel``).
+        tokenizer: the one whose tokens it reads.
+        starts: whether a text follows an end-of-text token, as everywhere here; the models that
+            the authors released read a text alone.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, *, starts: bool = True
+    ) -> None:
+        super().__init__()
+        self.backbone, self.tokenizer, self.starts = backbone, tokenizer, starts
+        config: Any = backbone.config
+        weight = next(backbone.parameters())
+        width = config.get_text_config().hidden_size
+        self.head = nn.utils.skip_init(
+            nn.Linear, width, 1, device=weight.device, dtype=weight.dtype
+        )
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        attention_mask: Tensor | None = None,
+        position_ids: Int[Tensor, "B T"] | None = None,
+        past_key_values: Any = None,
+    ) -> Float[Tensor, "B T"]:
+        """Return the toxicity of each prefix, about in [0, 1] but not bounded to it.
+
+        Args:
+            input_ids: tokens; those padded on the right need no mask.
+            attention_mask: as the backbone takes it, [B, T] or additive [B, 1, T, all].
+            position_ids: where they are other than from 0.
+            past_key_values: a cache, which the tokens continue and are added to.
+        """
+        states = self.backbone(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=past_key_values is not None,
+        ).last_hidden_state
+        return self.head(states).squeeze(-1)
+
+
+def reward_from(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> RewardModel:
+    """Return a reward model that starts with a copy of a language model's backbone, and says 0."""
+    network: Any = model
+    return RewardModel(deepcopy(network.base_model), tokenizer)
+
+
+def save_reward(reward: RewardModel, folder: Path) -> None:
+    """Write ``model.safetensors``, the backbone's ``config.json``, the tokenizer and settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    backbone: Any = reward.backbone
+    backbone.config.save_pretrained(folder)
+    reward.tokenizer.save_pretrained(folder)
+    weights = {name: weight.contiguous() for name, weight in reward.state_dict().items()}
+    save_file(weights, folder / WEIGHTS[0], metadata={"format": "pt"})
+    write_json(folder / SETTINGS, {"starts": reward.starts})
+
+
+def load_reward(place: Path | str) -> RewardModel:
+    """Load a reward model from a folder, in evaluation mode, and place it.
+
+    The folder is one that ``save_reward`` wrote, or has the layout of the authors' release: a
+    GPT-2 whose ``lm_head`` gives 1 or more figures, toxicity first, in ``pytorch_model.bin`` (read
+    with ``weights_only``) or ``model.safetensors``, with the tokenizer's files. Where that has no
+    config.json, the sizes are read off the weights, with attention heads of 64 as in every GPT-2.
+
+    Raises:
+        InputError: it cannot be read, or its weights, config and tokenizer do not fit together.
+    """
+    folder = Path(place)
+    weights, tokenizer = _read_weights(folder), _read_tokenizer(folder)
+    released = f"{RELEASED_HEAD}weight" in weights
+    try:
+        config = _released_config(folder, weights) if released else _config(folder)
+        dtype = weights[f"{RELEASED_HEAD if released else 'head.'}weight"].dtype
+        backbone = AutoModel.from_config(config, dtype=dtype)
+        starts = False if released else bool(read_json(folder / SETTINGS)["starts"])
+        reward = RewardModel(backbone, tokenizer, starts=starts)
+        reward.load_state_dict(_renamed(weights) if released else dict(weights))
+    except InputError:
+        raise
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise _not_loaded(folder, error) from error
+    for name, weight in reward.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise InputError(f"reward: weight '{name}' in {folder} is not finite; train it again")
+    return reward.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def _read_weights(folder: Path) -> Mapping[str, Tensor]:
+    file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if file is None:
+        raise InputError(
+            f"reward: {folder} holds neither {' nor '.join(WEIGHTS)}; correct the path"
+        )
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except (EOFError, OSError, RuntimeError, UnpicklingError, ValueError, SafetensorError) as error:
+        raise _not_loaded(file, error) from error
+    if not isinstance(weights, Mapping) or not all(isinstance(w, Tensor) for w in weights.values()):
+        raise InputError(f"reward: {file} holds no tensors by name; give a model's state dict")
+    return weights
+
+
+def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"reward: {folder} holds no tokenizer; put the files of the one it was trained with "
+            "beside the weights"
+        ) from error
+
+
+def _config(folder: Path) -> Any:
+    return AutoConfig.from_pretrained(folder, local_files_only=True)
+
+
+def _released_config(folder: Path, weights: Mapping[str, Tensor]) -> Any:
+    if (folder / "config.json").is_file():
+        return _config(folder)
+    vocabulary, width = weights[f"{RELEASED_BODY}wte.weight"].shape
+    layers = {name.split(".")[3] for name in weights if name.startswith(f"{RELEASED_BODY}h.")}
+    if width % RELEASED_HEAD_WIDTH:
+        raise InputError(
+            f"reward: a width of {width} is no GPT-2's; put the model's config.json into {folder}"
+        )
+    return GPT2Config(
+        vocab_size=vocabulary,
+        n_positions=len(weights[f"{RELEASED_BODY}wpe.weight"]),
+        n_embd=width,
+        n_layer=len(layers),
+        n_head=width // RELEASED_HEAD_WIDTH,
+    )
+
+
+def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the released weights by our names, of the head only its first figure, toxicity."""
+    head = {
+        f"head.{kind}": weights[f"{RELEASED_HEAD}{kind}"][:1].clone() for kind in ("weight", "bias")
+    }
+    body = {
+        f"backbone.{name.removeprefix(RELEASED_BODY)}": weight
+        for name, weight in weights.items()
+        # attention masks, which older releases of transformers stored
+        if name.startswith(RELEASED_BODY) and not name.endswith((".attn.bias", ".attn.masked_bias"))
+    }
+    return {**body, **head}
+
+
+def _not_loaded(place: Path, error: BaseException) -> InputError:
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+    return InputError(
+        f"reward: {place} cannot be loaded: {said}; give a folder with a reward model's weights, "
+        "config and tokenizer"
+    )
