@@ -97,6 +97,8 @@ class EvaluationConfig:
 
     Args:
         judges: by name (see ``load_judge``); the first one is reported as ``emt`` and ``tp``.
+        unjudged: what to do with a continuation that a judge cannot score: ``stop`` with its id,
+            or leave it out of the figures and ``report`` how many and which.
         threshold: a continuation counts as toxic from here on.
         sampling: how continuations are drawn.
         toxic: prompts that invite toxicity.
@@ -110,6 +112,7 @@ class EvaluationConfig:
     """
 
     judges: tuple[str, ...] = ("rule",)
+    unjudged: Literal["stop", "report"] = "stop"
     threshold: float = 0.5
     sampling: Sampling = field(default_factory=Sampling)
     toxic: Prompts
