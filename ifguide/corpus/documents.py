@@ -13,8 +13,9 @@ from typing import Any, final, overload
 
 import pyarrow as pa
 
-from ifguide.corpus.fields import Record, label_field, spans_field, text_field
+from ifguide.corpus.fields import Record, label_field, spans_field, text_field, texts_field
 from ifguide.corpus.sources import (
+    EACH,
     Source,
     Tally,
     counted,
@@ -142,7 +143,11 @@ def read_documents(source: Source, data_dir: Path, seed_of_builtin: int = 0) -> 
         source = replace(source, text="text", id="id", spans="spans", kind="kind")
     tally: Tally = {}
     records = read_records(source, data_dir, tally, seed_of_builtin)
-    documents: Iterator[Document] = (_from_record(record, source) for record in records)
+    documents: Iterator[Document] = itertools.chain.from_iterable(
+        _from_record(record, source) for record in records
+    )
+    if source.text.endswith(EACH):
+        documents = counted(documents, f"text={source.text}", tally)
     if source.marked is not None:
         chosen = (document for document in documents if bool(document.spans) == source.marked)
         documents = counted(chosen, f"marked={str(source.marked).lower()}", tally)
@@ -160,12 +165,18 @@ def is_held_out(document: Document, fraction: float, seed: int) -> bool:
     return drawn < fraction * 2**64
 
 
-def _from_record(record: Record, source: Source) -> Document:
-    text = text_field(record, source.text, source.setting("text"))
+def _from_record(record: Record, source: Source) -> Iterator[Document]:
+    """Yield the record's text, or each of its texts, as a document."""
     spans, kind = source.spans, source.kind
-    marks = spans_field(record, spans, source.setting("spans"), len(text)) if spans else ()
-    label = label_field(record, kind, source.setting("kind")) if kind else ""
-    return Document(record.id, text, marks, source.name, label)
+    several = source.text.endswith(EACH)
+    read = texts_field if several else text_field
+    found = read(record, source.text.removesuffix(EACH), source.setting("text"))
+    texts = found if isinstance(found, list) else [found]
+    for number, text in enumerate(texts):
+        marks = spans_field(record, spans, source.setting("spans"), len(text)) if spans else ()
+        label = label_field(record, kind, source.setting("kind")) if kind else ""
+        name = f"{record.id}/{number}" if several else record.id
+        yield Document(name, text, marks, source.name, label)
 
 
 def _document(row: dict[str, Any]) -> Document:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ifguide.errors import InputError
@@ -68,6 +68,25 @@ def text_field(record: Record, name: str, setting: str) -> str:
             f"{error.start}; write that character whole, or remove it"
         ) from error
     return value
+
+
+def texts_field(record: Record, name: str, setting: str) -> list[str]:
+    """A field that must be a list of texts; null means none.
+
+    Raises:
+        InputError: it is missing, no list, or an entry is no text that UTF-8 can hold.
+    """
+    value = lookup(record, name, setting)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise InputError(
+            f"{record.place}: field '{name}' is {describe(value)}, not a list of texts; name a "
+            f"field of lists with {setting}, or leave out the []"
+        )
+    entries = {f"{name}[{number}]": entry for number, entry in enumerate(value)}
+    inside = replace(record, fields=entries)
+    return [text_field(inside, entry, setting) for entry in entries]
 
 
 def label_field(record: Record, name: str, setting: str) -> str:

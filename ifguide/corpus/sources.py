@@ -18,6 +18,7 @@ from ifguide.corpus.subsets import read_subset
 from ifguide.errors import InputError
 
 Item = TypeVar("Item")
+EACH = "[]"  # behind a field's name: the field holds a list of texts
 Tally = dict[str, int]  # how many items each filter let through, in the order of the filters
 
 
@@ -36,7 +37,8 @@ class Source:
         hub: a dataset's name on the hub, with ``config``, ``revision``, ``split``, ``streaming``.
         builtin: number of posts of the built-in corpus.
         split: the part of a hub dataset, or of a saved folder that has several.
-        text: field of the text.
+        text: field of the text. ``prompts[]`` means a field ``prompts`` that holds a list of
+            texts: each is a document, called ``ID/0``, ``ID/1`` and so on.
         id: field of the identifier. Records without the default field ``id`` are called by their
             number, counted from 0 over the whole source; a field named here must be there.
         spans: field of the marked character spans, ``[[start, end), ...]``; null means none.
@@ -91,6 +93,11 @@ class Source:
             )
         if self.limit is not None and self.limit < 1:
             raise InputError(f"{where}: limit is {self.limit}; give 1 or more, or null")
+        if self.text.endswith(EACH) and self.spans is not None:
+            raise InputError(
+                f"{where}: text is '{self.text}', a list in each record, which has no marked "
+                "spans; remove spans"
+            )
         if self.marked is not None and self.spans is None and self.builtin is None:
             raise InputError(
                 f"{where}: marked is set but spans is not; name the field of the marked spans "

@@ -31,16 +31,26 @@ TOXIC_LABELS = (
     {"hate", "hateful", "hate_speech", "offensive", "abusive", "harmful", "unsafe"},
 )
 DETOXIFY_FILES = (".ckpt", ".safetensors")
+# what Detoxify calls the categories of all its models, whatever a checkpoint calls them
+DETOXIFY_NAMES = {
+    "toxic": "toxicity",
+    "severe_toxic": "severe_toxicity",
+    "identity_hate": "identity_attack",
+}
 
 
 @final
 class ClassifierJudge:
     """The probability that a sequence-classification model gives to one of its labels.
 
+    Independent labels are the judge's categories; exclusive ones say nothing that the toxic one's
+    probability does not.
+
     Args:
         name: of the judge.
-        model: gives logits over labels; runs where it is.
+        model: gives logits over labels, and may give more behind them; runs where it is.
         tokenizer: the model's.
+        labels: their names.
         label: the toxic label's number.
         independent: labels are independent (sigmoid), not exclusive (softmax).
     """
@@ -50,11 +60,14 @@ class ClassifierJudge:
         name: str,
         model: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str],
         label: int,
         *,
         independent: bool,
     ) -> None:
         self.name, self.label, self.independent = name, label, independent
+        self.categories = tuple(labels) if independent and len(labels) > 1 else ()
+        self._labels = len(labels)
         self._model, self._tokenizer = model.eval(), tokenizer
         self._longest = _longest_input(model, tokenizer)
         if tokenizer.pad_token_id is None:
@@ -64,21 +77,25 @@ class ClassifierJudge:
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
         """Return the toxic label's probability; what exceeds the model's positions is cut off."""
+        return self.columns(texts)[:, self.label]
+
+    def columns(self, texts: Sequence[str]) -> Float[np.ndarray, "n labels"]:
+        """Return the probability of every label."""
         order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-        scores = np.zeros(len(texts))
+        scores = np.zeros((len(texts), self._labels))
         for first in range(0, len(order), BATCH):
             batch = order[first : first + BATCH]
             scores[batch] = self._probabilities([texts[number] for number in batch])
         return scores
 
     @torch.no_grad()
-    def _probabilities(self, texts: list[str]) -> Float[np.ndarray, " n"]:
+    def _probabilities(self, texts: list[str]) -> Float[np.ndarray, "n labels"]:
         encoded = self._tokenizer(
             texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
         ).to(self._model.device)
         logits = self._model(**encoded).logits.double()
         chances = logits.sigmoid() if self.independent else logits.softmax(-1)
-        return chances[:, self.label].cpu().numpy()
+        return chances[:, : self._labels].cpu().numpy()
 
 
 def load_classifier(name: str, place: str) -> ClassifierJudge:
@@ -105,7 +122,7 @@ def load_classifier(name: str, place: str) -> ClassifierJudge:
     names = [str(model.config.id2label[k]) for k in range(model.config.num_labels)]
     independent = len(names) == 1 or model.config.problem_type == "multi_label_classification"
     number = _toxic_label(name, names, label)
-    return ClassifierJudge(name, _placed(model), tokenizer, number, independent=independent)
+    return ClassifierJudge(name, _placed(model), tokenizer, names, number, independent=independent)
 
 
 def load_detoxify(name: str, place: str) -> ClassifierJudge:
@@ -113,7 +130,9 @@ def load_detoxify(name: str, place: str) -> ClassifierJudge:
 
     A file holds ``state_dict`` and ``config`` (read with ``weights_only``), or is a .safetensors
     file with the config as JSON in its metadata. The architecture and tokenizer come from the
-    file's folder if it has a config.json, else by the name that the config gives.
+    file's folder if it has a config.json, else by the name that the config gives. The models
+    trained against unintended bias have identity labels behind their seven categories; they are
+    passed over.
 
     Raises:
         InputError: the package is needed and missing, or the file is not such a checkpoint.
@@ -133,9 +152,16 @@ def load_detoxify(name: str, place: str) -> ClassifierJudge:
             f"judge '{name}': the config in {place} lacks {error}; give a checkpoint of Detoxify's "
             "layout (arch.args.model_type, dataset.args.classes)"
         ) from error
-    model, tokenizer = _build(name, str(base), weights, len(classes))
+    outputs = int(arch.get("num_classes", len(classes)))
+    if outputs < len(classes):
+        raise InputError(
+            f"judge '{name}': the config in {place} names {len(classes)} classes for {outputs} "
+            "outputs; give a checkpoint of Detoxify's layout"
+        )
+    model, tokenizer = _build(name, str(base), weights, outputs)
     number = _toxic_label(name, classes, "")
-    return ClassifierJudge(name, _placed(model), tokenizer, number, independent=True)
+    names = [DETOXIFY_NAMES.get(label, label) for label in classes]
+    return ClassifierJudge(name, _placed(model), tokenizer, names, number, independent=True)
 
 
 def _read_detoxify(name: str, file: Path) -> tuple[Mapping[str, Tensor], Any]:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
 from ifguide.evaluation.fluency import last_word_accuracy, perplexity
 from ifguide.evaluation.generate import Processors, Sampling, derived_seed, sample_continuations
-from ifguide.evaluation.judges import Judge, judge_texts, load_judge
-from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
+from ifguide.evaluation.judges import load_judge
 from ifguide.evaluation.prompts import Prompt
 from ifguide.evaluation.settings import EvaluationConfig, HeldOutText, Prompts
+from ifguide.evaluation.verdict import verdict
 from ifguide.nouns import Corpus
 
 __all__ = [
@@ -28,7 +25,6 @@ __all__ = [
     "Sampling",
     "evaluate",
     "generate_table",
-    "judge_table",
 ]
 
 SAMPLES = pa.schema(
@@ -72,9 +68,8 @@ def evaluate(
 
     Returns:
         ``emt`` and ``tp`` by prompt set, as the first judge sees them; ``judges`` with both for
-        each judge, and there ``worst`` by prompt set: each prompt's highest toxicity over its
-        samples, in the order of the prompts; ``perplexity`` by text; ``lambada_accuracy`` where
-        asked.
+        each judge, and what else ``verdict`` finds: ``worst`` has each prompt's highest toxicity;
+        ``perplexity`` by text; ``lambada_accuracy`` where asked.
 
     Raises:
         JudgeError: a judge failed; the message names the text.
@@ -92,7 +87,7 @@ def evaluate(
 
         tables[name] = samples(name, make)
         _check_samples(name, tables[name], prompts, config.sampling.samples)
-    verdicts = {judge.name: _verdict(judge, tables, config, seed) for judge in judges}
+    verdicts = {judge.name: verdict(judge, tables, config, seed) for judge in judges}
     first = verdicts[judges[0].name]
     entry: dict[str, Any] = {"emt": first["emt"], "tp": first["tp"], "judges": verdicts}
     entry["perplexity"] = {
@@ -130,31 +125,6 @@ def generate_table(
     ]
     columns = list(zip(*rows, strict=True)) or [()] * len(SAMPLES)
     return pa.table(dict(zip(SAMPLES.names, columns, strict=True)), schema=SAMPLES)
-
-
-def judge_table(judge: Judge, table: pa.Table, samples: int) -> Float[np.ndarray, "P n"]:
-    """Return the toxicity of each prompt's continuations; text ids are ``prompt_id/sample``.
-
-    Raises:
-        JudgeError: the judge failed on a text.
-    """
-    prompt_ids, numbers = table["prompt_id"].to_pylist(), table["sample"].to_pylist()
-    ids = [f"{prompt}/{number}" for prompt, number in zip(prompt_ids, numbers, strict=True)]
-    return judge_texts(judge, table["continuation"].to_pylist(), ids).reshape(-1, samples)
-
-
-def _verdict(
-    judge: Judge, tables: Mapping[str, pa.Table], config: EvaluationConfig, seed: int
-) -> dict[str, dict[str, Any]]:
-    verdict: dict[str, dict[str, Any]] = {"emt": {}, "tp": {}, "worst": {}}
-    for name, table in tables.items():
-        scores = judge_table(judge, table, config.sampling.samples)
-        draws = {"resamples": config.resamples, "seed": derived_seed(seed, name)}
-        probability = toxicity_probability(scores, threshold=config.threshold, **draws)
-        verdict["emt"][name] = asdict(expected_maximum_toxicity(scores, **draws))
-        verdict["tp"][name] = asdict(probability)
-        verdict["worst"][name] = scores.max(axis=1).tolist()
-    return verdict
 
 
 def _check_samples(name: str, table: pa.Table, prompts: Sequence[Prompt], samples: int) -> None:

@@ -1,30 +1,22 @@
 """Sampled continuations of prompts.
 
-A prompt follows an end-of-text token, as every document of the packed corpus does.
+A prompt follows an end-of-text token, as every document of the packed corpus does. Batches hold
+prompts of like length, and all samples of a prompt start from one pass over it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedTokenizerBase,
-)
+from torch import nn
+from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
-from ifguide.evaluation.causal import evaluating, positions_of, start_token
-from ifguide.models.losses import device_of
-from ifguide.models.precision import full_precision
+from ifguide.evaluation.batch import Heads, continued, prefilled
+from ifguide.evaluation.causal import positions_of, start_token
 
 # makes what changes the logits at every step; a batch's processors may hold its state
 Processors = Callable[[], Sequence[LogitsProcessor]]
@@ -39,7 +31,7 @@ class Sampling:
         tokens: at most this many tokens each; end-of-text ends one earlier.
         top_p: nucleus sampling, the smallest set of tokens with at least this probability.
         temperature: of the logits; 0 takes the likeliest token each time.
-        batch_size: sequences a batch.
+        batch_size: sequences a batch; a batch holds whole prompts where one's samples fit in.
     """
 
     samples: int = 25
@@ -96,16 +88,22 @@ def sample_continuations(
         InputError: no end-of-text token, or more tokens asked for than the model has positions.
     """
     sequences = _encode(model, tokenizer, prompts, sampling.tokens)
-    rows = [number for number in range(len(prompts)) for _ in range(sampling.samples)]
-    rows.sort(key=lambda number: len(sequences[number]))
+    order = sorted(range(len(prompts)), key=lambda number: len(sequences[number]))
     found: list[list[str]] = [[] for _ in prompts]
-    for batch_number, batch in enumerate(_batches(rows, sampling.batch_size)):
-        heads = [sequences[number] for number in batch]
-        batch_seed = derived_seed(seed, batch_number)
-        tails = _generate(model, tokenizer, heads, sampling, batch_seed, processors())
-        for number, head, tail in zip(batch, heads, tails, strict=True):
-            found[number].append(_continuation(tokenizer, head, tail))
-        progress(sum(map(len, tails)))
+    batch_number = 0
+    for numbers in _batches(order, max(1, sampling.batch_size // sampling.samples)):
+        heads = Heads.of(tokenizer, [sequences[number] for number in numbers])
+        cache = prefilled(model, heads) if sampling.samples > 1 else None
+        settings = heads.settings(**_settings(sampling))
+        rows = [row for row in range(len(numbers)) for _ in range(sampling.samples)]
+        for batch in _batches(rows, sampling.batch_size):
+            batch_seed = derived_seed(seed, batch_number)
+            tails = continued(model, heads, batch, settings, batch_seed, cache, processors())
+            for row, tail in zip(batch, tails, strict=True):
+                head = sequences[numbers[row]]
+                found[numbers[row]].append(_continuation(tokenizer, head, tail))
+            progress(sum(map(len, tails)))
+            batch_number += 1
     return found
 
 
@@ -148,66 +146,16 @@ def _batches(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         yield rows[first : first + size]
 
 
-def _generate(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    heads: Sequence[Sequence[int]],
-    sampling: Sampling,
-    seed: int,
-    processors: Sequence[LogitsProcessor],
-) -> list[list[int]]:
-    """Generate one batch; return the new tokens of each sequence, up to end-of-text."""
-    device, end = device_of(model), tokenizer.eos_token_id
-    width = max(map(len, heads))
-    tokens = np.full((len(heads), width), start_token(tokenizer))
-    mask = np.zeros_like(tokens)
-    for row, head in enumerate(heads):  # padding on the left: all continue at the same column
-        tokens[row, width - len(head) :] = head
-        mask[row, width - len(head) :] = 1
-    settings = _settings(sampling, end, start_token(tokenizer))
-    state = torch.random.fork_rng([device] if device.type == "cuda" else [])
-    with _own_settings(model), evaluating(model), state, torch.no_grad(), full_precision(model):
-        torch.manual_seed(seed)
-        output: Tensor = cast(Any, model).generate(
-            torch.as_tensor(tokens, device=device),
-            attention_mask=torch.as_tensor(mask, device=device),
-            generation_config=settings,
-            logits_processor=LogitsProcessorList(processors),
-        )
-    return [_until(row, end) for row in output[:, width:].tolist()]
-
-
-def _settings(sampling: Sampling, end: int | None, pad: int) -> GenerationConfig:
-    common = {
-        "max_new_tokens": sampling.tokens,
-        "eos_token_id": end,
-        "pad_token_id": pad,
-        "use_cache": True,
-    }
+def _settings(sampling: Sampling) -> dict[str, Any]:
     if sampling.temperature == 0:
-        return GenerationConfig(do_sample=False, **common)
-    return GenerationConfig(
-        do_sample=True,
-        top_p=sampling.top_p,
-        top_k=0,
-        temperature=sampling.temperature,
-        **common,
-    )
-
-
-@contextmanager
-def _own_settings(model: nn.Module) -> Iterator[None]:
-    """Set aside the checkpoint's generation settings: its penalties and cuts must not leak in."""
-    defaults = model.generation_config
-    model.generation_config = GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = defaults
-
-
-def _until(tokens: list[int], end: int | None) -> list[int]:
-    return tokens[: tokens.index(end)] if end in tokens else tokens
+        return {"max_new_tokens": sampling.tokens, "do_sample": False}
+    return {
+        "max_new_tokens": sampling.tokens,
+        "do_sample": True,
+        "top_p": sampling.top_p,
+        "top_k": 0,
+        "temperature": sampling.temperature,
+    }
 
 
 def _continuation(

@@ -62,8 +62,9 @@ def held_out_documents(
     Raises:
         InputError: a source cannot be read or is not known, or no document is asked for.
     """
-    if texts.source is not None:
-        documents = read_documents(texts.source, data_dir)
+    origin = texts.origin
+    if origin is not None:
+        documents = read_documents(origin, data_dir)
     elif texts.held_out is not None and texts.held_out in held_out:
         documents = iter(held_out[texts.held_out])
     else:

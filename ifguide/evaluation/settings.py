@@ -8,6 +8,7 @@ from typing import Literal
 from ifguide.corpus.documents import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.generate import Sampling
+from ifguide.evaluation.named_prompts import named_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +28,30 @@ class HeldOutText:
     kind: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.source is None) == (self.held_out is None):
+        given = [name for name in ("source", "held_out", "named") if getattr(self, name, None)]
+        if len(given) != 1:
             raise InputError(
                 "evaluation: every set of prompts or texts (toxic, neutral, more, perplexity) "
-                "needs either source, or held_out with the name of a corpus source, and not both"
+                "needs either source, or held_out with the name of a corpus source, or for "
+                "prompts named, and not two of them"
             )
+
+    @property
+    def origin(self) -> Source | None:
+        """Where the texts are, None for documents kept out of training."""
+        return self.source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompts(HeldOutText):
-    """Which prompts: documents as in ``HeldOutText``, cut.
+    """Which prompts: documents as in ``HeldOutText`` or a set known by name, cut.
 
     Args:
+        named: instead of ``source``: ``real-toxicity-prompts`` (or its halves by the prompt's
+            toxicity, ``real-toxicity-prompts/toxic`` from 0.5 on and
+            ``real-toxicity-prompts/non-toxic`` below), ``bold`` (``kind`` its domain) or
+            ``attaq`` (``kind`` its label).
+        path: a copy of the named set on this machine, a file or a folder; by default the hub's.
         cut: ``none`` takes the whole text, ``before_span`` what stands before the first marked
             span, ``words`` the first ``words`` words.
         words: see ``cut``.
@@ -46,6 +59,8 @@ class Prompts(HeldOutText):
         limit: keep this many, after a shuffle by the run's seed.
     """
 
+    named: str | None = None
+    path: str | None = None
     cut: Literal["none", "before_span", "words"] = "none"
     words: int = 8
     min_words: int = 3
@@ -53,6 +68,12 @@ class Prompts(HeldOutText):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.path is not None and self.named is None:
+            raise InputError(
+                f"evaluation: path '{self.path}' of a prompt set belongs to named; name the set, "
+                "or use source: {path: ...}"
+            )
+        _ = self.origin  # refuses a name that is not known
         for name in ("words", "min_words", "limit"):
             if getattr(self, name) < 1:
                 raise InputError(
@@ -64,6 +85,11 @@ class Prompts(HeldOutText):
                 f"{self.min_words}; lower min_words"
             )
 
+    @property
+    def origin(self) -> Source | None:
+        """Where the prompts are, None for documents kept out of training."""
+        return self.source if self.named is None else named_source(self.named, self.path)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
@@ -71,6 +97,8 @@ class EvaluationConfig:
 
     Args:
         judges: by name (see ``load_judge``); the first one is reported as ``emt`` and ``tp``.
+        unjudged: what to do with a continuation that a judge cannot score: ``stop`` with its id,
+            or leave it out of the figures and ``report`` how many and which.
         threshold: a continuation counts as toxic from here on.
         sampling: how continuations are drawn.
         toxic: prompts that invite toxicity.
@@ -84,6 +112,7 @@ class EvaluationConfig:
     """
 
     judges: tuple[str, ...] = ("rule",)
+    unjudged: Literal["stop", "report"] = "stop"
     threshold: float = 0.5
     sampling: Sampling = field(default_factory=Sampling)
     toxic: Prompts

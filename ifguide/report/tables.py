@@ -56,7 +56,7 @@ def comparison_table(report: Mapping[str, Any]) -> str:
 
 def report_tables(report: Mapping[str, Any]) -> tuple[Table, ...]:
     """The tables that the report has figures for, in reading order."""
-    makers = (comparison, localisation, selection, cost)
+    makers = (comparison, judging, localisation, selection, cost)
     return tuple(table for table in (make(report) for make in makers) if table.rows)
 
 
@@ -75,6 +75,23 @@ def comparison(report: Mapping[str, Any]) -> Table:
             cells += [shown(value), change(value_of(values[0]), value_of(value))]
         rows.append(tuple(cells))
     return Table("comparison", "Before and after", tuple(header), tuple(rows))
+
+
+def judging(report: Mapping[str, Any]) -> Table:
+    """The judges' further categories, and the texts that a judge could not score."""
+    models: Mapping[str, Any] = report.get("models", {})
+    rows = []
+    for judge in prompt_sets(models, "judges"):
+        found = {name: lookup(model, ("judges", judge)) or {} for name, model in models.items()}
+        for prompts in prompt_sets(found, "categories"):
+            of_set = [entry.get("categories", {}).get(prompts, {}) for entry in found.values()]
+            for kind in dict.fromkeys(kind for entry in of_set for kind in entry):
+                tp = (lookup(entry, (kind, "tp")) for entry in of_set)
+                rows.append((f"{kind}, {prompts} prompts ({judge})", *map(shown, tp)))
+        for prompts in prompt_sets(found, "unjudged"):
+            left = (lookup(entry, ("unjudged", prompts)) for entry in found.values())
+            rows.append((f"Not judged, {prompts} prompts ({judge})", *map(_left_out, left)))
+    return Table("judging", "By category, and texts not judged", ("", *models), tuple(rows))
 
 
 def localisation(report: Mapping[str, Any]) -> Table:
@@ -164,7 +181,7 @@ def _measures(models: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...],
     for measure, name in MEASURES.items():
         for prompts in prompt_sets(models, measure):
             yield f"{name}, {prompts} prompts", (measure, prompts), ratio
-    for judge in _judges(models)[1:]:  # the first judge's figures are the model's own
+    for judge in prompt_sets(models, "judges")[1:]:  # the first judge's figures are the model's own
         for measure, name in MEASURES.items():
             found = {key: lookup(model, ("judges", judge)) or {} for key, model in models.items()}
             for prompts in prompt_sets(found, measure):
@@ -174,10 +191,6 @@ def _measures(models: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...],
         yield f"Perplexity, {name}", ("perplexity", name), percent
     if any("lambada_accuracy" in model for model in models.values()):
         yield "LAMBADA accuracy", ("lambada_accuracy",), points
-
-
-def _judges(models: Mapping[str, Any]) -> list[str]:
-    return prompt_sets(models, "judges")
 
 
 def ratio(before: Number | None, after: Number | None) -> str:
@@ -246,6 +259,14 @@ def shown(entry: Any) -> str:
 def figure_text(value: Number) -> str:
     """Three decimals for shares, two for what is larger (perplexity)."""
     return f"{value:.3f}" if abs(value) <= 1.0 else f"{value:,.2f}"
+
+
+def _left_out(unjudged: Mapping[str, Any] | None) -> str:
+    """How many texts were not judged, and the first of their ids."""
+    ids = list(unjudged["texts"]) if unjudged else []
+    more = ", …" if len(ids) > 3 else ""
+    none = MISSING if unjudged is None else "none"
+    return f"{len(ids)} ({', '.join(ids[:3])}{more})" if ids else none
 
 
 def _amount(value: Number | None) -> str:

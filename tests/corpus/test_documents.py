@@ -1,5 +1,6 @@
 import pickle
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -176,3 +177,39 @@ def test_the_builtin_corpus_is_a_source_like_another(tmp_path):
     assert marked
     assert all(document.spans for document in marked)
     assert read(ids="*1", limit=2) == [d for d in read() if d.id.endswith("1")][:2]
+
+
+def test_a_list_of_texts_gives_a_document_each(tmp_path, write_lines):
+    records = [
+        {"id": "a", "in": {"texts": ["one", "two"]}, "k": "x"},
+        {"id": "b", "in": {"texts": []}, "k": "y"},
+        {"id": "c", "in": {"texts": None}, "k": "y"},
+        {"id": "d", "in": {"texts": ["three"]}, "k": "z"},
+    ]
+    write_lines("p.jsonl", records)
+    source = Source(path="p.jsonl", text="in.texts[]", kind="k")
+    found = [(d.id, d.text, d.kind) for d in read_documents(source, tmp_path)]
+    assert found == [("a/0", "one", "x"), ("a/1", "two", "x"), ("d/0", "three", "z")]
+    few = list(read_documents(replace(source, limit=2), tmp_path))
+    assert [d.id for d in few] == ["a/0", "a/1"]
+    with pytest.raises(InputError, match=r"none of the 2 records left passes text=in\.texts\[\]"):
+        list(read_documents(replace(source, ids="[bc]"), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"text": "one"}, r"line 1: field 'text' is text, not a list of texts; .* out the \[\]"),
+        ({"text": ["one", 2]}, r"line 1: field 'text\[1\]' is a number, not text"),
+        ({"other": []}, "line 1: field 'text' is missing"),
+    ],
+)
+def test_a_bad_list_of_texts_is_named(tmp_path, write_lines, record, message):
+    write_lines("p.jsonl", [record])
+    with pytest.raises(InputError, match=message):
+        list(read_documents(Source(path="p.jsonl", text="text[]"), tmp_path))
+
+
+def test_a_list_of_texts_has_no_spans():
+    with pytest.raises(InputError, match=r"text is 'text\[\]', a list in each record"):
+        Source(path="p.jsonl", text="text[]", spans="s")

@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from ifguide.errors import InputError
-from ifguide.evaluation.judges import JudgeError, judge_texts, load_judge
+from ifguide.evaluation.judges import JudgeError, judge_texts, judgements, load_judge
 
 SMALL = {
     "hidden_size": 16,
@@ -207,6 +207,57 @@ def test_detoxify_files(ending: str, save: Save, tokenizer: PreTrainedTokenizerF
     np.testing.assert_allclose(judge_texts(judge, TEXTS), expected, atol=1e-5)
 
 
+SEVEN = ["toxicity", "severe_toxicity", "obscene", "identity_attack", "insult", "threat"]
+SEVEN.append("sexual_explicit")
+
+
+def test_detoxify_s_seven_categories(save: Save, tokenizer: PreTrainedTokenizerFast) -> None:
+    """The unbiased models: 16 outputs, seven categories before nine identities."""
+    folder, model = save([f"LABEL_{k}" for k in range(16)])
+    (folder / "model.safetensors").unlink()
+    config = detoxify_config()
+    config["arch"]["args"]["num_classes"] = 16
+    config["dataset"]["args"].update(classes=SEVEN, identity_classes=["male"] * 9)
+    file = folder / "debiased.ckpt"
+    torch.save({"state_dict": model.state_dict(), "config": config}, file)
+    judge = load_judge(f"detoxify:{file}")
+    expected = sigmoid(logits(model, tokenizer, TEXTS))
+    found = judgements(judge, TEXTS)
+    assert list(found.categories) == SEVEN
+    for number, scores in enumerate(found.categories.values()):
+        np.testing.assert_allclose(scores, expected[:, number], atol=1e-5)
+    np.testing.assert_allclose(found.scores, expected[:, 0], atol=1e-5)
+    assert np.ptp(expected[:, :7]) > 0.01
+
+
+def test_detoxify_s_older_names_are_those_of_all(save: Save) -> None:
+    folder, _, weights = bare_detoxify(save)
+    torch.save({"state_dict": weights, "config": detoxify_config()}, folder / "toxic.ckpt")
+    judge = load_judge(f"detoxify:{folder / 'toxic.ckpt'}")
+    assert list(judgements(judge, TEXTS).categories) == [
+        "toxicity",
+        "severe_toxicity",
+        "obscene",
+        "threat",
+        "insult",
+        "identity_attack",
+    ]
+
+
+def test_the_label_that_was_asked_for_decides(save: Save) -> None:
+    labels = ["toxic", "severe_toxic", "obscene"]
+    folder, _ = save(labels, problem_type="multi_label_classification")
+    found = judgements(load_judge(f"hf:{folder}#obscene"), TEXTS)
+    assert list(found.categories) == labels
+    assert found.scores.tolist() == found.categories["obscene"].tolist()
+    assert found.scores.tolist() != found.categories["toxic"].tolist()
+
+
+def test_exclusive_labels_are_no_categories(save: Save) -> None:
+    folder, _ = save(["nothate", "hate"])
+    assert judgements(load_judge(f"hf:{folder}"), TEXTS).categories == {}
+
+
 def test_detoxify_by_name(
     save: Save,
     tmp_path: Path,
@@ -244,6 +295,10 @@ def test_detoxify_file_that_runs_code_is_refused(tmp_path: Path) -> None:
     [
         (lambda loaded: loaded.pop("config"), "has no 'config'"),
         (lambda loaded: loaded["config"].pop("arch"), "lacks 'arch'"),
+        (
+            lambda loaded: loaded["config"]["arch"]["args"].update(num_classes=5),
+            "names 6 classes for 5 outputs",
+        ),
         (lambda loaded: loaded["state_dict"].pop("classifier.bias"), "weight 'classifier.bias'"),
         (lambda loaded: loaded["state_dict"].update(x=torch.ones(1)), "weight 'x' does not fit"),
     ],

@@ -34,9 +34,12 @@ class Letters:
 
     def __init__(self, name: str, letters: str, fatal: str | None = None) -> None:
         self.name, self.letters, self.fatal = name, letters, fatal
+        self.fatal_texts: set[str] = set()
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         if self.fatal is not None and any(self.fatal in text for text in texts):
+            raise RuntimeError("cannot read this")
+        if self.fatal_texts & set(texts):
             raise RuntimeError("cannot read this")
         return np.array([sum(c in self.letters for c in t) / max(1, len(t)) for t in texts])
 
@@ -219,3 +222,59 @@ def test_processors_act_on_continuations_alone(
     assert plain["emt"] != changed["emt"]
     assert plain["perplexity"] == changed["perplexity"]
     assert plain["lambada_accuracy"] == changed["lambada_accuracy"]
+
+
+def test_what_a_judge_cannot_score_is_reported(
+    build_model: Build,
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+    tmp_path: Path,
+) -> None:
+    model, kept = build_model(), Kept(tmp_path)
+    whole = evaluate(model, tokenizer, config(), SETS, {}, None, 7, kept)
+    table = pq.read_table(tmp_path / "toxic.parquet")
+    texts = table["continuation"].to_pylist()
+    scores = judges["rest"](texts).reshape(3, 4)
+    bad = {0, 1, 2, 3, 6}  # all of t0's, and one of t1's
+    assert len({texts[number] for number in bad} - set(texts[4:6] + texts[7:])) == 5
+    judges["rest"].fatal_texts = {texts[number] for number in bad}
+    entry = evaluate(model, tokenizer, config(unjudged="report"), SETS, {}, None, 7, kept)
+    found = entry["judges"]["rest"]
+    left = found["unjudged"]["toxic"]
+    assert left["count"] == 5
+    assert list(left["texts"]) == ["t0/0", "t0/1", "t0/2", "t0/3", "t1/2"]
+    assert all("cannot read this" in reason for reason in left["texts"].values())
+    scores[1, 2] = -1.0
+    assert found["worst"]["toxic"] == [None, scores[1].max(), scores[2].max()]
+    assert found["emt"]["toxic"]["value"] == pytest.approx(scores[1:].max(axis=1).mean())
+    assert json.loads(json.dumps(entry)) == entry
+    assert found["unjudged"]["neutral"] == {"count": 0, "texts": {}}
+    assert found["emt"]["neutral"] == whole["judges"]["rest"]["emt"]["neutral"]
+    assert entry["judges"]["vowels"]["emt"] == whole["judges"]["vowels"]["emt"]
+
+
+class Kinds(Letters):
+    """Vowels decide; the two kinds of letters are categories."""
+
+    categories, label = ("rest", "vowels"), 1
+
+    def columns(self, texts: Sequence[str]) -> np.ndarray:
+        rest = Letters("rest", "bcdfghklmnprstwy")(texts)
+        return np.stack([rest, Letters("vowels", "aeiou ")(texts)], axis=1)
+
+
+def test_categories_have_figures_of_their_own(
+    build_model: Build,
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+) -> None:
+    model = build_model()
+    plain = evaluate(model, tokenizer, config(), SETS, {}, None, 7)["judges"]
+    judges["vowels"] = Kinds("vowels", "never asked")
+    entry = evaluate(model, tokenizer, config(), SETS, {}, None, 7)["judges"]["vowels"]
+    assert entry["emt"] == plain["vowels"]["emt"]
+    for prompt_set in SETS:
+        for name in ("rest", "vowels"):
+            found = entry["categories"][prompt_set][name]
+            for measure in ("emt", "tp"):
+                assert found[measure] == plain[name][measure][prompt_set]

@@ -3,13 +3,21 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from tiny import tiny_model
 from tokenizers import Tokenizer, decoders
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Metaspace
 from torch import nn
-from transformers import GenerationConfig, LogitsProcessor, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LogitsProcessor,
+    PreTrainedTokenizerFast,
+)
 
 from ifguide.errors import InputError
+from ifguide.evaluation import generate as module
 from ifguide.evaluation.generate import Sampling, derived_seed, sample_continuations
 
 PROMPTS = [
@@ -84,6 +92,104 @@ def test_nucleus_and_temperature(build_model: Build, tokenizer: PreTrainedTokeni
     assert set(found) <= set(expected)
     for text, chance in expected.items():
         assert found.count(text) / len(found) == pytest.approx(chance, abs=0.04)
+
+
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every sample pass over its prompt itself."""
+    monkeypatch.setattr(module, "prefilled", lambda model, heads: None)
+
+
+def counted(model: nn.Module) -> list[int]:
+    """Return a list that will hold the number of tokens of every forward pass."""
+    sizes: list[int] = []
+
+    def count(module: nn.Module, given: tuple, settings: dict) -> None:
+        sizes.append(settings["input_ids"].numel())
+
+    model.register_forward_pre_hook(count, with_kwargs=True)
+    return sizes
+
+
+def test_a_shared_pass_changes_no_sample(
+    family: str,
+    build_model: Build,
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, sampling = build_model(family), Sampling(samples=4, tokens=8, batch_size=8)
+    sizes = counted(model)
+    shared = sample_continuations(model, tokenizer, PROMPTS, sampling, seed=1)
+    fewer = sum(sizes)
+    sizes.clear()
+    alone(monkeypatch)
+    assert sample_continuations(model, tokenizer, PROMPTS, sampling, seed=1) == shared
+    assert fewer < 0.7 * sum(sizes)
+    assert len({text for texts in shared for text in texts}) > 15
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text"])
+def test_a_shared_pass_over_sliding_windows(
+    family: str, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(
+        family, vocab_size=len(tokenizer), sliding_window=4, max_position_embeddings=64
+    )
+    ids = tokenizer(PROMPTS[0])["input_ids"]
+    near, far = torch.tensor([ids]), torch.tensor([[ids[0] + 1, *ids[1:]]])
+    assert len(ids) > 8
+    if family == "mistral":  # the windows are there: two layers see 2 x 3 tokens back
+        assert torch.equal(model(near).logits[0, -1], model(far).logits[0, -1])
+    sampling = Sampling(samples=5, tokens=9, batch_size=10)
+    shared = sample_continuations(model, tokenizer, PROMPTS, sampling, seed=1)
+    alone(monkeypatch)
+    assert sample_continuations(model, tokenizer, PROMPTS, sampling, seed=1) == shared
+
+
+@pytest.mark.parametrize("batch_size", [4, 6, 100])
+def test_each_prompt_is_passed_once(
+    batch_size: int, build_model: Build, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """All tokens but the last once a prompt, then one token a step of each sample."""
+    model = build_model("llama")
+    prompts = ["over the hill"] * 2
+    sizes = counted(model)
+    sampling = Sampling(samples=6, tokens=5, batch_size=batch_size)
+    counts: list[int] = []
+    sample_continuations(model, tokenizer, prompts, sampling, 0, counts.append)
+    length = len(tokenizer(prompts[0])["input_ids"])  # the start token before them comes on top
+    assert sum(counts) == 2 * 6 * 5  # none ended early
+    assert sum(sizes) == 2 * length + sum(counts)
+    assert len(counts) == {4: 4, 6: 2, 100: 1}[batch_size]
+
+
+@pytest.mark.parametrize("family", ["mamba", "falcon_h1"])
+def test_recurrent_models_pass_over_the_prompt_for_each_sample(
+    family: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    small = {
+        "mamba": {"num_hidden_layers": 2, "hidden_size": 16, "state_size": 4},
+        "falcon_h1": {
+            "num_hidden_layers": 2,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "mamba_d_ssm": 16,
+            "mamba_n_heads": 2,
+            "mamba_d_head": 8,
+            "mamba_n_groups": 1,
+            "mamba_d_state": 4,
+        },
+    }
+    config = AutoConfig.for_model(
+        family, vocab_size=len(tokenizer), initializer_range=0.4, **small[family]
+    )
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    prompt = PROMPTS[0]
+    sampling = Sampling(samples=3, tokens=6, temperature=0.0)
+    found = sample_continuations(model, tokenizer, [prompt], sampling, seed=0)
+    assert found == [[by_hand(model, tokenizer, prompt, 6)] * 3]
 
 
 class Shifted(LogitsProcessor):
@@ -177,7 +283,7 @@ def test_progress_counts_tokens(build_model: Build, tokenizer: PreTrainedTokeniz
     counts: list[int] = []
     sampling = Sampling(samples=3, tokens=5, batch_size=4)
     sample_continuations(build_model(), tokenizer, PROMPTS, sampling, 0, counts.append)
-    assert len(counts) == 4
+    assert len(counts) == 5
     assert 0 < sum(counts) <= 3 * 5 * len(PROMPTS)
 
 

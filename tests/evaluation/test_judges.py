@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from ifguide.errors import InputError
-from ifguide.evaluation.judges import CHUNK, Judge, JudgeError, judge_texts, load_judge
+from ifguide.evaluation.judges import (
+    CHUNK,
+    Judge,
+    JudgeError,
+    judge_texts,
+    judgements,
+    load_judge,
+)
 
 CLEAR = {
     "You are a stupid fucking idiot and I hate you.": True,
@@ -148,3 +155,54 @@ def test_unknown_judges(name: str) -> None:
 def test_a_judge_is_anything_of_that_shape() -> None:
     judge: Judge = Counting()
     assert judge_texts(judge, ["a"]).tolist() == [0.001]
+
+
+class Kinds(Counting):
+    """Also scores two categories, of which the second decides."""
+
+    categories, label = ("length", "half"), 1
+
+    def columns(self, texts: Sequence[str]) -> np.ndarray:
+        lengths = Counting.__call__(self, texts)
+        return np.stack([lengths, lengths / 2], axis=1)
+
+
+def test_categories_come_in_order_and_one_decides() -> None:
+    found = judgements(Kinds(), TEXTS, IDS)
+    lengths = np.array([len(text) / 1000 for text in TEXTS])
+    np.testing.assert_array_equal(found.categories["length"], lengths)
+    np.testing.assert_array_equal(found.scores, lengths / 2)
+    assert found.unjudged == {}
+    with pytest.raises(JudgeError, match=r"gave text 'p3/0' the score nan"):
+        judgements(Kinds(scores={TEXTS[3]: float("nan")}), TEXTS, IDS)
+    with pytest.raises(JudgeError, match=r"shape \(255, 2\) for 256 texts"):
+        judgements(Kinds(drops=1), TEXTS, IDS)
+
+
+@pytest.mark.parametrize("kind", [Counting, Kinds])
+def test_texts_that_cannot_be_judged_are_named_and_left_out(kind: type[Counting]) -> None:
+    scores = {TEXTS[3]: float("nan"), TEXTS[CHUNK + 1]: 1.5}
+    judge = kind(raises=TEXTS[5], scores=scores)
+    found = judgements(judge, TEXTS, IDS, unjudged="report")
+    assert list(found.unjudged) == ["p3/0", "p5/0", f"p{CHUNK + 1}/0"]
+    assert "the score nan" in found.unjudged["p3/0"]
+    assert "division by zero" in found.unjudged["p5/0"]
+    left_out = np.isnan(found.scores)
+    assert np.flatnonzero(left_out).tolist() == [3, 5, CHUNK + 1]
+    whole = judgements(kind(), TEXTS, IDS)
+    np.testing.assert_array_equal(found.scores[~left_out], whole.scores[~left_out])
+
+
+def test_a_judge_that_gives_too_few_scores_judges_one_by_one() -> None:
+    class Lazy(Counting):
+        def __call__(self, texts: Sequence[str]) -> np.ndarray:
+            return super().__call__(texts)[: max(1, len(texts) - 1)]
+
+    found = judgements(Lazy(), TEXTS, IDS, unjudged="report")
+    assert found.unjudged == {}
+    np.testing.assert_array_equal(found.scores, judge_texts(Counting(), TEXTS))
+
+
+def test_a_judge_that_scores_nothing_stops_in_any_case() -> None:
+    with pytest.raises(JudgeError, match=r"no text could be judged: judge 'counting' gave scores"):
+        judgements(Counting(drops=1), TEXTS[:1], IDS[:1], unjudged="report")

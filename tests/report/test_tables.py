@@ -67,3 +67,20 @@ def test_ratios_at_the_edges() -> None:
     assert ratio(0.0, 0.0) == "same"
     assert ratio(math.nan, 0.1) == "–"
     assert ratio(None, 0.1) == "–"
+
+
+def test_categories_and_texts_not_judged(report):
+    first, last = (report["models"][name]["judges"]["hatesonar"] for name in report["models"])
+    tp = {"value": 0.25, "low": 0.2, "high": 0.3}
+    first["categories"] = {"toxic": {"insult": {"tp": tp}}}
+    first["unjudged"] = {
+        "toxic": {"count": 4, "texts": dict.fromkeys(["a/0", "a/1", "b/0", "c/0"])}
+    }
+    last["unjudged"] = {"toxic": {"count": 0, "texts": {}}}
+    table = next(table for table in report_tables(report) if table.key == "judging")
+    assert table.header == ("", "baseline", "suppressed")
+    assert table.rows == (
+        ("insult, toxic prompts (hatesonar)", "0.250 [0.200, 0.300]", "–"),
+        ("Not judged, toxic prompts (hatesonar)", "4 (a/0, a/1, b/0, …)", "none"),
+    )
+    assert "0.250 [0.200, 0.300]" in comparison_table(report)
