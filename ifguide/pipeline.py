@@ -13,6 +13,7 @@ from torch import nn
 
 from ifguide import artifacts, steps
 from ifguide.corpus.prepare import PreparedCorpus, open_prepared
+from ifguide.corpus.words import spelling
 from ifguide.curvature import fit
 from ifguide.direction import aim
 from ifguide.linalg.operators import Curvature
@@ -71,8 +72,8 @@ class Pipeline(steps.Steps):
 
     @cached_property
     def smoothed(self) -> TokenScores:
-        """The scores drawn toward their neighbours' and their token type's, where asked for."""
-        return smooth(self.scores, self.config.smoothing)
+        """The scores drawn toward their neighbours' and their type's, where asked for."""
+        return smooth(self.scores, self.config.smoothing, spelling(self.text.tokenizer))
 
     @cached_property
     def selection(self) -> Selection:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt64
 
+from ifguide.corpus.words import Spelling, number_words, word_keys
 from ifguide.errors import InputError
 from ifguide.lazy import LazyArray, read_rows, slabs, with_halo
-from ifguide.nouns import TokenScores, has_loss
+from ifguide.nouns import Corpus, TokenScores, has_loss
+
+Types = Callable[[slice], Int[np.ndarray, "n T"]]  # the type of each token of some rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +26,14 @@ class SmoothingConfig:
     Args:
         neighbours: a score becomes the weighted mean over this many tokens to each side in its
             document, the nearer the heavier.
-        type_share: this share of the result is the mean score of all tokens with the same id.
+        type_share: this share of the result is the mean score of all tokens of the same type.
+        unit: ``token``: a type is a token id. ``word``: a type is a word, in upper or lower case,
+            and before all else each token takes the mean over its word (``corpus.words``).
     """
 
     neighbours: int = 0
     type_share: float = 0.0
+    unit: Literal["token", "word"] = "token"
 
     def __post_init__(self) -> None:
         if self.neighbours < 0:
@@ -37,46 +44,81 @@ class SmoothingConfig:
             )
 
 
-def smooth(scores: TokenScores, config: SmoothingConfig | None = None) -> TokenScores:
+def smooth(
+    scores: TokenScores, config: SmoothingConfig | None = None, spelt: Spelling | None = None
+) -> TokenScores:
     """Draw each token's score toward its neighbours' and its type's.
 
     One token's score is a noisy reading of whether it teaches the behaviour. Marked phrases run
-    over several tokens and a token id keeps much of its meaning, so means over both are steadier:
-    ``(1 - type_share) x mean over the neighbours + type_share x mean over the tokens of its id``.
+    over several tokens and a word keeps much of its meaning, so means over both are steadier:
+    ``(1 - type_share) x mean over the neighbours + type_share x mean over the tokens of its type``.
     A token at distance d weighs ``1 - d / (neighbours + 1)`` in the first. Tokens without a loss
     count nowhere and keep 0.
+
+    Args:
+        scores: what to smooth.
+        config: how far, and over tokens or words.
+        spelt: how the vocabulary is spelt; needed for words.
 
     Returns:
         scores over the same corpus in float32; the same object where nothing is to be smoothed.
         Scores in memory give scores in memory; those that are read as they are asked for are
         smoothed as they are asked for.
+
+    Raises:
+        InputError: words are asked for without ``spelt``.
     """
     config = config or SmoothingConfig()
     if config == SmoothingConfig():
         return scores
-    lazy = LazyArray(scores.values.shape, np.dtype(np.float32), _smoother(scores, config))
+    if config.unit == "word" and spelt is None:
+        raise InputError("smoothing.unit: words need the vocabulary; pass smooth its spelling")
+    smoother = _smoother(scores, config, spelt if config.unit == "word" else None)
+    lazy = LazyArray(scores.values.shape, np.dtype(np.float32), smoother)
     values = np.asarray(lazy) if isinstance(scores.values, np.ndarray) else lazy
     return TokenScores(values, scores.corpus, {**scores.metadata, "smoothing": vars(config)})
 
 
 def _smoother(
-    scores: TokenScores, config: SmoothingConfig
+    scores: TokenScores, config: SmoothingConfig, spelt: Spelling | None
 ) -> Callable[[slice], Float[np.ndarray, "n T"]]:
-    """Return what smooths the rows it is asked for."""
+    """Return what smooths the rows it is asked for; by words where ``spelt`` is given."""
     corpus, share = scores.corpus, config.type_share
-    mean_of_type = _mean_of_type(scores) if share else np.zeros(0)
+    if share:
+        types, count = _types(corpus, spelt)
+        mean_of_type = _mean_of_type(scores, types, count)
 
     def smoothed(rows: slice) -> Float[np.ndarray, "n T"]:
         wide, within = with_halo(rows, corpus.tokens.shape, config.neighbours)
         raw, counted, document = _read(scores, wide)
+        if spelt is not None:
+            number = number_words(spelt, read_rows(corpus.tokens, wide), document)
+            raw = _over_words(raw, counted, number)
         values = _over_neighbours(raw.ravel(), counted.ravel(), document.ravel(), config.neighbours)
         values = values.reshape(raw.shape)[within]
         if share:
-            of_type = mean_of_type[read_rows(corpus.tokens, rows)]
-            values = (1 - share) * values + share * of_type
+            values = (1 - share) * values + share * mean_of_type[types(rows)]
         return np.where(counted[within], values, 0.0).astype(np.float32)
 
     return smoothed
+
+
+def _types(corpus: Corpus, spelt: Spelling | None) -> tuple[Types, int]:
+    """Return what tells the types of the rows it is asked for, and the number of types."""
+    tokens, shape = corpus.tokens, corpus.tokens.shape
+    if spelt is None:
+        vocabulary = 1 + max(int(read_rows(tokens, rows).max()) for rows in slabs(shape))
+        return lambda rows: read_rows(tokens, rows), vocabulary
+
+    def keys(rows: slice) -> UInt64[np.ndarray, "n T"]:
+        ids = read_rows(tokens, rows)
+        number = number_words(spelt, ids, read_rows(corpus.document, rows))
+        return word_keys(spelt, ids, number)[number]
+
+    known = np.zeros(0, dtype=np.uint64)
+    for rows in slabs(shape):
+        known = np.union1d(known, keys(rows))
+    return lambda rows: np.searchsorted(known, keys(rows)), len(known)
 
 
 def _read(
@@ -105,14 +147,24 @@ def _over_neighbours(
     return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
 
 
-def _mean_of_type(scores: TokenScores) -> Float[np.ndarray, " V"]:
-    """Mean over all tokens with a loss that have the same id; 0 for an id that has none."""
-    tokens, shape = scores.corpus.tokens, scores.values.shape
-    vocabulary = 1 + max(int(read_rows(tokens, rows).max()) for rows in slabs(shape))
-    total, count = np.zeros(vocabulary), np.zeros(vocabulary)
-    for rows in slabs(shape):
+def _over_words(
+    values: Float[np.ndarray, "n T"],
+    counted: Bool[np.ndarray, "n T"],
+    number: Int[np.ndarray, "n T"],
+) -> Float[np.ndarray, "n T"]:
+    """Mean over each word's tokens with a loss, at each of its tokens; 0 where it has none."""
+    word = number.ravel()
+    total = np.bincount(word, weights=np.where(counted, values, 0.0).ravel())
+    count = np.bincount(word, weights=counted.ravel())
+    return (total / np.maximum(count, 1))[number]
+
+
+def _mean_of_type(scores: TokenScores, types: Types, count: int) -> Float[np.ndarray, " K"]:
+    """Mean over all tokens with a loss of each of ``count`` types; 0 for one that has none."""
+    total, seen = np.zeros(count), np.zeros(count)
+    for rows in slabs(scores.values.shape):
         raw, counted, _ = _read(scores, rows)
-        token = read_rows(tokens, rows)[counted]
-        np.add.at(total, token, raw[counted])  # in the order of the corpus, whatever the slabs
-        np.add.at(count, token, 1.0)
-    return total / np.maximum(count, 1)
+        kind = types(rows)[counted]
+        np.add.at(total, kind, raw[counted])  # in the order of the corpus, whatever the slabs
+        np.add.at(seen, kind, 1.0)
+    return total / np.maximum(seen, 1)
