@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
-from ifguide.evaluation.reward import RewardConfig
+from ifguide.evaluation.decoding import DecodingConfig
 from ifguide.evaluation.settings import Prompts
 from ifguide.models.load import ModelConfig
 from ifguide.training import TrainingConfig
 from ifguide.training.preference import PreferenceConfig
+from ifguide.training.reward import RewardConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,8 @@ class CompareConfig:
         pairs: texts with a toxic and a neutral side, for the method ``dpo-texts``.
         dpo: how preferences are learnt.
         reward_texts: texts of the corpus that the reward model learns from, drawn by the seed.
-        reward: how the reward model is trained and used.
+        reward: how the reward model is trained; it starts from the baseline.
+        decoding: how strongly it steers.
     """
 
     trainings: dict[str, TrainingConfig] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class CompareConfig:
     dpo: PreferenceConfig = field(default_factory=PreferenceConfig)
     reward_texts: int = 4000
     reward: RewardConfig = field(default_factory=RewardConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
 
     def __post_init__(self) -> None:
         if not 0 < self.document_budget <= 1:

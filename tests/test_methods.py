@@ -44,11 +44,9 @@ def test_a_sweep_is_the_product_of_its_settings():
     grid = Grid(budget=(0.01, 0.02), weight=(1.0, 3.0))
     objective = Objective(kind="clamped", ceiling=9.0)
     found = swept(grid, SelectionConfig(window=0, quantile=0.97), objective)
-    points = {
-        (m.mask.selection.budget, m.mask.objective.weight) for m in found.values() if m.mask
-    }
+    points = {(m.mask.selection.budget, m.mask.objective.weight) for m in found.values() if m.mask}
     assert points == {(0.01, 1.0), (0.01, 3.0), (0.02, 1.0), (0.02, 3.0)}
-    assert list(found)[0] == "baseline"
+    assert next(iter(found)) == "baseline"
     for method in list(found.values())[1:]:
         assert method.mask.scorer == "own"
         assert method.mask.selection.quantile == 0.97
@@ -57,5 +55,5 @@ def test_a_sweep_is_the_product_of_its_settings():
 
 
 def test_a_sweep_over_nothing_is_refused():
-    with pytest.raises(InputError, match="sweep: there is nothing to vary; .*--budget"):
+    with pytest.raises(InputError, match=r"sweep: there is nothing to vary; .*--budget"):
         Grid()

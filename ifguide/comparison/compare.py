@@ -81,10 +81,12 @@ class Comparison:
         """Return what the evaluation says of a row, evaluated first if it is not."""
 
         def processors() -> Processors:
-            return self.preferences.reward.processors if row.method.reward else tuple
+            return self.preferences.decoding if row.method.reward else tuple
 
         def before() -> None:
-            _ = self.models.model(row), processors()
+            self.models.model(row)
+            if row.method.reward:
+                _ = self.preferences.reward
 
         def make(out: StageFolder) -> None:
             if distributed.is_main():
@@ -104,13 +106,13 @@ class Comparison:
     def _inputs(self, row: Row) -> dict[str, Any]:
         """All that decides a row's figures."""
         run = self.run
-        reward = self.preferences.reward_inputs if row.method.reward else None
+        reward = [self.preferences.reward_inputs, run.config.compare.decoding]
         return {
             "stage": "evaluated",
             "evaluation": run.inputs("evaluate")["settings"],
             "held_out": fingerprint_of(run.inputs("held_out")),
             "model": fingerprint_of(self.models.inputs(row)),
-            "reward": fingerprint_of(reward),
+            "reward": fingerprint_of(reward) if row.method.reward else "",
         }
 
     def _stages(self, row: Row) -> Iterator[Spent]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from ifguide.comparison.preferences import Preferences
 from ifguide.comparison.scorers import Scorers
+from ifguide.corpus.words import spelling
 from ifguide.files import fingerprint_of
 from ifguide.methods import BASELINE, METHODS, Mask, Row
 from ifguide.models.load import load_checkpoint
@@ -93,7 +94,7 @@ class Models:
         """Return what a mask keeps from being learnt."""
         scores, config = self.scorers.scores(mask.scorer), self.run.config
         if mask.smoothed:
-            scores = smooth(scores, config.smoothing)
+            scores = smooth(scores, config.smoothing, spelling(self.run.text.tokenizer))
         if mask.documents is not None:
             return select_documents(scores, config.compare.document_budget, mask.documents)
         return select(scores, mask.selection or config.selection)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from transformers import LogitsProcessor
 
-from ifguide import distributed
 from ifguide.artifacts import kept_samples
 from ifguide.corpus.documents import Document
 from ifguide.corpus.prepare import sources_fingerprint
 from ifguide.errors import InputError
-from ifguide.evaluation.evaluate import generate_table, judge_table
+from ifguide.evaluation.decoding import RewardAugmented
+from ifguide.evaluation.evaluate import generate_table
 from ifguide.evaluation.generate import derived_seed
 from ifguide.evaluation.judges import Judge, judge_texts, load_judge
 from ifguide.evaluation.prompts import Prompt, prompts_of
-from ifguide.evaluation.reward import RewardModel, load_reward, train_reward
 from ifguide.files import fingerprint_of, read_json, write_json
 from ifguide.models.load import load_checkpoint
+from ifguide.models.reward import RewardModel, load_reward, save_reward
 from ifguide.pipeline import Pipeline
 from ifguide.store import StageFolder
 from ifguide.training.preference import train_preference
 from ifguide.training.preference_pairs import PreferencePair, pairs_from_samples, pairs_from_texts
+from ifguide.training.reward import train_reward
 
 Kind = Literal["samples", "texts"]
 PAIRS = str(Path("methods", "pairs"))
@@ -86,14 +89,23 @@ class Preferences:
         texts = sources_fingerprint(given, self.run.data_dir)
         return {"pairs": texts, "dpo": fingerprint_of(compare.dpo)}
 
-    @property
+    def decoding(self) -> Sequence[LogitsProcessor]:
+        """Return what steers one batch of continuations by the reward model."""
+        tokenizer, config = self.run.text.tokenizer, self.run.config.compare.decoding
+        return [RewardAugmented(self.reward, tokenizer, config)]
+
+    @cached_property
     def reward(self) -> RewardModel:
         """The reward model, trained first if it is not there."""
         run = self.run
-        found: RewardModel = run.kept(
-            REWARD, self.reward_inputs, self._learn_reward, load_reward, before=lambda: _ready(run)
+        return run.kept(
+            REWARD,
+            self.reward_inputs,
+            self._learn_reward,
+            load_reward,
+            _save_reward,
+            before=lambda: _ready(run),
         )
-        return found
 
     @property
     def reward_inputs(self) -> dict[str, Any]:
@@ -153,18 +165,19 @@ class Preferences:
                 run.baseline, run.text.tokenizer, prompts, sampling, seed, out.progress
             ),
         )
-        toxicity = judge_table(self._judge, table, sampling.samples)
-        texts = np.array(table["continuation"].to_pylist(), dtype=object).reshape(toxicity.shape)
+        texts = table["continuation"].to_pylist()
+        ids = [f"{prompt.id}/{k}" for prompt in prompts for k in range(sampling.samples)]
+        toxicity = judge_texts(self._judge, texts, ids).reshape(len(prompts), -1)
+        continuations = np.array(texts, dtype=object).reshape(toxicity.shape).tolist()
         shown = [prompt.text for prompt in prompts]
-        margin = run.config.compare.margin
-        return pairs_from_samples(shown, texts.tolist(), toxicity, margin)
+        return pairs_from_samples(shown, continuations, toxicity, run.config.compare.margin)
 
-    def _learn_reward(self, out: StageFolder) -> None:
+    def _learn_reward(self, out: StageFolder) -> RewardModel:
         run = self.run
         documents = self._drawn_documents()
         texts = [document.text for document in documents]
         toxicity = judge_texts(self._judge, texts, [document.id for document in documents])
-        model = train_reward(
+        return train_reward(
             load_checkpoint(run.store.root / "baseline"),
             run.text.tokenizer,
             texts,
@@ -174,14 +187,16 @@ class Preferences:
             seed=run.config.seed,
             progress=out.progress,
         )
-        if distributed.is_main():
-            model.save(out.path)
 
     def _drawn_documents(self) -> list[Document]:
         documents = self.run.text.corpus.documents
         draw = np.random.default_rng(self.run.config.seed).permutation(len(documents))
         wanted = self.run.config.compare.reward_texts
         return [documents[int(number)] for number in np.sort(draw[:wanted])]
+
+
+def _save_reward(folder: Path, reward: RewardModel) -> None:
+    save_reward(reward, folder)
 
 
 def _ready(run: Pipeline) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ifguide.config import Config
 from ifguide.evaluation.generate import derived_seed
+from ifguide.evaluation.graders import grading
 from ifguide.evaluation.metrics import paired_difference, paired_ratio
 from ifguide.nouns import Interval
 from ifguide.version import VERSION
@@ -25,11 +26,13 @@ def result_of(rows: Sequence[Entry], config: Config, labeller: str | None) -> di
         config: the run's.
         labeller: the judge that labelled what a row learnt from, if any did.
     """
+    labelled = {"what DPO and RAD learn from": labeller} if labeller else {}
     evaluation, sampling = config.evaluation, config.evaluation.sampling
     return {
         "version": VERSION,
         "judges": list(evaluation.judges),
         "labeller": labeller,
+        "warnings": list(grading(labelled, evaluation.judges).warnings),
         "threshold": evaluation.threshold,
         "samples": sampling.samples,
         "tokens": sampling.tokens,

@@ -93,9 +93,7 @@ def notes(result: Entry) -> list[str]:
         '"times less" is TP on toxic prompts of the first row over the method\'s, resampled in '
         "pairs. Cost: forward passes over the corpus beside the baseline's training.",
     ]
-    if result.get("warning"):
-        said.append(f"**{result['warning']}**")
-    return said
+    return [*said, *(f"**Mind:** {warning}." for warning in result["warnings"])]
 
 
 def _columns(rows: Sequence[Entry]) -> Iterator[Column]:
