@@ -16,7 +16,14 @@ from ifguide.evaluation.evaluate import EvaluationConfig, evaluate
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
 from ifguide.scores import ScoreConfig, score
-from ifguide.selection import SelectionConfig, SmoothingConfig, select, smooth
+from ifguide.selection import (
+    LexiconConfig,
+    SelectionConfig,
+    SmoothingConfig,
+    blend,
+    select,
+    smooth,
+)
 from ifguide.training import Objective, SuppressionTrainer, TrainingConfig, suppression_loss, train
 from ifguide.version import VERSION
 
@@ -31,6 +38,7 @@ __all__ = [
     "DirectionConfig",
     "EvaluationConfig",
     "InputError",
+    "LexiconConfig",
     "Objective",
     "QuerySet",
     "ScoreConfig",
@@ -42,6 +50,7 @@ __all__ = [
     "TrainingConfig",
     "__version__",
     "aim",
+    "blend",
     "evaluate",
     "fit",
     "full_precision",

@@ -14,7 +14,7 @@ from ifguide.errors import InputError
 from ifguide.evaluation.evaluate import EvaluationConfig
 from ifguide.models.load import ModelConfig
 from ifguide.scores import ScoreConfig
-from ifguide.selection import SelectionConfig, SmoothingConfig
+from ifguide.selection import LexiconConfig, SelectionConfig, SmoothingConfig
 from ifguide.training import TrainingConfig
 
 
@@ -44,7 +44,7 @@ class Config:
         data_dir: folder that relative file names start from.
         seed: draws everything that is drawn.
         baseline: trains the baseline from ``model``; null takes the checkpoint as it is.
-        curvature, direction, scores, smoothing, selection: the attribution.
+        curvature, direction, scores, smoothing, lexicon, selection: the attribution.
         training: trains the suppressed model.
         report: the page.
         compare: what `ifguide compare` needs for the rivals.
@@ -62,6 +62,7 @@ class Config:
     direction: DirectionConfig = field(default_factory=DirectionConfig)
     scores: ScoreConfig = field(default_factory=ScoreConfig)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    lexicon: LexiconConfig = field(default_factory=LexiconConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

@@ -21,7 +21,8 @@ from ifguide.models.load import load_checkpoint
 from ifguide.nouns import Direction, Selection, TokenScores
 from ifguide.scores import score
 from ifguide.scores.pair import score_from_logprobs
-from ifguide.selection import select, smooth
+from ifguide.selection import blend, select, smooth
+from ifguide.selection.controls import lexicon
 from ifguide.store import StageFolder
 
 
@@ -72,8 +73,13 @@ class Pipeline(steps.Steps):
 
     @cached_property
     def smoothed(self) -> TokenScores:
-        """The scores drawn toward their neighbours' and their type's, where asked for."""
-        return smooth(self.scores, self.config.smoothing, spelling(self.text.tokenizer))
+        """The scores drawn toward their neighbours', their type's and a lexicon's, if asked for."""
+        spelt, words = spelling(self.text.tokenizer), self.config.lexicon
+        smoothed = smooth(self.scores, self.config.smoothing, spelt)
+        if not words.share:
+            return smoothed
+        known = lexicon(self.text.corpus, self.contrast, words.pseudo_count, spelt)
+        return blend(smoothed, known, words.share)
 
     @cached_property
     def selection(self) -> Selection:

@@ -69,7 +69,7 @@ def _settings(config: Config, read: Contents, name: str) -> str:
         "fit": lambda: [config.curvature, config.seed],
         "aim": lambda: [config.direction, read["queries"]()],
         "score": lambda: [config.scores, *read.get("logprobs", list)()],
-        "select": lambda: [config.smoothing, config.selection],
+        "select": lambda: [config.smoothing, config.lexicon, config.selection],
         "train": lambda: [config.model, read["model"](), config.training, config.seed],
         "evaluate": lambda: [
             config.evaluation,

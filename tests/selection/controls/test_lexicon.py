@@ -1,6 +1,7 @@
 """The lexicon against log-odds counted by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import random_corpus
 
+from ifguide.corpus.words import Spelling
 from ifguide.errors import InputError
+from ifguide.lazy import LazyArray
 from ifguide.nouns import Contrast, QuerySet
 from ifguide.selection import SelectionConfig, select
 from ifguide.selection.controls import lexicon, lexicon_log_odds
@@ -66,6 +69,55 @@ def test_over_a_corpus_it_can_be_selected():
     budget = (here.sum() + 0.5) / corpus.token_count
     chosen = select(scores, SelectionConfig(quantile=0.9, window=0, budget=float(budget)))
     np.testing.assert_array_equal(chosen.suppress, here)
+
+
+TEXTS = ["", " Fool", " foo", "l", "ish", "!", " kind"]
+
+
+def test_words_are_counted_whole_and_in_either_case():
+    # toxic: fool (1 token), fool (2 tokens), !; safe: kind, foolish (3 tokens), foo
+    toxic = [[(0, 0), (1, 1), (5, 1), (6, 0)], [(0, 0), (2, 1), (3, 1)]]
+    safe = [[(0, 0), (6, 1)], [(2, 1), (3, 1), (4, 1), (5, 0), (2, 1)]]
+    corpus = replace(
+        random_corpus(1, 9),
+        tokens=np.array([[0, 2, 3, 5, 2, 3, 4, 2, 6]], dtype=np.int32),
+        document=np.zeros((1, 9), dtype=np.int32),
+    )
+    queries = contrast_of(toxic, safe)
+    found = lexicon(corpus, queries, 2.0, Spelling.of(TEXTS)).values[0]
+    rate = 4 / 9
+    odds = {
+        word: math.log((n + 2 * rate) / (m + 2 * (1 - rate))) - math.log(rate / (1 - rate))
+        for word, (n, m) in {
+            "fool": (3, 0),
+            "!": (1, 0),
+            "foolish": (0, 3),
+            "foo": (0, 1),
+            "kind": (0, 1),
+        }.items()
+    }
+    words = ["fool"] * 2 + ["!"] + ["foolish"] * 3 + ["foo", "kind"]
+    assert found == pytest.approx([0.0, *(odds[word] for word in words)])
+
+
+def test_a_word_that_no_query_has_is_at_zero():
+    corpus = random_corpus(3)
+    queries = contrast_of([[(1, 1)]], [[(6, 1)]])
+    spelt = Spelling.of([*TEXTS, *(f" word{i}x" for i in range(len(TEXTS), 61))])
+    found = lexicon(corpus, queries, 1.0, spelt).values
+    assert not found[corpus.tokens >= len(TEXTS)].any()
+    assert found[corpus.has_loss & (corpus.tokens == 1)].min(initial=1.0) > 0
+
+
+def test_a_corpus_on_disk_is_scored_as_asked_for(tmp_path):
+    corpus = random_corpus(6)
+    np.save(tmp_path / "tokens.npy", corpus.tokens)
+    mapped = replace(corpus, tokens=np.load(tmp_path / "tokens.npy", mmap_mode="r"))
+    queries = contrast_of([[(1, 1), (2, 1)]], [[(2, 1), (6, 1)]])
+    for spelt in (None, Spelling.of([*TEXTS, *(["."] * 54)])):
+        stored = lexicon(mapped, queries, 1.0, spelt).values
+        assert isinstance(stored, LazyArray)
+        np.testing.assert_array_equal(stored, lexicon(corpus, queries, 1.0, spelt).values)
 
 
 def test_refusals():

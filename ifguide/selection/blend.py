@@ -1,0 +1,90 @@
+"""The verb ``blend``: two scores of the same tokens as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ifguide.errors import InputError
+from ifguide.lazy import LazyArray, read_rows, slabs
+from ifguide.nouns import TokenScores, has_loss
+
+ReadRows = Callable[[slice], Float[np.ndarray, "n T"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexiconConfig:
+    """How far the queries' own words join the scores: a lexicon, from the same labels.
+
+    Off by default: the lexicon knows which words are marked in the queries, the scores what
+    learning a token does to the model, so that they err in different places.
+
+    Args:
+        share: this share of the result is the words' log-odds, the rest the (smoothed) scores,
+            both in units of their standard deviation.
+        pseudo_count: weight of the lexicon's prior, in words seen.
+    """
+
+    share: float = 0.0
+    pseudo_count: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise InputError(f"lexicon.share: {self.share} is not between 0 and 1; try 0.5")
+        if not self.pseudo_count > 0:
+            raise InputError(f"lexicon.pseudo_count: {self.pseudo_count} is not above 0; try 4")
+
+
+def blend(scores: TokenScores, other: TokenScores, share: float) -> TokenScores:
+    """Return ``(1 - share) x scores + share x other``, each in units of its own deviation.
+
+    Each is centred on its mean and divided by its standard deviation over the tokens with a loss
+    (one that is the same everywhere counts 0), because two scores need not have a common unit.
+    Tokens without a loss hold 0.
+
+    Args:
+        scores: their metadata are kept.
+        other: scores over the same corpus; its metadata are kept as ``blended``.
+        share: of ``other``, in [0, 1].
+
+    Returns:
+        float32 scores, in memory where both are; else computed as they are asked for.
+
+    Raises:
+        InputError: they are not over blocks of the same shape.
+    """
+    if scores.values.shape != other.values.shape:
+        raise InputError(
+            f"blend: scores of shape {scores.values.shape} and {other.values.shape} are not over "
+            "one corpus; score the same one"
+        )
+    first, second = _standardised(scores), _standardised(other)
+
+    def blended(rows: slice) -> Float[np.ndarray, "n T"]:
+        counted = has_loss(read_rows(scores.corpus.document, rows))
+        mixed = (1 - share) * first(rows) + share * second(rows)
+        return np.where(counted, mixed, 0.0).astype(np.float32)
+
+    lazy = LazyArray(scores.values.shape, np.dtype(np.float32), blended)
+    in_memory = all(isinstance(s.values, np.ndarray) for s in (scores, other))
+    described = {**scores.metadata, "blended": {"share": share, **other.metadata}}
+    return TokenScores(np.asarray(lazy) if in_memory else lazy, scores.corpus, described)
+
+
+def _standardised(scores: TokenScores) -> ReadRows:
+    """Return what reads rows of the scores less their mean, over their standard deviation."""
+    document = scores.corpus.document
+    sums = []
+    for rows in slabs(scores.values.shape):
+        counted = has_loss(read_rows(document, rows))
+        values = np.where(counted, read_rows(scores.values, rows).astype(np.float64), 0.0)
+        sums.append(np.stack([counted.sum(1), values.sum(1), np.square(values).sum(1)]))
+    # block by block, so that the sums do not depend on the slabs
+    count, total, squares = np.concatenate(sums, axis=1).sum(1)
+    mean = total / max(count, 1.0)
+    variance = squares / max(count, 1.0) - mean**2
+    scale = 1 / np.sqrt(variance) if variance > 1e-12 * mean**2 else 0.0
+    return lambda rows: (read_rows(scores.values, rows).astype(np.float64) - mean) * scale
