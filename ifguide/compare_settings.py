@@ -22,7 +22,7 @@ class CompareConfig:
         trainings: ways of training by name; each method that leaves tokens out is trained in each
             of them. By default the run's ``training`` alone, by the name ``run``.
         document_budget: share of the corpus's tokens that a filter of whole documents drops.
-        lexicon_prior: weight of the lexicon's prior, in tokens.
+        lexicon_prior: weight of the lexicon's prior, in words.
         proxy: the smaller model of the method ``proxy``; by default ``model.scratch`` at half its
             width. It is trained as ``baseline`` says.
         labeller: the judge that ranks samples for DPO and labels texts for the reward model; the

@@ -29,7 +29,7 @@ class Mask:
     Args:
         scorer: whose scores. ``own``: the run's. ``position``: the authors' form, what enters the
             gradient through input position t, read as token t's. ``plain``: influence on the toxic
-            queries alone. ``lexicon``: the log-odds of the token's id in the queries. ``probe``: a
+            queries alone. ``lexicon``: the log-odds of the token's word in the queries. ``probe``: a
             linear classifier on hidden states. ``proxy``: own scores of a smaller model.
         smoothed: smooth the scores as the run does.
         selection: how tokens are chosen; None is as the run does.

@@ -74,8 +74,12 @@ class Pipeline(steps.Steps):
     @cached_property
     def smoothed(self) -> TokenScores:
         """The scores drawn toward their neighbours', their type's and a lexicon's, if asked for."""
+        return self.smooth(self.scores)
+
+    def smooth(self, scores: TokenScores) -> TokenScores:
+        """Smooth any scores of this corpus as the run's are."""
         spelt, words = spelling(self.text.tokenizer), self.config.lexicon
-        smoothed = smooth(self.scores, self.config.smoothing, spelt)
+        smoothed = smooth(scores, self.config.smoothing, spelt)
         if not words.share:
             return smoothed
         known = lexicon(self.text.corpus, self.contrast, words.pseudo_count, spelt)

@@ -13,6 +13,7 @@ from ifguide import artifacts
 from ifguide.comparison import Comparison
 from ifguide.comparison.proxy import proxy_model
 from ifguide.corpus.prepare import open_prepared
+from ifguide.corpus.words import spelling
 from ifguide.errors import InputError
 from ifguide.methods import METHODS, Row, rows_of
 from ifguide.pipeline import Pipeline
@@ -90,7 +91,8 @@ def test_a_row_is_trained_without_the_tokens_that_its_method_finds(compared, con
     """The mask of the lexicon's row is the lexicon's selection, made again by hand."""
     store, pipeline = opened(config, compared)
     corpus = open_prepared(compared / "corpus").corpus
-    expected = select(lexicon(corpus, pipeline.contrast, 4.0), pipeline.config.selection)
+    spelt = spelling(pipeline.text.tokenizer)
+    expected = select(lexicon(corpus, pipeline.contrast, 4.0, spelt), pipeline.config.selection)
     with store, Comparison(pipeline) as comparison:
         found = comparison.models.selection(METHODS["lexicon-tokens"].mask)
         objective = comparison.models.training(

@@ -11,13 +11,12 @@ from torch import nn
 
 from ifguide.comparison.preferences import Preferences
 from ifguide.comparison.scorers import Scorers
-from ifguide.corpus.words import spelling
 from ifguide.files import fingerprint_of
 from ifguide.methods import BASELINE, METHODS, Mask, Row
 from ifguide.models.load import load_checkpoint
 from ifguide.nouns import Selection
 from ifguide.pipeline import Pipeline
-from ifguide.selection import SelectionConfig, select, smooth
+from ifguide.selection import SelectionConfig, select
 from ifguide.selection.documents import select_documents
 from ifguide.store import StageFolder
 from ifguide.training import TrainingConfig
@@ -94,7 +93,7 @@ class Models:
         """Return what a mask keeps from being learnt."""
         scores, config = self.scorers.scores(mask.scorer), self.run.config
         if mask.smoothed:
-            scores = smooth(scores, config.smoothing, spelling(self.run.text.tokenizer))
+            scores = self.run.smooth(scores)
         if mask.documents is not None:
             return select_documents(scores, config.compare.document_budget, mask.documents)
         return select(scores, mask.selection or config.selection)
@@ -105,7 +104,7 @@ class Models:
         if mask.documents is not None:
             return [config.compare.document_budget]
         chosen: SelectionConfig = mask.selection or config.selection
-        return [chosen, config.smoothing if mask.smoothed else None]
+        return [chosen, [config.smoothing, config.lexicon] if mask.smoothed else None]
 
     def _is_the_run_s(self, row: Row) -> bool:
         """Whether the run's own stage ``train`` is this model."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from ifguide import artifacts
 from ifguide.comparison.cost import ENGINES, FITTING, TRAINING, Spent
+from ifguide.corpus.words import spelling
 from ifguide.direction import aim
 from ifguide.files import fingerprint_of
 from ifguide.methods import Scorer
@@ -121,8 +122,8 @@ class Scorers:
 
     def _lexicon(self, out: StageFolder) -> TokenScores:
         run = self.run
-        prior = run.config.compare.lexicon_prior
-        return self._put(lexicon(run.text.corpus, run.contrast, prior), out)
+        prior, spelt = run.config.compare.lexicon_prior, spelling(run.text.tokenizer)
+        return self._put(lexicon(run.text.corpus, run.contrast, prior, spelt), out)
 
     def _probe(self, out: StageFolder) -> TokenScores:
         run = self.run
