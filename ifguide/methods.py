@@ -29,9 +29,9 @@ class Mask:
     Args:
         scorer: whose scores. ``own``: the run's. ``position``: the authors' form, what enters the
             gradient through input position t, read as token t's. ``plain``: influence on the toxic
-            queries alone. ``lexicon``: the log-odds of the token's word in the queries. ``probe``: a
-            linear classifier on hidden states. ``proxy``: own scores of a smaller model.
-        smoothed: smooth the scores as the run does.
+            queries alone. ``lexicon``: the log-odds of the token's word in the queries. ``probe``:
+            a linear classifier on hidden states. ``proxy``: own scores of a smaller model.
+        smoothed: smooth and blend the scores as the run does.
         selection: how tokens are chosen; None is as the run does.
         documents: choose whole documents instead, by this total of their tokens' scores.
         objective: what a chosen token contributes to the loss; None is as the training says.
@@ -134,6 +134,11 @@ METHODS = {
             name="authors",
             about="IF-Guide as its authors' code has it: position scores, window 1, 2%, penalty 1",
             mask=Mask(scorer="position", selection=AUTHORS, objective=Objective()),
+        ),
+        Method(
+            name="own-scores",
+            about="ours by the scores as they are, without smoothing or lexicon",
+            mask=Mask(scorer="own"),
         ),
         Method(name="ours", about="the run's own method", mask=Mask(scorer="own", smoothed=True)),
         Method(
