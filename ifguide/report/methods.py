@@ -107,7 +107,7 @@ def _columns(rows: Sequence[Entry]) -> Iterator[Column]:
             yield _measure(f"TP {name} ({judge})", ("judges", judge, "tp", name))
             if name == sets[0]:
                 yield _measure(f"EMT {name} ({judge})", ("judges", judge, "emt", name))
-                yield Column("times less", _times_less(judge, name))
+                yield Column(f"times less ({judge})", _times_less(judge, name))
     for name in prompt_sets(figures, "perplexity"):
         yield Column(f"perplexity {name}", _with_change(("figures", "perplexity", name)))
     if any("lambada_accuracy" in entry for entry in figures.values()):
