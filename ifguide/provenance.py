@@ -26,6 +26,8 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "report": ("report", ("evaluate", "select")),
 }
 
+COUNTED = ("baseline", "fit", "score", "train")  # the stages whose tokens are known beforehand
+
 # what was read, as far as it counts: of the "tokenizer", the "model", "queries", "prompts" and
 # "logprobs" (scores that are not computed)
 Contents = Mapping[str, Callable[[], Any]]
@@ -80,3 +82,14 @@ def _settings(config: Config, read: Contents, name: str) -> str:
         "report": lambda: [config.report, VERSION],
     }
     return fingerprint_of(settings[name]())
+
+
+def total_tokens(config: Config, name: str, corpus_tokens: int) -> int:
+    """Return how many tokens one of the ``COUNTED`` stages goes through."""
+    if name == "score":
+        return corpus_tokens
+    if name == "fit":
+        sampled = min(config.curvature.sample_blocks * config.corpus.block_length, corpus_tokens)
+        return sampled * (2 if config.curvature.kind == "ekfac" else 1)
+    training = config.training if name == "train" else config.baseline
+    return int(corpus_tokens * training.epochs) if training else 0

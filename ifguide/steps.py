@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numpy as np
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -23,14 +21,14 @@ from ifguide.evaluation.evaluate import evaluate
 from ifguide.evaluation.fluency import perplexity
 from ifguide.evaluation.generate import Processors, prompt_room
 from ifguide.evaluation.judges import load_judge
-from ifguide.evaluation.localisation import localisation
+from ifguide.evaluation.localisation import localisation_of
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
 from ifguide.files import fingerprint_of, write_json, write_text
 from ifguide.models.load import load_checkpoint, load_model, model_fingerprint
 from ifguide.models.tracked import find_tracked
-from ifguide.nouns import Contrast, Corpus, Interval, Selection, TokenScores
+from ifguide.nouns import Contrast, Corpus, Selection, TokenScores
 from ifguide.progress import progress_line
-from ifguide.provenance import STAGES, stage_inputs
+from ifguide.provenance import COUNTED, STAGES, stage_inputs, total_tokens
 from ifguide.report.page import render_page
 from ifguide.scores.pair import LogprobFiles
 from ifguide.store import StageFolder, Store
@@ -309,23 +307,13 @@ class Steps(ABC):
             pack(documents, self.text.tokenizer, self.config.corpus.block_length, out.path / name)
 
     def _localise(self) -> dict[str, Any]:
-        corpus = self.text.corpus
+        corpus, seed = self.text.corpus, self.config.seed
         if not corpus.marked.any():
             return {}
-
-        def found(scores: TokenScores) -> dict[str, Any]:
-            figures = localisation(
-                np.asarray(scores.values),
-                corpus.marked,
-                corpus.document,
-                corpus.has_loss,
-                seed=self.config.seed,
-            )
-            return {k: asdict(v) if isinstance(v, Interval) else v for k, v in figures.items()}
-
+        found = localisation_of(self.scores, seed)
         if self.smoothed is self.scores:
-            return found(self.scores)
-        return {**found(self.scores), "smoothed": found(self.smoothed)}
+            return found
+        return {**found, "smoothed": localisation_of(self.smoothed, seed)}
 
     @cached_property
     def _tokenizer_fingerprint(self) -> str:
@@ -351,17 +339,9 @@ class Steps(ABC):
         return name != "report" and (self.store.root / name).exists()
 
     def _total_tokens(self, name: str) -> int | None:
-        config = self.config
-        if name in {"corpus", "held_out", "aim", "select", "evaluate", "report"}:
+        if name not in COUNTED:
             return None
-        tokens = self.text.corpus.tokens.size
-        if name == "score":
-            return tokens
-        if name == "fit":
-            sampled = min(config.curvature.sample_blocks * config.corpus.block_length, tokens)
-            return sampled * (2 if config.curvature.kind == "ekfac" else 1)
-        training = config.training if name == "train" else config.baseline
-        return int(tokens * training.epochs) if training else None
+        return total_tokens(self.config, name, self.text.corpus.tokens.size)
 
 
 def main_only(make: Callable[[StageFolder], None]) -> Callable[[StageFolder], None]:

@@ -9,14 +9,15 @@ scikit-learn.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ifguide.errors import InputError
 from ifguide.evaluation.metrics import percentile_interval
-from ifguide.nouns import Interval
+from ifguide.nouns import Interval, TokenScores
 
 SHARES = {"1": 0.01, "2": 0.02}  # of the tokens, by the percentage in a figure's name
 
@@ -67,6 +68,15 @@ def localisation(
         _hits_in_top(ranking, np.cumsum(in_marked.astype(float)), reached, size) / size
     )
     return found
+
+
+def localisation_of(scores: TokenScores, seed: int) -> dict[str, Any]:
+    """Compare scores with the marks of their corpus, ready for JSON."""
+    corpus = scores.corpus
+    figures = localisation(
+        np.asarray(scores.values), corpus.marked, corpus.document, corpus.has_loss, seed=seed
+    )
+    return {k: asdict(v) if isinstance(v, Interval) else v for k, v in figures.items()}
 
 
 def in_marked_documents(
