@@ -174,12 +174,13 @@ class _Prefix:
 
     def _text_of(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
         """Return which tokens the reward model reads."""
-        silent = torch.isin(tokens, torch.tensor(self._silent, device=tokens.device))
+        within = self._within(tokens)
+        if self.reward.starts and self._given is not None:
+            return within
+        silent = torch.isin(tokens, torch.tensor(self._silent, device=tokens.device)) | ~within
         leading = silent.cumprod(1).bool()
         if not self.reward.starts:
-            return self._within(tokens) & ~leading
-        if self._given is not None:
-            return self._within(tokens)
+            return ~leading
         last = leading & ~torch.nn.functional.pad(leading[:, 1:], (0, 1))
         return ~leading | (last & (tokens == self._start))
 

@@ -124,10 +124,11 @@ def test_a_model_that_reads_texts_alone_sees_no_start(
     build_reward: Any, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     reward, rows = build_reward(starts=False), sequences(tokenizer)
-    tokens, mask = padded(rows, tokenizer.eos_token_id, extra=2)
+    tokens, _ = padded(rows, tokenizer.eos_token_id, extra=2)
     config = DecodingConfig(top_k=5)
     walk(RewardAugmented(reward, tokenizer, config), reward, rows, tokens)
     rows = sequences(tokenizer)
+    tokens, mask = padded(rows, 9, extra=2)
     walk(RewardAugmented(reward, tokenizer, config, attention_mask=mask), reward, rows, tokens)
 
 

@@ -68,7 +68,7 @@ def by_hand(reward, tokenizer, texts, toxicity):
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_training_is_adamw_on_that_error(tokenizer, tmp_path, accumulation):
     texts, toxicity = texts_with_rule(8, seed=0)
-    toxicity = toxicity * 0.8 + 0.1
+    toxicity = toxicity * 0.75 + 0.125  # exact in float32: the bias's first gradient is 0
     config = replace(CONFIG, batch_size=8 // accumulation, accumulation=accumulation, epochs=3.0)
     model = model_for(tokenizer).double()  # Adam makes much of a small gradient's rounding
     trained = train_reward(model, tokenizer, texts, toxicity, config, folder=tmp_path / "a")
@@ -89,7 +89,7 @@ def test_training_is_adamw_on_that_error(tokenizer, tmp_path, accumulation):
         torch.nn.utils.clip_grad_norm_(expected.parameters(), 1.0)
         optimizer.step()
     torch.testing.assert_close(
-        dict(trained.named_parameters()), dict(expected.named_parameters()), rtol=0, atol=1e-4
+        dict(trained.named_parameters()), dict(expected.named_parameters()), rtol=1e-4, atol=1e-5
     )
 
 
