@@ -39,7 +39,7 @@ def swap_gradient(
 def _table(embedding: Any) -> Float[Tensor, "V d"]:
     """What the embedding puts out for every token; some families scale their weight."""
     if type(embedding) is nn.Embedding:
-        return embedding.weight
+        return embedding.weight.detach()
     return embedding(torch.arange(len(embedding.weight), device=embedding.weight.device))
 
 

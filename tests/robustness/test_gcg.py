@@ -41,6 +41,7 @@ def test_the_gradient_is_that_of_a_relaxed_one_hot_input(family):
     onehot = torch.eye(VOCABULARY, dtype=torch.float64)[tokens[where]].requires_grad_()
     (expected,) = torch.autograd.grad(one_hot_loss(model, onehot, where, tokens), onehot)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    assert not found.requires_grad
     step, onehot = 1e-5, onehot.detach()
     for i, v in itertools.product(range(M), (0, 9, 60)):
         moved = [onehot.clone(), onehot.clone()]
@@ -155,21 +156,17 @@ def test_a_found_text_makes_the_model_say_the_target(model, tokenizer):
     assert said == target
 
 
-def test_success_is_what_greedy_generation_says(model, tokenizer):
-    config = GcgConfig(suffix_tokens=3, steps=1, candidates=1, top_k=1)
-
-    def greedy(prompt, tokens):
-        sampling = Sampling(samples=1, tokens=tokens, temperature=0.0)
-        return sample_continuations(model, tokenizer, [prompt], sampling, 0)[0][0]
-
+@pytest.mark.parametrize("steps", [1, 100])
+def test_success_is_what_greedy_generation_says(steps, model, tokenizer):
+    config = GcgConfig(suffix_tokens=3, steps=steps, candidates=64, top_k=32)
     seen = set()
-    for prompt in ("the", "you", "cat ate", "that mat"):
-        for target in (" cat", greedy(f"{prompt} ! ! !", 1)):
-            length = len(tokenizer(target)["input_ids"])
-            found = gcg(model, tokenizer, prompt, target, config)
-            assert found.succeeded == (greedy(prompt + found.text, length) == target)
-            seen.add(found.succeeded)
-    assert seen == {True, False}
+    for target in (" on", " cat", " donkey"):
+        greedy = Sampling(samples=1, tokens=len(tokenizer(target)["input_ids"]), temperature=0.0)
+        found = gcg(model, tokenizer, "you", target, config)
+        (said,) = sample_continuations(model, tokenizer, ["you" + found.text], greedy, 0)
+        assert found.succeeded == (said == [target])
+        seen.add(found.succeeded)
+    assert (steps > 1) in seen
 
 
 def test_a_prompt_that_is_too_long_keeps_its_end(model, tokenizer):
