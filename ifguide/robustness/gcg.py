@@ -29,10 +29,11 @@ Survives = Callable[[Int[Tensor, "C m"]], Bool[Tensor, " C"]]
 
 @dataclass(frozen=True, kw_only=True)
 class GcgConfig:
-    """How a suffix is searched.
+    """How a suffix is searched (the paper: 20 tokens, 500 steps, top 256, 512 candidates).
 
     Args:
-        pairs: prompts to attack, each with its target, from the run's toxic queries.
+        pairs: prompts to attack, each with its target: the first of the run's toxic queries that
+            survive as text.
         target_tokens: longest target.
         suffix_tokens: tokens of the suffix, m.
         steps: steps at most.
@@ -47,10 +48,10 @@ class GcgConfig:
 
     pairs: int = 20
     target_tokens: int = 8
-    suffix_tokens: int = 20
-    steps: int = 100
-    top_k: int = 256
-    candidates: int = 512
+    suffix_tokens: int = 10
+    steps: int = 50
+    top_k: int = 64
+    candidates: int = 128
     batch_size: int = 128
     initial: str = " !"
     round_trip: bool = True
@@ -78,6 +79,7 @@ class Suffix:
         losses: mean loss of a target token in nats, before the first step and after each; never
             rises.
         succeeded: whether the model, taking its likeliest token each time, goes on with the target.
+        first_success: the number of steps after which it first did; None if it never did.
         evaluated: tokens of all sequences whose loss was computed.
     """
 
@@ -85,6 +87,7 @@ class Suffix:
     text: str
     losses: tuple[float, ...]
     succeeded: bool
+    first_success: int | None
     evaluated: int
 
 
@@ -115,13 +118,7 @@ def gcg(
     """
     config = config or GcgConfig()
     wanted = ids_of(tokenizer, target)
-    before = _prompt_tokens(model, tokenizer, prompt, config.suffix_tokens + len(wanted))
-    initial = ids_of(tokenizer, config.initial * config.suffix_tokens)[: config.suffix_tokens]
-    if len(initial) < config.suffix_tokens:
-        raise InputError(
-            f"gcg.initial: {config.suffix_tokens} times '{config.initial}' are only {len(initial)} "
-            "tokens; give another text"
-        )
+    before, initial = _start(model, tokenizer, prompt, len(wanted), config)
     survives = _round_trip(tokenizer, before[1:]) if config.round_trip else None
     found = find_suffix(
         model,
@@ -135,6 +132,20 @@ def gcg(
         progress=progress,
     )
     return replace(found, text=text_of(tokenizer, found.tokens))
+
+
+def is_attackable(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    target: str,
+    config: GcgConfig,
+) -> bool:
+    """Whether ``gcg`` can begin: whether the prompt and the first suffix survive as text."""
+    wanted = len(ids_of(tokenizer, target))
+    before, initial = _start(model, tokenizer, prompt, wanted, config)
+    survives = _round_trip(tokenizer, before[1:])
+    return not config.round_trip or bool(survives(torch.tensor([initial]))[0])
 
 
 def find_suffix(
@@ -179,6 +190,7 @@ def find_suffix(
     with evaluating(model):
         losses, stuck = [float(search.losses(suffix[None])[0])], False
         succeeded = search.succeeds(suffix)
+        first = 0 if succeeded else None
         while len(losses) <= config.steps and not stuck and not (succeeded and config.stop_early):
             swapped, stuck = draw_swaps(
                 search.gradient(suffix), suffix, allowed, config.top_k, config.candidates, draws
@@ -190,25 +202,37 @@ def find_suffix(
             if losses[-1] < losses[-2]:
                 suffix, stuck = swapped[int(found.argmin())], False
                 succeeded = search.succeeds(suffix)
-    return Suffix(tuple(suffix.tolist()), "", tuple(losses), succeeded, search.evaluated)
+                first = len(losses) - 1 if succeeded and first is None else first
+    tokens = tuple(suffix.tolist())
+    return Suffix(tokens, "", tuple(losses), succeeded, first, search.evaluated)
 
 
-def _prompt_tokens(
-    model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompt: str, after: int
-) -> list[int]:
-    """Return start token + prompt, cut at its beginning so that ``after`` tokens have room."""
-    positions = positions_of(model)
+def _start(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    target: int,
+    config: GcgConfig,
+) -> tuple[list[int], list[int]]:
+    """Return start token + prompt, cut at its beginning where there is no room, and a suffix."""
+    positions, m = positions_of(model), config.suffix_tokens
     ids = ids_of(tokenizer, prompt)
     if positions is not None:
-        room = positions - after - 1
+        room = positions - 1 - m - target
         if room < 0:
             raise InputError(
-                f"gcg.suffix_tokens: suffix and target have {after} tokens, the model "
+                f"gcg.suffix_tokens: suffix and target have {m + target} tokens, the model "
                 f"{positions} positions; lower gcg.suffix_tokens or gcg.target_tokens"
             )
         if len(ids) > room:  # cut as text too, so that what is left is cut into the same tokens
             ids = ids_of(tokenizer, text_of(tokenizer, ids[len(ids) - room :]))[:room]
-    return [start_token(tokenizer), *ids]
+    initial = ids_of(tokenizer, config.initial * m)[:m]
+    if len(initial) < m:
+        raise InputError(
+            f"gcg.initial: {m} times '{config.initial}' are only {len(initial)} tokens; give "
+            "another text"
+        )
+    return [start_token(tokenizer), *ids], initial
 
 
 def _allowed(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Bool[Tensor, " V"]:

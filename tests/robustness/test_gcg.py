@@ -165,6 +165,7 @@ def test_success_is_what_greedy_generation_says(steps, model, tokenizer):
         found = gcg(model, tokenizer, "you", target, config)
         (said,) = sample_continuations(model, tokenizer, ["you" + found.text], greedy, 0)
         assert found.succeeded == (said == [target])
+        assert found.first_success == (len(found.losses) - 1 if found.succeeded else None)
         seen.add(found.succeeded)
     assert (steps > 1) in seen
 
