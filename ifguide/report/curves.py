@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ifguide.report import svg
+from ifguide.report.svg import Number
 
 WIDTH, HEIGHT, LEFT, TOP = 560, 320, 52, 44
 RIGHT, BASE = WIDTH - 14, HEIGHT - 44
@@ -19,10 +20,10 @@ MOST_DOTS = 16
 class Point:
     """A value at x, with its interval where it has one."""
 
-    x: float
-    value: float
-    low: float | None = None
-    high: float | None = None
+    x: Number
+    value: Number
+    low: Number | None = None
+    high: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,15 @@ class _Plot:
         if low == high:
             high = 1.0
         first, last = min((p.x for p in points), default=0), max((p.x for p in points), default=1)
-        return cls(across, first, last if last > first else first + 1, low, high)
+        last = last if last > first else first + 1
+        return cls(across, float(first), float(last), float(low), float(high))
 
-    def x(self, value: float) -> float:
+    def x(self, value: Number) -> float:
         """Left to right."""
-        ends = (self._stretched(end) for end in (value, self.first, self.last))
-        at, first, last = ends
+        at, first, last = (self._stretched(end) for end in (value, self.first, self.last))
         return LEFT + (at - first) / (last - first) * (RIGHT - LEFT)
 
-    def y(self, value: float) -> float:
+    def y(self, value: Number) -> float:
         """Bottom to top."""
         return BASE - (value - self.low) / (self.high - self.low) * (BASE - TOP)
 
@@ -91,7 +92,7 @@ class _Plot:
         for value in svg.ticks(self.low, self.high):
             yield svg.line(LEFT, self.y(value), RIGHT, self.y(value), "grid")
             yield svg.text(LEFT - 6, self.y(value) + 4, f"{value:g}", anchor="end")
-        stops: Iterable[float] = svg.ticks(self.first, self.last)
+        stops: Iterable[Number] = svg.ticks(self.first, self.last)
         if self.across.by_logarithm:
             stops = sorted({point.x for point in points})
         taken = -math.inf
@@ -120,8 +121,8 @@ class _Plot:
             dot = '<circle cx="{:.1f}" cy="{:.1f}" r="3.5" class="bar{}"><title>{}</title></circle>'
             yield Markup(dot).format(x, y, curve.colour, told)
 
-    def _stretched(self, value: float) -> float:
-        return math.log1p(value) if self.across.by_logarithm else value
+    def _stretched(self, value: Number) -> float:
+        return math.log1p(value) if self.across.by_logarithm else float(value)
 
 
 def _legend(curves: Sequence[Curve]) -> Iterator[Markup]:
