@@ -156,14 +156,14 @@ def test_a_found_text_makes_the_model_say_the_target(model, tokenizer):
     assert said == target
 
 
-@pytest.mark.parametrize("steps", [1, 100])
+@pytest.mark.parametrize("steps", [1, 200])
 def test_success_is_what_greedy_generation_says(steps, model, tokenizer):
-    config = GcgConfig(suffix_tokens=3, steps=steps, candidates=64, top_k=32)
+    config = GcgConfig(suffix_tokens=4, steps=steps, candidates=64, top_k=64)
     seen = set()
-    for target in (" on", " cat", " donkey"):
+    for target in (" on", " cat"):
         greedy = Sampling(samples=1, tokens=len(tokenizer(target)["input_ids"]), temperature=0.0)
-        found = gcg(model, tokenizer, "you", target, config)
-        (said,) = sample_continuations(model, tokenizer, ["you" + found.text], greedy, 0)
+        found = gcg(model, tokenizer, "the cat sat", target, config)
+        (said,) = sample_continuations(model, tokenizer, ["the cat sat" + found.text], greedy, 0)
         assert found.succeeded == (said == [target])
         assert found.first_success == (len(found.losses) - 1 if found.succeeded else None)
         seen.add(found.succeeded)
