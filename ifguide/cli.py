@@ -18,6 +18,7 @@ import datasets
 from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]
 from transformers.utils import logging as transformers_logging
 
+from ifguide import attack
 from ifguide.config import Config
 from ifguide.errors import InputError
 
@@ -130,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, kind in GRID.items():
         sweep.add_argument(f"--{name}", type=kind, nargs="+", default=[], metavar="VALUE")
     sweep.add_argument("--training", help="one of compare.trainings (the first)")
+    attack.add_options(command("attack", "attack both models of a run: GCG, relearning, lens"))
     demo = command("demo", "run everything on the built-in corpus and show the result")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="the run folder")
     demo.add_argument("--replace", action="store_true", help="make again what differs")
@@ -275,10 +277,17 @@ def _inspect(parsed: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
+def _attack(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    for line in attack.shown_lines(parsed, overrides):
+        print(line)
+    return 0
+
+
 _COMMANDS = {
     "inspect": _inspect,
     "demo": _demo,
     "export-pair": _export_pair,
     "compare": _compare,
     "sweep": _sweep,
+    "attack": _attack,
 }

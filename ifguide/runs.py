@@ -10,7 +10,7 @@ from typing import Any
 from ifguide import artifacts, distributed
 from ifguide.config import Config
 from ifguide.corpus.prepare import open_prepared
-from ifguide.errors import InputError
+from ifguide.finished import check_finished
 from ifguide.pipeline import Pipeline
 from ifguide.provenance import STAGES
 from ifguide.report.ranked import ranked_documents
@@ -86,11 +86,7 @@ def write_pair(
 
 def inspect(out: Path, top: int, ids: Sequence[str], *, colour: bool) -> Iterator[str]:
     """Yield lines that show the highest-ranked documents of a finished run, or those named."""
-    for needed in ("corpus", "select"):
-        if not (out / needed / "manifest.json").exists():
-            raise InputError(
-                f"{out}: it has no finished stage '{needed}'; run `ifguide select` first"
-            )
+    check_finished(out, "corpus", "select")
     corpus = open_prepared(out / "corpus").corpus
     selection = artifacts.load_selection(out / "select", corpus)
     scores = artifacts.load_mask_scores(out / "select", corpus)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -17,6 +17,8 @@ from ifguide.config import Config
 from ifguide.errors import InputError
 from ifguide.faults import checked
 from ifguide.manual import manual
+
+Settings = TypeVar("Settings")
 
 
 def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
@@ -41,6 +43,23 @@ def to_yaml(config: Config) -> str:
     plain = json.loads(json.dumps(asdict(config)))
     plain["data_dir"] = str(Path(config.data_dir).resolve())
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def with_overrides(defaults: Settings, overrides: Sequence[str]) -> Settings:
+    """Return other settings than a run's, with overrides such as ``["--gcg.steps", "9"]`` put in.
+
+    Raises:
+        InputError: a word is no option, an option is unknown or its value does not fit.
+    """
+    words = [part for word in overrides for part in _split_option(word)]
+    for place, word in enumerate(words):
+        if place % 2 == 0 and (not word.startswith("--") or place + 1 == len(words)):
+            raise InputError(f"command line: '{word}' is no option with a value; see --help")
+    plain = json.loads(json.dumps(asdict(cast(Any, defaults))))
+    try:
+        return checked(type(defaults), _overridden(plain, overrides))
+    except InputError as error:
+        raise InputError(f"command line: {error}") from error
 
 
 def describe() -> str:

@@ -1,4 +1,4 @@
-"""The only hooks in the project: what enters and leaves each tracked weight, and the LM head."""
+"""The only hooks in the project: what enters and leaves weights, embedding, blocks and LM head."""
 
 from __future__ import annotations
 
@@ -55,6 +55,53 @@ def inputs_of(head: nn.Module) -> Iterator[list[Float[Tensor, "B T d"]]]:
         yield seen
     finally:
         handle.remove()
+
+
+@contextmanager
+def embeddings_as_leaf(embedding: nn.Module) -> Iterator[list[Float[Tensor, "B T d"]]]:
+    """Collect what the token embedding puts out, as the leaf that the rest is computed from."""
+    seen: list[Tensor] = []
+
+    def cut(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        seen.append(output.detach().requires_grad_())
+        return seen[-1]
+
+    handle = embedding.register_forward_hook(cut)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def after_blocks(
+    blocks: nn.ModuleList,
+    choose: Callable[[Float[Tensor, "layers B T d"]], Float[Tensor, "C T d"]],
+) -> Iterator[None]:
+    """Let what ``choose`` returns go on in place of the last block's output.
+
+    It is given the states that enter the first block and those that leave each block. What comes
+    after the blocks, the final norm and the LM head, whichever they are, then works on its choice.
+    """
+    states: list[Tensor] = []
+
+    def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        states[:] = [args[0] if args else kwargs["hidden_states"]]
+
+    def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        states.append(output[0] if isinstance(output, tuple) else output)
+        if module is not blocks[-1]:
+            return output
+        chosen = choose(torch.stack(states))
+        return (chosen, *output[1:]) if isinstance(output, tuple) else chosen
+
+    handles = [block.register_forward_hook(leave) for block in blocks]
+    handles.append(blocks[0].register_forward_pre_hook(enter, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _record(

@@ -71,8 +71,28 @@ def find_tracked(model: nn.Module) -> tuple[TrackedWeight, ...]:
     return tuple(tracked)
 
 
+def find_blocks(model: nn.Module) -> nn.ModuleList:
+    """Walk a model and return its list of transformer blocks: the one outermost ``ModuleList``.
+
+    Raises:
+        InputError: there is none, or more than one with linear maps inside.
+    """
+    found: list[tuple[str, nn.ModuleList]] = []
+    for name, module in model.named_modules():
+        inside = any(name.startswith(f"{outer}.") for outer, _ in found)
+        if isinstance(module, nn.ModuleList) and not inside and any(_linear_maps(module)):
+            found.append((name, module))
+    if len(found) != 1:
+        names = ", ".join(name for name, _ in found) or "none"
+        raise InputError(
+            f"model: its transformer blocks cannot be told; the lists of modules found are: "
+            f"{names}; use a causal language model with one list of blocks"
+        )
+    return found[0][1]
+
+
 def _linear_maps(
-    model: nn.Module, *, remove_duplicate: bool
+    model: nn.Module, *, remove_duplicate: bool = True
 ) -> Iterator[tuple[str, nn.Linear | nn.Embedding | Conv1D]]:
     for name, module in model.named_modules(remove_duplicate=remove_duplicate):
         if isinstance(module, (nn.Linear, nn.Embedding, Conv1D)):

@@ -32,6 +32,10 @@ STYLE = """
 .figure .bar0 { fill: var(--before); }
 .figure .bar1 { fill: var(--after); }
 .figure .bar2 { fill: var(--third); }
+.figure .line0 { stroke: var(--before); stroke-width: 2; fill: none; }
+.figure .line1 { stroke: var(--after); stroke-width: 2; fill: none; }
+.figure .line2 { stroke: var(--third); stroke-width: 2; fill: none; }
+.figure .dashed { stroke-dasharray: 5 4; }
 .figure .count { fill: var(--before); }
 .figure .over { fill: var(--hot); }
 .figure .marked { fill: none; stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 2 2; }
