@@ -5,11 +5,17 @@ import math
 import os
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 from micro import STAGES, contents, figures, manifests, run, settings, write_settings
 
+from ifguide import SmoothingConfig, artifacts, blend, smooth
 from ifguide.config import Config
+from ifguide.corpus.prepare import open_prepared
+from ifguide.corpus.queries import load_contrast
+from ifguide.corpus.words import spelling
+from ifguide.selection.controls import lexicon
 from ifguide.settings import read_config
 from ifguide.version import VERSION
 
@@ -17,6 +23,31 @@ from ifguide.version import VERSION
 @pytest.fixture
 def copied(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_tokens_are_selected_by_what_smoothing_and_the_lexicon_make_of_the_scores(
+    copied, micro_config
+):
+    wanted = [
+        "--smoothing.unit",
+        "word",
+        "--smoothing.type_share",
+        "0.75",
+        "--lexicon.share",
+        "0.4",
+    ]
+    assert run("select", micro_config, copied, "--replace", *wanted) == 0
+    text = open_prepared(copied / "corpus")
+    config, spelt = read_config(copied / "config.yaml"), spelling(text.tokenizer)
+    scores = artifacts.load_scores(copied / "score", text.corpus)
+    contrast = load_contrast(
+        config.queries, text.tokenizer, copied, seed_of_builtin=config.seed + 1
+    )
+    smoothed = smooth(scores, SmoothingConfig(unit="word", type_share=0.75), spelt)
+    expected = blend(smoothed, lexicon(text.corpus, contrast, 4.0, spelt), 0.4)
+    used = artifacts.load_mask_scores(copied / "select", text.corpus)
+    np.testing.assert_array_equal(used.values, np.asarray(expected.values))
+    assert used.metadata["blended"]["unit"] == "word"
 
 
 # what a run leaves

@@ -64,8 +64,8 @@ def word_log_odds(
     """
     sides = [_counted_keys(side, spelt) for side in (contrast.toxic, contrast.safe)]
     keys = np.unique(np.concatenate(sides))
-    counts = [np.bincount(np.searchsorted(keys, side), minlength=len(keys)) for side in sides]
-    return keys, _log_odds(*counts, pseudo_count)
+    toxic, safe = (np.bincount(np.searchsorted(keys, side), minlength=len(keys)) for side in sides)
+    return keys, _log_odds(toxic, safe, pseudo_count)
 
 
 def lexicon_log_odds(
