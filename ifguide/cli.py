@@ -130,6 +130,11 @@ def _parser() -> argparse.ArgumentParser:
     for name, kind in GRID.items():
         sweep.add_argument(f"--{name}", type=kind, nargs="+", default=[], metavar="VALUE")
     sweep.add_argument("--training", help="one of compare.trainings (the first)")
+    judge = command("judge", "judge the continuations that a run has kept, without generating")
+    judge.add_argument("dir", type=Path, help="the run folder")
+    judge.add_argument("--judges", nargs="+", required=True, metavar="JUDGE", help="by name")
+    judge.add_argument("--unjudged", choices=("stop", "report"), help="as evaluation.unjudged")
+    judge.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
     demo = command("demo", "run everything on the built-in corpus and show the result")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="the run folder")
     demo.add_argument("--replace", action="store_true", help="make again what differs")
@@ -275,10 +280,25 @@ def _inspect(parsed: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
+def _judge(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    from ifguide.files import write_json
+    from ifguide.rejudging import rejudge
+    from ifguide.report.judged import judged_text
+
+    if overrides:
+        raise InputError(f"{overrides[0]}: not an option of judge; see `ifguide judge --help`")
+    result = rejudge(parsed.dir, parsed.judges, parsed.unjudged)
+    if parsed.out is not None:
+        write_json(parsed.out, result)
+    print(judged_text(result))
+    return 0
+
+
 _COMMANDS = {
     "inspect": _inspect,
     "demo": _demo,
     "export-pair": _export_pair,
     "compare": _compare,
     "sweep": _sweep,
+    "judge": _judge,
 }
