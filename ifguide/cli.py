@@ -135,6 +135,13 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--judges", nargs="+", required=True, metavar="JUDGE", help="by name")
     judge.add_argument("--unjudged", choices=("stop", "report"), help="as evaluation.unjudged")
     judge.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
+    harness = command("lm-eval", "run tasks of EleutherAI's lm-eval on a run's model")
+    harness.add_argument("dir", type=Path, help="the run folder")
+    harness.add_argument("--model", default="suppressed", help="baseline or suppressed (default)")
+    harness.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help="by name")
+    harness.add_argument("--include", type=Path, metavar="DIR", help="a folder of further tasks")
+    harness.add_argument("--limit", type=int, help="at most this many documents a task")
+    harness.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
     demo = command("demo", "run everything on the built-in corpus and show the result")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="the run folder")
     demo.add_argument("--replace", action="store_true", help="make again what differs")
@@ -294,6 +301,20 @@ def _judge(parsed: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
+def _lm_eval(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    from ifguide.files import write_json
+    from ifguide.harness import figures_table, lm_eval_results
+
+    if overrides:
+        raise InputError(f"{overrides[0]}: not an option of lm-eval; see `ifguide lm-eval --help`")
+    include, limit = parsed.include, parsed.limit
+    found = lm_eval_results(parsed.dir, parsed.model, parsed.tasks, include=include, limit=limit)
+    if parsed.out is not None:
+        write_json(parsed.out, found)
+    print(figures_table(found))
+    return 0
+
+
 _COMMANDS = {
     "inspect": _inspect,
     "demo": _demo,
@@ -301,4 +322,5 @@ _COMMANDS = {
     "compare": _compare,
     "sweep": _sweep,
     "judge": _judge,
+    "lm-eval": _lm_eval,
 }
