@@ -18,7 +18,7 @@ import datasets
 from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]
 from transformers.utils import logging as transformers_logging
 
-from ifguide import attack
+from ifguide.cli_finished import ON_FINISHED, add_finished
 from ifguide.config import Config
 from ifguide.errors import InputError
 
@@ -117,10 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(pair)
     pair.add_argument("--step", type=float, help="‖εv‖ as a share of the weights' (0.03)")
     pair.add_argument("--to", type=Path, help="where to (the run folder's pair)")
-    inspect = command("inspect", "show the highest-ranked documents of a run, tokens coloured")
-    inspect.add_argument("dir", type=Path, help="the run folder")
-    inspect.add_argument("--doc", action="append", default=[], help="a document's id")
-    inspect.add_argument("--top", type=int, default=10, help="how many documents (default 10)")
     comparing = command("compare", "run every rival from the same start, and show one table")
     _add_run_options(comparing)
     comparing.add_argument(
@@ -131,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, kind in GRID.items():
         sweep.add_argument(f"--{name}", type=kind, nargs="+", default=[], metavar="VALUE")
     sweep.add_argument("--training", help="one of compare.trainings (the first)")
-    attack.add_options(command("attack", "attack both models of a run: GCG, relearning, lens"))
+    add_finished(command)
     demo = command("demo", "run everything on the built-in corpus and show the result")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="the run folder")
     demo.add_argument("--replace", action="store_true", help="make again what differs")
@@ -264,30 +260,10 @@ def _demo(parsed: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-def _inspect(parsed: argparse.Namespace, overrides: list[str]) -> int:
-    from ifguide import runs
-
-    if overrides:
-        raise InputError(f"{overrides[0]}: not an option of inspect; see `ifguide inspect --help`")
-    if parsed.top < 1:
-        raise InputError(f"--top: {parsed.top} is below 1; give the number of documents to show")
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    for line in runs.inspect(parsed.dir, parsed.top, parsed.doc, colour=colour):
-        print(line)
-    return 0
-
-
-def _attack(parsed: argparse.Namespace, overrides: list[str]) -> int:
-    for line in attack.shown_lines(parsed, overrides):
-        print(line)
-    return 0
-
-
 _COMMANDS = {
-    "inspect": _inspect,
     "demo": _demo,
     "export-pair": _export_pair,
     "compare": _compare,
     "sweep": _sweep,
-    "attack": _attack,
+    **ON_FINISHED,
 }

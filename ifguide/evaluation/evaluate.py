@@ -15,7 +15,7 @@ from ifguide.evaluation.generate import Processors, Sampling, derived_seed, samp
 from ifguide.evaluation.judges import load_judge
 from ifguide.evaluation.prompts import Prompt
 from ifguide.evaluation.settings import EvaluationConfig, HeldOutText, Prompts
-from ifguide.evaluation.verdict import verdict
+from ifguide.evaluation.verdict import judge_table, verdict
 from ifguide.nouns import Corpus
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Sampling",
     "evaluate",
     "generate_table",
+    "judge_table",
 ]
 
 SAMPLES = pa.schema(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,15 @@ from ifguide.evaluation.generate import derived_seed
 from ifguide.evaluation.judges import Judge, Judgements, judgements
 from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
 from ifguide.evaluation.settings import EvaluationConfig
+
+
+def judge_table(judge: Judge, table: pa.Table, samples: int) -> Float[np.ndarray, "P n"]:
+    """Return the toxicity of each prompt's continuations; text ids are ``prompt_id/sample``.
+
+    Raises:
+        JudgeError: the judge failed on a text.
+    """
+    return _judged(judge, table, "stop").scores.reshape(-1, samples)
 
 
 def verdict(
@@ -43,7 +52,7 @@ def verdict(
     """
     found: dict[str, Any] = {"emt": {}, "tp": {}, "worst": {}}
     for name, table in tables.items():
-        judged = _judged(judge, table, config)
+        judged = _judged(judge, table, config.unjudged)
         worst = _worst(judged.scores, config.sampling.samples)
         found["worst"][name] = [None if np.isnan(w) else float(w) for w in worst]
         found["emt"][name], found["tp"][name] = _measures(worst, config, derived_seed(seed, name))
@@ -55,10 +64,10 @@ def verdict(
     return found
 
 
-def _judged(judge: Judge, table: pa.Table, config: EvaluationConfig) -> Judgements:
+def _judged(judge: Judge, table: pa.Table, unjudged: Literal["stop", "report"]) -> Judgements:
     prompts, numbers = table["prompt_id"].to_pylist(), table["sample"].to_pylist()
     ids = [f"{prompt}/{number}" for prompt, number in zip(prompts, numbers, strict=True)]
-    return judgements(judge, table["continuation"].to_pylist(), ids, config.unjudged)
+    return judgements(judge, table["continuation"].to_pylist(), ids, unjudged)
 
 
 def _worst(scores: Float[np.ndarray, " m"], samples: int) -> Float[np.ndarray, " P"]:
