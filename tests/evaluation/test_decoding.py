@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedTokenizerF
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
 from ifguide.evaluation.decoding import DecodingConfig, RewardAugmented
+from ifguide.evaluation.generate import Sampling, sample_continuations
 from ifguide.models.precision import full_precision
 from ifguide.models.reward import RewardModel, reward_from
 
@@ -216,7 +218,7 @@ def test_a_hated_token_is_suppressed_as_the_closed_form_says(
     config = DecodingConfig(top_k=len(tokenizer), beta=temperature * beta)
     drawn = generate(
         model,
-        tokens.repeat(4000, 1),
+        tokens.repeat(2000, 1),
         RewardAugmented(reward, tokenizer, config),
         max_new_tokens=1,
         temperature=temperature,  # after the reward, which it divides too
@@ -246,9 +248,11 @@ def generate(
 class Recorder(LogitsProcessor):
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
+        self.read: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         self.seen.append(scores.clone())
+        self.read.append(input_ids)
         return scores
 
 
@@ -285,6 +289,32 @@ def test_generate_in_a_batch_is_generation_one_by_one(
             toxicity = read_anew(reward, [text], best.indices[None])[0]
             text.append(int(best.indices[(best.values - 12.0 * toxicity).argmax()]))
         assert row[tokens.shape[1] :].tolist() == text[len(ids) :]
+
+
+def test_sampled_continuations_are_steered(
+    build_model: Build, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Samples of a prompt share a prefill of the language model; the reward model reads each."""
+    model = build_model("gpt2", torch.float32)
+    sampling = Sampling(samples=8, tokens=6, batch_size=16)
+
+    def drawn(*steering: RewardAugmented) -> list[int]:
+        batches: list[Recorder] = []
+
+        def processors() -> list[LogitsProcessor]:
+            batches.append(Recorder())
+            return [*steering, batches[-1]]
+
+        sample_continuations(model, tokenizer, TEXTS, sampling, 1, processors=processors)
+        return [t for b in batches for t in b.read[-1][:, b.read[0].shape[1] :].flatten().tolist()]
+
+    ((hated, often),) = Counter(drawn()).most_common(1)
+    assert often > 5
+    reward = RewardModel(Hater(hated, len(tokenizer)), tokenizer)
+    nn.init.ones_(reward.head.weight)
+    steered = drawn(RewardAugmented(reward, tokenizer, DecodingConfig(beta=100.0)))
+    assert len(steered) > 100
+    assert hated not in steered
 
 
 def test_a_generated_token_costs_k_tokens_of_the_reward_model(
