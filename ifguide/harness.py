@@ -15,10 +15,9 @@ import torch
 
 from ifguide.errors import InputError
 from ifguide.extras import import_extra
+from ifguide.finished import STAGE_OF
 from ifguide.report.tables import MISSING, Table, plain_text
 from ifguide.settings import read_config
-
-FOLDERS = {"suppressed": "train"}  # a model whose stage has another name
 
 
 def lm_eval_results(
@@ -87,7 +86,7 @@ def checkpoint_of(run: Path, model: str) -> str:
     Raises:
         InputError: there is no such model in the run folder.
     """
-    folder = run / FOLDERS.get(model, model)
+    folder = run / STAGE_OF.get(model, model)
     if (folder / "config.json").exists():
         return str(folder)
     if model == "baseline" and (run / "config.yaml").exists():
