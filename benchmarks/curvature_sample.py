@@ -5,9 +5,10 @@
 
 DIR is a run folder with a finished `ifguide score`; nothing is written into it. EK-FAC is fitted on
 every block of the corpus, and on samples that are drawn with other seeds, blocks and labels alike.
-Each gives a direction from the same query gradient, and the `jvp` scores along it are compared with
-those of the full fit over the same blocks. --keep FOLDER keeps the full fit, and takes it from
-there the next time.
+Each gives a direction from the same query gradient, and the `jvp` scores along it are compared
+with those of the full fit over the same blocks. --reference N fits the reference on N blocks
+instead, where the whole corpus takes too long; --keep FOLDER keeps it, and takes it from there the
+next time.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from ifguide.files import write_json, write_text
 from ifguide.models.tracked import find_tracked
 
 SHARES = (0.001, 0.01, 0.05, 0.2)
-FULL = "every block"
 OWN = "the run's own"
 
 
@@ -66,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the blocks")
     parser.add_argument("--draws", type=int, default=3, help="samples of each share")
     parser.add_argument("--blocks", type=int, help="compare scores on this many, drawn by seed")
-    parser.add_argument("--keep", type=Path, help="folder of the full fit")
+    parser.add_argument("--reference", type=int, help="blocks of the reference (default every)")
+    parser.add_argument("--keep", type=Path, help="folder where the reference is kept")
     parser.add_argument("--out", type=Path, help="where the table goes; FILE.json lies beside it")
     parser.add_argument("--quick", action="store_true", help="on a tiny run of its own")
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
@@ -87,9 +88,11 @@ def tabulate(run: Run, parsed: argparse.Namespace, given: Sequence[str]) -> dict
         "rows": [],
     }
     gradient, reference = contrast_gradient(run), None
+    drawn: dict[int, list[np.ndarray]] = {}
     for name, sample, seconds, curvature in curvatures(run, parsed):
         values = scores_along(run, name, curvature, gradient)
         reference = values if reference is None else reference
+        earlier = drawn.setdefault(sample, [])
         marked = run.part.marked[run.part.has_loss]
         found = {
             "name": name,
@@ -97,7 +100,9 @@ def tabulate(run: Run, parsed: argparse.Namespace, given: Sequence[str]) -> dict
             "fit_seconds": seconds,
             **agreement(values, reference),
             "precision": float(marked[top(values)].mean()),
+            "other_draws": [agreement(values, other)["spearman"] for other in earlier],
         }
+        earlier.append(values)
         table["rows"].append(found)
         if parsed.out:
             write_text(parsed.out, render(table))
@@ -108,17 +113,19 @@ def tabulate(run: Run, parsed: argparse.Namespace, given: Sequence[str]) -> dict
 def curvatures(
     run: Run, parsed: argparse.Namespace
 ) -> Iterator[tuple[str, int, float | None, Curvature]]:
-    """Yield name, number of blocks, processor seconds if known, and curvature; the full first."""
+    """Yield name, blocks, processor seconds if known, and curvature; the reference first."""
     blocks, own = len(run.text.corpus.tokens), run.config.curvature.sample_blocks
-    kept = parsed.keep
+    full = min(parsed.reference or blocks, blocks)
+    name = "every block" if full == blocks else f"reference, {full / blocks:.1%}"
+    kept = parsed.keep and parsed.keep / f"{full}-blocks"
     if kept and (kept / "curvature.safetensors").exists():
-        yield FULL, blocks, None, artifacts.load_curvature(kept)
+        yield name, full, None, artifacts.load_curvature(kept)
     else:
-        curvature, seconds = fitted(run, FULL, blocks, run.config.seed)
+        curvature, seconds = fitted(run, name, full, run.config.seed)
         if kept:
             kept.mkdir(parents=True, exist_ok=True)
             artifacts.save_curvature(kept, curvature)
-        yield FULL, blocks, seconds, curvature
+        yield name, full, seconds, curvature
     if run.curvature.kind == "ekfac":
         yield OWN, min(own, blocks), None, run.curvature
     for share in parsed.shares:
@@ -166,19 +173,22 @@ def render(table: dict[str, Any]) -> str:
         "",
         f"EK-FAC on samples of a corpus of {table['blocks']} blocks, by the `jvp` scores they lead",
         f"to over {table['compared_blocks']} of its blocks, {table['tokens']} tokens with a loss,",
-        f"{table['marked']:.4f} of them marked. Each draw has blocks and labels of its own; the",
-        "full fit's labels are drawn with the run's seed. P@1% is the precision of the highest 1%",
-        "against the marks. Fits take processor time.",
+        f"{table['marked']:.4f} of them marked, against those of the first row. Each draw has",
+        "blocks and labels of its own, of another seed than the first row's. Among draws: Spearman",
+        "with the earlier draws of as many blocks. P@1% is the precision of the highest 1% against",
+        "the marks. Fits take processor time.",
         "",
-        "| fitted on | blocks | Spearman with the full fit | Pearson | top 1% in common | P@1% | "
-        "fit, s |",
-        "|---|---|---|---|---|---|---|",
+        "| fitted on | blocks | Spearman | Pearson | top 1% in common | among draws | P@1% "
+        "| fit, s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in table["rows"]:
         seconds = "" if row["fit_seconds"] is None else f"{row['fit_seconds']:.0f}"
         lines.append(
             f"| {row['name']} | {row['sample_blocks']} | {row['spearman']:.4f} "
-            f"| {row['pearson']:.4f} | {row['top']:.3f} | {row['precision']:.3f} | {seconds} |"
+            f"| {row['pearson']:.4f} | {row['top']:.3f} "
+            f"| {', '.join(f'{x:.4f}' for x in row['other_draws'])} | {row['precision']:.3f} "
+            f"| {seconds} |"
         )
     return "\n".join(lines) + "\n"
 
