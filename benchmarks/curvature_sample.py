@@ -7,8 +7,8 @@ DIR is a run folder with a finished `ifguide score`; nothing is written into it.
 every block of the corpus, and on samples that are drawn with other seeds, blocks and labels alike.
 Each gives a direction from the same query gradient, and the `jvp` scores along it are compared
 with those of the full fit over the same blocks. --reference N fits the reference on N blocks
-instead, where the whole corpus takes too long; --keep FOLDER keeps it, and takes it from there the
-next time.
+instead, where the whole corpus takes too long; --keep FOLDER keeps every fit, and takes it from
+there the next time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from transformers.utils import logging as transformers_logging
 
 from ifguide import Curvature, Direction, InputError, artifacts, fit, score
 from ifguide.direction import query_gradient
-from ifguide.files import write_json, write_text
+from ifguide.files import read_json, write_json, write_text
 from ifguide.models.tracked import find_tracked
 
 SHARES = (0.001, 0.01, 0.05, 0.2)
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--draws", type=int, default=3, help="samples of each share")
     parser.add_argument("--blocks", type=int, help="compare scores on this many, drawn by seed")
     parser.add_argument("--reference", type=int, help="blocks of the reference (default every)")
-    parser.add_argument("--keep", type=Path, help="folder where the reference is kept")
+    parser.add_argument("--keep", type=Path, help="folder where the fits are kept")
     parser.add_argument("--out", type=Path, help="where the table goes; FILE.json lies beside it")
     parser.add_argument("--quick", action="store_true", help="on a tiny run of its own")
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
@@ -117,32 +117,33 @@ def curvatures(
     blocks, own = len(run.text.corpus.tokens), run.config.curvature.sample_blocks
     full = min(parsed.reference or blocks, blocks)
     name = "every block" if full == blocks else f"reference, {full / blocks:.1%}"
-    kept = parsed.keep and parsed.keep / f"{full}-blocks"
-    if kept and (kept / "curvature.safetensors").exists():
-        yield name, full, None, artifacts.load_curvature(kept)
-    else:
-        curvature, seconds = fitted(run, name, full, run.config.seed)
-        if kept:
-            kept.mkdir(parents=True, exist_ok=True)
-            artifacts.save_curvature(kept, curvature)
-        yield name, full, seconds, curvature
+    yield name, full, *fitted(run, name, full, run.config.seed, parsed.keep)
     if run.curvature.kind == "ekfac":
         yield OWN, min(own, blocks), None, run.curvature
     for share in parsed.shares:
         sample = max(1, round(share * blocks))
         for draw in range(1, parsed.draws + 1):
             name = f"{share:.1%}, draw {draw}"
-            curvature, seconds = fitted(run, name, sample, run.config.seed + draw)
-            yield name, sample, seconds, curvature
+            yield name, sample, *fitted(run, name, sample, run.config.seed + draw, parsed.keep)
 
 
-def fitted(run: Run, name: str, sample: int, seed: int) -> tuple[Curvature, float]:
-    """Fit EK-FAC on a sample of the corpus; return it and the processor seconds it took."""
+def fitted(
+    run: Run, name: str, sample: int, seed: int, keep: Path | None
+) -> tuple[float, Curvature]:
+    """Fit EK-FAC on a sample of the corpus, unless it is kept; processor seconds and curvature."""
+    kept = keep and keep / f"{sample}-blocks-seed-{seed}"
+    if kept and (kept / "seconds.json").exists():
+        return read_json(kept / "seconds.json"), artifacts.load_curvature(kept)
     settings = replace(run.config.curvature, kind="ekfac", sample_blocks=sample)
     corpus, start = run.text.corpus, time.process_time()
-    with run.line(f"fit {name}", sample * corpus.tokens.shape[1]) as move:
+    with run.line(f"fit {name}", 2 * sample * corpus.tokens.shape[1]) as move:
         curvature = fit(run.model, corpus, settings, seed=seed, progress=move)
-    return curvature, time.process_time() - start
+    seconds = time.process_time() - start
+    if kept:
+        kept.mkdir(parents=True, exist_ok=True)
+        artifacts.save_curvature(kept, curvature)
+        write_json(kept / "seconds.json", seconds)
+    return seconds, curvature
 
 
 def contrast_gradient(run: Run) -> dict[str, torch.Tensor]:
