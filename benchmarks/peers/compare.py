@@ -34,7 +34,7 @@ from agreement import agreement
 from curvature_sample import contrast_gradient
 from install import PACKAGES, interpreter
 from page import render
-from stages import Case, Stages, open_case
+from stages import Case, Stages, first_blocks, open_case
 from transformers.utils import logging as transformers_logging
 
 from ifguide import Curvature, Direction, InputError, TokenScores, aim, fit, runs, score
@@ -46,6 +46,7 @@ from ifguide.settings import read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND = 0.999
+FEW_BLOCKS = 8  # what is scored to see what comes once, such as a calibration
 OTHER_LABELS = 1000  # added to the seed
 # what the peer calls its scores, our curvature and engine, and whether the mathematics is the same
 PAIRS = {
@@ -262,6 +263,10 @@ def end_to_end(case: Case, ours: Ours) -> dict[str, Any]:
     direction = stages.timed(
         "aim", queries, lambda: aim(run.model, run.contrast, curvature, run.config.direction)
     )
+    few = first_blocks(run.part, FEW_BLOCKS)
+    stages.timed(
+        "score, few", few.tokens.size, lambda: score(run.model, few, direction, run.config.scores)
+    )
     found = stages.timed(
         "score",
         run.part.tokens.size,
@@ -270,6 +275,7 @@ def end_to_end(case: Case, ours: Ours) -> dict[str, Any]:
     whole = agreement(counted(case, found), ours.scores("ekfac", "jvp"))
     return {
         "own_sample_blocks": sample,
+        "run_sample_blocks": settings.sample_blocks,
         "own_engine": found.metadata["engine"],
         "own_against_whole_fit": whole,
     }

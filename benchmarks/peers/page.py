@@ -87,23 +87,35 @@ def _cost(side: str, name: str, cost: dict[str, float]) -> str:
 def totals(table: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Plain passes over the scored blocks that both sides take end to end: (theirs, ours).
 
-    ``part`` is as measured; ``corpus`` is reckoned for the whole corpus from the same stages, where
-    Kronfluence's fit and both sides' scoring grow with the blocks and all else does not.
+    ``part`` is as measured. ``corpus`` is reckoned from the same stages: Kronfluence's fit grows
+    with the blocks, ours is of the run's own sample, and each side's scoring is what a block more
+    costs, and once what comes with the first few (Kronfluence: the query; ours: a calibration).
     """
-    theirs = {name: cost["passes"] * cost["tokens"] for name, cost in table["theirs"].items()}
-    ours = {name: cost["passes"] * cost["tokens"] for name, cost in table["ours"].items()}
-    fitted = theirs["covariances"] + theirs["eigenvalues"]
-    whole = table["blocks_of_corpus"]
-
-    def passes(blocks: int) -> tuple[float, float]:
-        grown = blocks / table["blocks"]
-        scored = theirs["query"] + grown * (theirs["scores"] - theirs["query"])
-        their = blocks / table["sampled_blocks"] * fitted + theirs["eigenvectors"] + scored
-        our = ours["fit"] + ours["aim"] + grown * ours["score"]
-        tokens = blocks * table["block_length"]
-        return their / tokens, our / tokens
-
-    return {"part": passes(table["blocks"]), "corpus": passes(whole)}
+    cost = {
+        (side, name): found["passes"] * found["tokens"]
+        for side in ("theirs", "ours")
+        for name, found in table[side].items()
+    }
+    tokens = table["blocks"] * table["block_length"]
+    whole = table["blocks_of_corpus"] * table["block_length"]
+    fit = cost["theirs", "covariances"] + cost["theirs", "eigenvalues"]
+    once, aim = cost["theirs", "eigenvectors"], cost["ours", "aim"]
+    few = table["ours"]["score, few"]["tokens"]
+    more = (cost["ours", "score"] - cost["ours", "score, few"]) / (tokens - few)
+    their_more = (cost["theirs", "scores"] - cost["theirs", "query"]) / tokens
+    sampled = table["run_sample_blocks"] / table["own_sample_blocks"]
+    part = fit + once + cost["theirs", "scores"], cost["ours", "fit"] + aim + cost["ours", "score"]
+    corpus = (
+        fit * whole / (table["sampled_blocks"] * table["block_length"])
+        + once
+        + cost["theirs", "query"]
+        + their_more * whole,
+        sampled * cost["ours", "fit"] + aim + cost["ours", "score, few"] + more * (whole - few),
+    )
+    return {
+        "part": (part[0] / tokens, part[1] / tokens),
+        "corpus": (corpus[0] / whole, corpus[1] / whole),
+    }
 
 
 def _end_to_end(table: dict[str, Any]) -> list[str]:
@@ -126,7 +138,8 @@ def _end_to_end(table: dict[str, Any]) -> list[str]:
         "|---|---|---|---|",
         *rows,
         "",
-        "Reckoned: stages that grow with the blocks are taken in proportion.",
+        f"Reckoned: Kronfluence's fit and each side's scoring grow with the blocks; our fit is of "
+        f"{table['run_sample_blocks']} blocks.",
         "Our end-to-end scores against `jvp` along the fit on all "
         f"{table['sampled_blocks']} blocks: Spearman {spearman:.4f}, top 1% in common "
         f"{table['own_against_whole_fit']['top']:.3f}.",
