@@ -31,6 +31,7 @@ example: .venv/dev
 
 .venv/dev: .venv/core
 	$(INSTALL) --editable '.[dev,profanity,hatesonar]'
+	-$(BIN)/python benchmarks/peers/install.py .venv/peers  # tests of what is missing are skipped
 	touch $@
 
 clean:
