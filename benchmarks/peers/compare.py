@@ -46,7 +46,7 @@ from ifguide.settings import read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND = 0.999
-FEW_BLOCKS = 8  # what is scored to see what comes once, such as a calibration
+FEW_BLOCKS = 32  # scored to see what comes once; a calibration on its 4096 tokens must fit in
 OTHER_LABELS = 1000  # added to the seed
 # what the peer calls its scores, our curvature and engine, and whether the mathematics is the same
 PAIRS = {
