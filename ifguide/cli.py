@@ -205,7 +205,7 @@ def _run_and_show(config: Config, until: str, parsed: argparse.Namespace) -> Non
     given = _logprobs(parsed)
     options = {"quiet": parsed.quiet, "replace": parsed.replace}
     result = runs.run(config, parsed.out, until, logprobs=given, **options)
-    if until == "score" and given is not None and result is not None:
+    if until == "score" and result is not None and "spearman" in result.metadata:
         print(f"Spearman with float32 jvp on a probe: {result.metadata['spearman']:.4f}")
     if until == "report" and result is not None:
         print(comparison_table(result))

@@ -72,7 +72,9 @@ def _is_first() -> bool:
     """Ask the launcher's store, which outlives the processes; without it every process speaks."""
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
+        store = dist.TCPStore(  # type: ignore[attr-defined]
+            address, port, is_master=False, timeout=timedelta(seconds=5)
+        )
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         return store.add(f"ifguide/lost/{attempt}", 1) == 1
     except (KeyError, ValueError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Scoring by two processes: the same scores, a lost process, and what a second attempt makes."""
+"""Two processes: the same scores, models in shards, a lost process and what comes after it."""
 
 import os
 import shutil
@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from fsdp import CASES, loaded, make_model, results
+from torch import nn
 
 from ifguide import distributed
 from ifguide.artifacts import ScoreShards
+from ifguide.models.sharded import is_sharded
 
 TESTS = Path(__file__).parent
 SMALL_SHARDS = ("--scores.shard_blocks", "8", "--replace", "--quiet")
@@ -89,3 +93,31 @@ def test_what_is_missing_is_shared_out(kept, tmp_path, monkeypatch):
     assert sorted([*rows[0], *rows[1], *held]) == list(range(100))
     assert max(piece.stop - piece.start for share in shares for piece in share) <= 30
     assert abs(len(rows[0]) - len(rows[1])) <= (30 if kept else 0)
+
+
+# models in shards
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    """The folder in which two processes left what the verbs make of models in shards."""
+    folder = tmp_path_factory.mktemp("fsdp")
+    done = launch(TESTS / "fsdp.py", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_model_in_shards_gives_what_the_whole_one_gives(case, sharded):
+    whole = results(make_model(case))
+    bound = 1e-9 if CASES[case][1] == torch.float64 else 3e-5
+    for rank in (0, 1):
+        found = loaded(sharded, case, rank)
+        assert found.keys() == whole.keys()
+        for name, expected in whole.items():
+            error = (found[name] - expected).abs().max() / expected.abs().max()
+            assert error <= (1e-6 if "scores" in name else bound), (name, error)
+
+
+def test_a_whole_model_is_not_taken_for_a_sharded_one():
+    assert not is_sharded(nn.Linear(2, 2))
