@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import random_corpus, tiny_model
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from ifguide import distributed
 from ifguide.curvature import CurvatureConfig, fit
@@ -27,6 +28,7 @@ CASES = {  # family, dtype, and how it is wrapped
     "root alone": ("gpt2", torch.float64, "root"),
     "resharded root": ("qwen2", torch.float64, "resharded root"),
     "float32": ("llama", torch.float32, "blocks"),
+    "whole": ("gemma", torch.float64, "whole"),  # on every rank: only the blocks are shared
 }
 CONFIGS = {
     "jvp": ScoreConfig(engine="jvp", batch_tokens=24),
@@ -57,6 +59,8 @@ def contrast():
 
 
 def shard(model, how):
+    if how == "whole":
+        return model
     blocks = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
     if how != "root":
         for block in blocks:
@@ -89,18 +93,22 @@ def results(model):
     return {name: tensor.contiguous().clone() for name, tensor in found.items()}
 
 
+def whole(parameter):
+    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
+
+
 def main(folder):
     torch.set_num_threads(1)
     distributed.start()
     for case, (_, _, how) in CASES.items():
         model = shard(make_model(case), how)
-        before = [p.full_tensor().clone() for p in model.parameters()]
+        before = [whole(p).clone() for p in model.parameters()]
         needed = [p.requires_grad for p in model.parameters()]
         save_file(results(model), folder / f"{case}-{distributed.rank()}.safetensors")
         for module in model.modules():
             getattr(module, "reshard", lambda: None)()
         for parameter, kept, need in zip(model.parameters(), before, needed, strict=True):
-            assert torch.equal(parameter.full_tensor(), kept)
+            assert torch.equal(whole(parameter), kept)
             assert parameter.requires_grad == need
             assert parameter.grad is None
     distributed.stop()
