@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,39 @@ class ScoreShards:
     shard_blocks: int
 
     def missing(self) -> Iterable[slice]:
-        """Yield this rank's share of the slices whose shard is not there yet."""
-        starts = range(0, self.shape[0], self.shard_blocks)
-        for start in distributed.mine(starts):
-            rows = slice(start, min(start + self.shard_blocks, self.shape[0]))
-            if not self._file(rows).exists():
-                yield rows
+        """Yield this rank's share of the rows that no shard holds yet, a shard at a time.
+
+        Several ranks share them about evenly, in smaller shards where need be, whatever an
+        interrupted attempt with as many or other ranks has left.
+        """
+        yield from distributed.mine(distributed.agree(self._to_make))
+
+    def _to_make(self) -> list[slice]:
+        for half_written in self.folder.glob("scores-*.tmp"):
+            half_written.unlink()
+        gaps = list(self._gaps())
+        ranks, rows = distributed.world_size(), sum(gap.stop - gap.start for gap in gaps)
+        size = self.shard_blocks
+        if ranks > 1 and rows:
+            size = -(-rows // (ranks * -(-rows // (ranks * size))))
+        pieces = []
+        for gap in gaps:
+            length = gap.stop - gap.start
+            step = size if ranks == 1 else -(-length // -(-length // size))
+            starts = range(gap.start, gap.stop, step)
+            pieces += [slice(start, min(start + step, gap.stop)) for start in starts]
+        return pieces
+
+    def _gaps(self) -> Iterator[slice]:
+        """Yield the runs of rows between the shards that are there."""
+        end = 0
+        for file in sorted(self.folder.glob("scores-*.npy")):
+            start = int(file.stem.removeprefix("scores-"))
+            if start > end:
+                yield slice(end, start)
+            end = start + len(np.load(file, mmap_mode="r"))
+        if end < self.shape[0]:
+            yield slice(end, self.shape[0])
 
     def put(self, rows: slice, values: Float[np.ndarray, "n T"]) -> None:
         """Write one shard, whole or not at all."""

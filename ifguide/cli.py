@@ -18,6 +18,7 @@ import datasets
 from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]
 from transformers.utils import logging as transformers_logging
 
+from ifguide import ending
 from ifguide.cli_finished import ON_FINISHED, add_finished
 from ifguide.config import Config
 from ifguide.errors import InputError
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.arguments = sys.argv[1:] if arguments is None else list(arguments)
         out = getattr(parsed, "out", None)
         _configure_output(quiet=parsed.quiet)
-        code = int(parsed.command(parsed, overrides) or 0)
+        with ending.announced():
+            code = int(parsed.command(parsed, overrides) or 0)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # whoever read our output, such as `head`, has enough
@@ -52,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"ifguide: error: {error}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if not ending.is_loss(error):
+            raise
+        ending.say_lost()
+        return 1
     except KeyboardInterrupt:
         print("ifguide: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
@@ -198,7 +205,7 @@ def _run_and_show(config: Config, until: str, parsed: argparse.Namespace) -> Non
     given = _logprobs(parsed)
     options = {"quiet": parsed.quiet, "replace": parsed.replace}
     result = runs.run(config, parsed.out, until, logprobs=given, **options)
-    if until == "score" and given is not None and result is not None:
+    if until == "score" and result is not None and "spearman" in result.metadata:
         print(f"Spearman with float32 jvp on a probe: {result.metadata['spearman']:.4f}")
     if until == "report" and result is not None:
         print(comparison_table(result))

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from ifguide.errors import InputError
 from ifguide.linalg.operators import Curvature
+from ifguide.models.hooks import observed
 from ifguide.models.losses import device_of, forward_losses
+from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet
 
@@ -72,13 +74,17 @@ def query_gradient(
     model: nn.Module, tracked: Sequence[TrackedWeight], queries: QuerySet, batch_size: int
 ) -> dict[str, Tensor]:
     """Return the gradient of the weighted query loss, in at least float32, by weight name."""
+    training = model.training
+    model.eval()
+    if is_sharded(model):
+        found = _gradient_of_sharded(model, tracked, queries, batch_size)
+        model.train(training)
+        return found
     device = device_of(model)
     parameters = [w.parameter for w in tracked]
     total = [
         torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters
     ]
-    training = model.training
-    model.eval()
     for tokens, weights in _padded_batches(queries, batch_size):
         losses = forward_losses(model, tokens.to(device))
         loss = (losses * weights.to(losses)).sum()
@@ -86,6 +92,33 @@ def query_gradient(
             running += gradient
     model.train(training)
     return {w.name: w.oriented(g).contiguous() for w, g in zip(tracked, total, strict=True)}
+
+
+def _gradient_of_sharded(
+    model: nn.Module, tracked: Sequence[TrackedWeight], queries: QuerySet, batch_size: int
+) -> dict[str, Tensor]:
+    """The same as ``sum_bt δ_bt a_btᵀ``: a sharded model's whole weights are no leaves to ask.
+
+    Every rank runs all queries, so the passes are in step.
+    """
+    device = device_of(model)
+    total = {
+        w.name: torch.zeros(
+            w.matrix.shape, dtype=torch.promote_types(w.parameter.dtype, torch.float32)
+        ).to(device)
+        for w in tracked
+    }
+
+    def consume(weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor) -> None:
+        running = total[weight.name]
+        a, d = (x.flatten(0, 1).to(running.dtype) for x in (a_BTI, d_BTO))
+        running.addmm_(d.T, a)
+
+    for tokens, weights in _padded_batches(queries, batch_size):
+        with observed(model, tracked, consume), torch.enable_grad():
+            losses = forward_losses(model, tokens.to(device))
+            (losses * weights.to(losses)).sum().backward()
+    return total
 
 
 @torch.inference_mode()

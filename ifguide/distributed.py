@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -51,12 +51,12 @@ def barrier() -> None:
         dist.barrier()
 
 
-def agree(decide: Callable[[], bool]) -> bool:
+def agree(decide: Callable[[], Item]) -> Item:
     """Let the main rank decide and tell the others."""
-    decision = [decide() if is_main() else False]
+    decision = [decide() if is_main() else None]
     if dist.is_initialized():
         dist.broadcast_object_list(decision)
-    return decision[0]
+    return cast(Item, decision[0])
 
 
 def mine(items: Iterable[Item]) -> Iterator[Item]:
@@ -67,5 +67,18 @@ def mine(items: Iterable[Item]) -> Iterator[Item]:
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """Sum a tensor over all ranks, in place, and return it."""
     if dist.is_initialized():
-        dist.all_reduce(tensor)
+        on_gpu = dist.get_backend() == "nccl" and tensor.device.type == "cpu"
+        moved = tensor.cuda() if on_gpu else tensor
+        dist.all_reduce(moved)
+        if on_gpu:
+            tensor.copy_(moved)
     return tensor
+
+
+def most(number: int) -> int:
+    """Return the largest of the ranks' numbers."""
+    if not dist.is_initialized():
+        return number
+    numbers = [0] * world_size()
+    dist.all_gather_object(numbers, number)
+    return max(numbers)

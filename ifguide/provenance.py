@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ifguide import distributed
 from ifguide.config import Config
 from ifguide.corpus.prepare import sources_fingerprint
 from ifguide.files import fingerprint_of
@@ -85,11 +86,12 @@ def _settings(config: Config, read: Contents, name: str) -> str:
 
 
 def total_tokens(config: Config, name: str, corpus_tokens: int) -> int:
-    """Return how many tokens one of the ``COUNTED`` stages goes through."""
+    """Return how many tokens one of the ``COUNTED`` stages goes through on the main rank."""
+    ranks = distributed.world_size()
     if name == "score":
-        return corpus_tokens
+        return corpus_tokens // ranks
     if name == "fit":
         sampled = min(config.curvature.sample_blocks * config.corpus.block_length, corpus_tokens)
-        return sampled * (2 if config.curvature.kind == "ekfac" else 1)
+        return sampled * (2 if config.curvature.kind == "ekfac" else 1) // ranks
     training = config.training if name == "train" else config.baseline
     return int(corpus_tokens * training.epochs) if training else 0

@@ -26,10 +26,12 @@ from ifguide.linalg.operators import Kronecker
 from ifguide.models.hooks import Consume, observed
 from ifguide.models.losses import device_of
 from ifguide.models.readout import readout_of
+from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight
 from ifguide.nouns import Corpus
 
 Moments = dict[str, Tensor]  # [rows, columns] by weight name
+Rows = Int[np.ndarray, " B"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +149,9 @@ def _sampled_backwards(
     """Yield, a batch, the predicting positions and a function that runs forward and backward."""
     device, readout = device_of(model), readout_of(model)
     batches = [sample.rows[i : i + batch_size] for i in range(0, len(sample.rows), batch_size)]
-    for rows in distributed.mine(batches):
+    for rows, counted in _in_step(batches) if is_sharded(model) else _all_counted(batches):
         tokens = torch.as_tensor(np.asarray(sample.corpus.tokens[rows]), device=device).long()
-        has_loss = torch.as_tensor(sample.corpus.has_loss[rows], device=device)
+        has_loss = torch.as_tensor(sample.corpus.has_loss[rows], device=device) & counted
         predicting = F.pad(has_loss[:, 1:], (0, 1))
         uniform = uniform_draws(rows, tokens.shape[1], sample.seed).to(device).flatten()
 
@@ -168,6 +170,17 @@ def _sampled_backwards(
 
         yield predicting, backward
         progress(tokens.numel())
+
+
+def _all_counted(batches: list[Rows]) -> Iterator[tuple[Rows, bool]]:
+    return ((rows, True) for rows in distributed.mine(batches))
+
+
+def _in_step(batches: list[Rows]) -> Iterator[tuple[Rows, bool]]:
+    """Yield as many batches on every rank; one that is there only for its pass is not counted."""
+    yield from _all_counted(batches)
+    if distributed.rank() >= len(batches) % distributed.world_size() > 0:
+        yield batches[-1], False
 
 
 def uniform_draws(rows: Int[np.ndarray, " B"], length: int, seed: int) -> Float[Tensor, "B T"]:

@@ -14,6 +14,7 @@ from ifguide.curvature.exact import fit_dense
 from ifguide.curvature.factors import Sample, fit_kronecker
 from ifguide.errors import InputError
 from ifguide.linalg.operators import Curvature, Identity
+from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus
 
@@ -69,6 +70,8 @@ def fit(
     model.eval()
     try:
         if config.kind == "dense":
+            if is_sharded(model):
+                raise InputError("curvature.kind: dense is not for a sharded model; use ekfac")
             return fit_dense(model, tracked, sample)
         return fit_kronecker(
             model,

@@ -42,6 +42,25 @@ def observed(
 
 
 @contextmanager
+def changed_outputs(
+    tracked: Sequence[TrackedWeight], change: Callable[[TrackedWeight, Tensor, Tensor], Tensor]
+) -> Iterator[None]:
+    """Let ``change(weight, input, output)`` take the place of each tracked weight's output."""
+
+    def hooked(weight: TrackedWeight) -> Any:
+        return weight.module.register_forward_hook(
+            lambda module, args, output: change(weight, args[0], output)
+        )
+
+    handles = [hooked(weight) for weight in tracked]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
 def inputs_of(head: nn.Module) -> Iterator[list[Float[Tensor, "B T d"]]]:
     """Collect what enters the LM head, and let only the last position go on into it."""
     seen: list[Tensor] = []

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from ifguide.errors import InputError
+from ifguide.models.adapters import adapter_base, check_adapter, let_adapters_learn
 from ifguide.models.losses import embedding_of
 
 # what transformers raises when settings contradict one another, or name no model
@@ -68,6 +69,9 @@ def load_model(
 ) -> nn.Module:
     """Return the model on the best device, in evaluation mode, checked against the corpus.
 
+    A folder that holds an adapter (peft) gives its base model with the adapter as the trainable,
+    and so the tracked, part.
+
     Raises:
         InputError: it cannot be found, its vocabulary or positions are too small, or a weight is
             not finite.
@@ -81,6 +85,7 @@ def load_model(
 def load_checkpoint(folder: Path) -> nn.Module:
     """Load a model that ``save_pretrained`` wrote, as it was, in evaluation mode, and place it."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
+    let_adapters_learn(model)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
@@ -89,11 +94,16 @@ def model_fingerprint(config: ModelConfig) -> str:
     digest = hashlib.sha256(repr(config).encode())
     folder = Path(config.path or "")
     if config.path and folder.is_dir():
-        for file in sorted(folder.iterdir()):
-            if file.suffix in {".safetensors", ".bin", ".json"}:
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+        base = adapter_base(folder)
+        for file in [*_weight_files(folder), *(_weight_files(base) if base else [])]:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    suffixes = {".safetensors", ".bin", ".json"}
+    return [file for file in sorted(folder.iterdir()) if file.suffix in suffixes]
 
 
 def check_fits(
@@ -155,6 +165,7 @@ def _refuse_unknown(architecture: PreTrainedConfig, settings: Iterable[str]) -> 
 
 
 def _pretrained(config: ModelConfig) -> nn.Module:
+    check_adapter(Path(config.path or ""))
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             config.path,
@@ -180,6 +191,7 @@ def _pretrained(config: ModelConfig) -> nn.Module:
             f"model.path: '{config.path}' lacks the weight '{missing[0]}', which would be random; "
             "give a whole checkpoint of a causal language model"
         )
+    let_adapters_learn(model)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Keep a float64 model in float64 where its own code casts down.
+"""In which precision a model computes: keeping a float64 one in float64 where its code casts down.
 
 The norms and attention of many families cast to float32 whatever they are given, which rounds a
 float64 model's derivative at 1e-7. Tests and small exact studies want all of float64.
@@ -42,3 +42,8 @@ def full_precision(model: nn.Module) -> Iterator[None]:
         return
     with _KeepDouble():
         yield
+
+
+def is_half(model: nn.Module) -> bool:
+    """Whether a weight of the model is of a type of less than four bytes."""
+    return any(p.is_floating_point() and p.dtype.itemsize < 4 for p in model.parameters())

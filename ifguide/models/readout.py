@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ifguide.models.hooks import inputs_of
 from ifguide.models.losses import device_of, forward_logits, run
+from ifguide.models.sharded import is_sharded
 
 CHUNK_LOGITS = 2**20  # logits held at a time
 LEAST_ROWS = 64  # with fewer, reading the head's weight would take longer than the product
@@ -99,6 +100,8 @@ def next_tokens(tokens_BT: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
 def readout_of(model: nn.Module) -> Readout:
     """Look at how a model makes its logits, by one pass over two tokens, and return its readout."""
     head = getattr(model, "get_output_embeddings", lambda: None)()
+    if is_sharded(model):
+        return Readout(model, None)  # a sharded head is whole only within the model's own pass
     if type(head) is not nn.Linear or type(head.weight) is not nn.Parameter:
         return Readout(model, None)
     made: list[tuple[Tensor, Tensor]] = []

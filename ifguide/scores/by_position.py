@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ifguide.models.hooks import observed
 from ifguide.models.readout import next_tokens, readout_of
+from ifguide.models.sharded import gathered, reshard, sharded_like
 from ifguide.models.tracked import TrackedWeight
 from ifguide.scores.pieces import in_pieces
 
@@ -34,7 +35,10 @@ class ByPosition:
         self.model = model
         self.readout = readout_of(model)
         self.tracked = tracked
-        self.direction = {w.name: direction[w.name].to(w.parameter) for w in tracked}
+        reshard(model)
+        self.direction = {
+            w.name: sharded_like(w.parameter, w.oriented(direction[w.name])) for w in tracked
+        }
 
     def __call__(
         self, tokens_BT: Int[Tensor, "B T"], counted_BT: Tensor | None = None
@@ -49,7 +53,8 @@ class ByPosition:
         )
 
         def consume(weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor) -> None:
-            share.add_(((a_BTI @ self.direction[weight.name].T) * d_BTO).sum(-1))
+            along = weight.oriented(gathered(self.direction[weight.name]))
+            share.add_(((a_BTI @ along.T) * d_BTO).sum(-1))
 
         with observed(self.model, self.tracked, consume), torch.enable_grad():
             states = self.readout.states(tokens_BT)

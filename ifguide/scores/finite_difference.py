@@ -10,8 +10,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ifguide.errors import InputError
+from ifguide.models.precision import is_half
 from ifguide.models.readout import readout_of
+from ifguide.models.sharded import is_sharded, norm, reshard, shard_of, sharded_like
 from ifguide.models.tracked import TrackedWeight, find_tracked
+from ifguide.scores.agreement import spearman
 from ifguide.scores.forward_mode import ForwardMode
 from ifguide.scores.pieces import in_pieces
 
@@ -25,7 +29,12 @@ class FiniteDifference:
     Two points give ``S_bt = (l_bt(θ+εv) - l_bt(θ-εv)) / 2ε``, with an error in ε²; four points
     combine the steps ε and 2ε so that the error is in ε⁴ (Richardson). ``step`` is the size of the
     perturbation, ``‖εv‖``, as a share of the norm of the tracked weights. One copy of the tracked
-    weights is kept and moved from point to point; it shares all other weights with the model.
+    weights is kept and moved from point to point; it shares all other weights with the model. A
+    sharded model cannot be copied: there each rank moves its own shards, and puts them back after
+    every batch.
+
+    ``autocast`` runs the blocks of a float32 model in bfloat16; its head stays in float32, where
+    its logits lose nothing to rounding.
     """
 
     def __init__(
@@ -35,33 +44,53 @@ class FiniteDifference:
         direction: Mapping[str, Tensor],
         step: float,
         points: int = 2,
+        *,
+        autocast: bool = False,
     ) -> None:
-        norm = _norm([direction[w.name] for w in tracked])
-        self.epsilon = step * _norm([w.parameter for w in tracked]) / norm
-        self.stencil = STENCILS[points]
-        moved = _copied(model, tracked)
-        self.readout = readout_of(moved)
+        self.model, self.autocast, self.stencil = model, autocast, STENCILS[points]
+        self.sharded = is_sharded(model)
+        reshard(model)
+        length = norm([direction[w.name] for w in tracked])
+        self.epsilon = step * norm([w.parameter for w in tracked]) / length
+        moved = model if self.sharded else _copied(model, tracked)
         self.sources = [
-            (target.parameter, source.parameter, _wide(source, direction[source.name]))
+            (shard_of(target.parameter), self._source(source), _wide(source, direction))
             for target, source in zip(find_tracked(moved), tracked, strict=True)
         ]
+        self.readout = readout_of(moved)
 
-    @torch.inference_mode()
     def __call__(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Score a batch of blocks."""
-        terms = []
-        for multiple, factor in self.stencil.items():
-            self._move(multiple * self.epsilon)
-            terms.append(factor / self.epsilon * in_pieces(self._losses, tokens_BT))
-        return torch.stack(terms).sum(0)
+        with torch.no_grad() if self.sharded else torch.inference_mode():
+            try:
+                terms = [
+                    factor / self.epsilon * self._losses_at(multiple * self.epsilon, tokens_BT)
+                    for multiple, factor in self.stencil.items()
+                ]
+            finally:
+                if self.sharded:
+                    self._move(0.0)
+            return torch.stack(terms).sum(0)
+
+    def _losses_at(self, epsilon: float, tokens_BT: Tensor) -> Float[Tensor, "B T"]:
+        self._move(epsilon)
+        return in_pieces(self._losses, tokens_BT)
+
+    def _source(self, weight: TrackedWeight) -> Tensor:
+        shard = shard_of(weight.parameter)
+        return shard.clone() if self.sharded else shard
 
     def _move(self, epsilon: float) -> None:
-        """Set the copy's tracked weights to θ + εv, rounded once."""
+        """Set the moved weights to θ + εv, rounded once."""
+        if self.sharded:
+            reshard(self.model)  # what is gathered already would not move along
         for target, source, step in self.sources:
             torch.add(source, step, alpha=epsilon, out=target)
 
     def _losses(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        return self.readout.losses(self.readout.states(tokens_BT), tokens_BT)
+        with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self.autocast):
+            states = self.readout.states(tokens_BT)
+        return self.readout.losses(states.float() if self.autocast else states, tokens_BT)
 
 
 @dataclass(frozen=True)
@@ -84,24 +113,37 @@ def calibrate(
     direction: Mapping[str, Tensor],
     probe_BT: Int[Tensor, "B T"],
     points: int = 2,
+    *,
+    steps: Sequence[float] = RELATIVE_STEPS,
+    autocast: bool = False,
 ) -> Calibration:
     """Try finite steps on a probe batch and return the one nearest to the exact derivative.
 
-    A half-precision model is compared with the exact derivative of its float32 copy, by rank;
-    others by the error of the block sums.
+    In half precision, of the weights or by ``autocast``, they are compared with the exact
+    derivative of the float32 model, by rank; otherwise by the error of the block sums.
+
+    Raises:
+        InputError: a half-precision model is sharded, so that it has no float32 copy.
     """
-    half = tracked[0].parameter.dtype.itemsize < 4
+    half = is_half(model)
+    if half and is_sharded(model):
+        raise InputError(
+            "scores.engine: difference has no float32 copy of a sharded half-precision model to "
+            "be calibrated against; give scores.step (0.03, say), or use jvp"
+        )
     exact = copy.deepcopy(model).float() if half else model
     expected = ForwardMode(exact, find_tracked(exact), direction)(probe_BT).double()
     tried = []
-    for step in RELATIVE_STEPS:
-        scores = FiniteDifference(model, tracked, direction, step, points)(probe_BT).double()
+    for step in steps:
+        engine = FiniteDifference(model, tracked, direction, step, points, autocast=autocast)
+        scores = engine(probe_BT).double()
         error = (scores - expected).sum(1).abs().max() / expected.sum(1).abs().max()
         if torch.isfinite(error):
-            tried.append(Calibration(step, points, error.item(), _spearman(scores, expected)))
+            ranks = spearman(*(x[:, 1:].flatten().cpu().numpy() for x in (scores, expected)))
+            tried.append(Calibration(step, points, error.item(), ranks))
     if not tried:
-        return Calibration(RELATIVE_STEPS[0], points, float("inf"), 0.0)
-    if half:
+        return Calibration(steps[0], points, float("inf"), 0.0)
+    if half or autocast:
         return max(tried, key=lambda t: t.spearman)
     return min(tried, key=lambda t: t.sum_error)
 
@@ -113,16 +155,8 @@ def _copied(model: nn.Module, tracked: Sequence[TrackedWeight]) -> nn.Module:
     return copy.deepcopy(model, shared).eval()
 
 
-def _wide(weight: TrackedWeight, step: Float[Tensor, "out in"]) -> Tensor:
-    """Return a step in the module's layout, in at least float32, where the weight lies."""
+def _wide(weight: TrackedWeight, direction: Mapping[str, Tensor]) -> Tensor:
+    """Return v in the module's layout and place, in at least float32."""
     dtype = torch.promote_types(weight.parameter.dtype, torch.float32)
-    return weight.oriented(step).to(weight.parameter.device, dtype)
-
-
-def _norm(tensors: Sequence[Tensor]) -> float:
-    return float(sum(t.detach().double().square().sum() for t in tensors)) ** 0.5
-
-
-def _spearman(a: Tensor, b: Tensor) -> float:
-    ranks = [x[:, 1:].flatten().argsort().argsort().double() for x in (a, b)]
-    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
+    along = weight.oriented(direction[weight.name])
+    return shard_of(sharded_like(weight.parameter, along, dtype))

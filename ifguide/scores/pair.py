@@ -27,12 +27,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ifguide.errors import InputError
 from ifguide.files import describe, read_json, write_json, write_text
 from ifguide.models.losses import device_of
+from ifguide.models.precision import is_half
+from ifguide.models.sharded import is_sharded, norm
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Corpus, Direction, TokenScores
+from ifguide.scores.agreement import spearman
 from ifguide.scores.forward_mode import ForwardMode
 from ifguide.scores.logprobs import check_rows, read_logprobs
 from ifguide.scores.pair_readme import README
-from ifguide.scores.score import RANK_BOUND, MemorySink, ShardSink
+from ifguide.scores.score import RANK_BOUND
+from ifguide.scores.sinks import MemorySink, ShardSink
 
 log = logging.getLogger(__name__)
 
@@ -98,11 +102,13 @@ def export_pair(
     """
     if not 0 < step < float("inf"):
         raise InputError(f"--step: {step} is not a number above 0; give a share such as 0.03")
+    if is_sharded(model):
+        raise InputError("model: a sharded model cannot be exported; load it whole")
     tracked = find_tracked(model)
-    length = _norm([_along(direction, weight) for weight in tracked])
+    length = norm([_along(direction, weight) for weight in tracked])
     if length == 0:
         raise InputError("direction: it is 0, so both models would be the same; aim it again")
-    epsilon = step * _norm([weight.parameter for weight in tracked]) / length
+    epsilon = step * norm([weight.parameter for weight in tracked]) / length
     pair = Pair(
         epsilon=epsilon, step=step, corpus=corpus.fingerprint, direction=_fingerprint(direction)
     )
@@ -217,8 +223,7 @@ def _agreement(
     scores_of: Callable[[slice], Float[np.ndarray, "n T"]],
 ) -> float:
     """Return the Spearman correlation with ``jvp`` in at least float32, on tokens with a loss."""
-    half = find_tracked(model)[0].parameter.dtype.itemsize < 4
-    wide = (copy.deepcopy(model).float() if half else model).eval()
+    wide = (copy.deepcopy(model).float() if is_half(model) else model).eval()
     engine = ForwardMode(wide, find_tracked(wide), direction.weights)
     count, length = corpus.tokens.shape
     wanted = min(count, max(2, PROBE_TOKENS // length))
@@ -230,19 +235,6 @@ def _agreement(
         exact.append(engine(tokens).detach().cpu().double().numpy()[counted])
         given.append(scores_of(block)[counted])
     return spearman(np.concatenate(exact), np.concatenate(given))
-
-
-def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    """Return the rank correlation, ties at their mean rank; 0 where one of them is constant."""
-    ranks = [_ranks(a), _ranks(b)]
-    if min(np.ptp(r) if len(r) else 0.0 for r in ranks) == 0:
-        return 0.0
-    return float(np.corrcoef(ranks)[0, 1])
-
-
-def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 @contextmanager
@@ -272,10 +264,6 @@ def _along(direction: Direction, weight: TrackedWeight) -> torch.Tensor:
             "model that is scored"
         )
     return held
-
-
-def _norm(tensors: list[torch.Tensor]) -> float:
-    return float(sum(t.detach().double().square().sum().item() for t in tensors)) ** 0.5
 
 
 def _fingerprint(direction: Direction) -> str:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from ifguide import distributed
 from ifguide.errors import InputError
-from ifguide.lazy import AnyArray
 from ifguide.models.losses import device_of
+from ifguide.models.precision import is_half
+from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Corpus, Direction, TokenScores
 from ifguide.scores.by_position import ByPosition
-from ifguide.scores.finite_difference import FiniteDifference, calibrate
+from ifguide.scores.finite_difference import (
+    RELATIVE_STEPS,
+    Calibration,
+    FiniteDifference,
+    calibrate,
+)
 from ifguide.scores.forward_mode import ForwardMode
+from ifguide.scores.sinks import MemorySink, ShardSink
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +46,19 @@ class ScoreConfig:
             to a stated tolerance) or ``position`` (the authors' form); see their modules.
         step: size of ``difference``'s perturbation as a share of the tracked weights' norm; by
             default it is calibrated on a probe batch against ``jvp``.
+        precision: ``bfloat16`` computes the blocks of a float32 model in bfloat16 (autocast; only
+            with ``difference``), ``float32`` everything in the weights' own type.
         tolerance: largest error of the block sums, ``max |ΔΣ| / max |Σ|`` on the probe batch, at
             which a calibrated ``difference`` is kept; above it ``jvp`` is used. By default 3e-5 for
-            float32 and 1e-10 for float64; a half-precision model is kept by rank correlation
-            (0.98) instead. 0.01 keeps the ranking and is faster.
+            float32 and 1e-10 for float64; in half precision it is kept by its rank correlation
+            with float32 ``jvp`` (0.98) instead. 0.01 keeps the ranking and is faster.
         batch_tokens: tokens a batch.
         shard_blocks: blocks a stored shard.
     """
 
     engine: Literal["difference", "jvp", "position"] = "jvp"
     step: float | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
     tolerance: float | None = None
     batch_tokens: int = 8192
     shard_blocks: int = 1024
@@ -57,42 +68,11 @@ class ScoreConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"scores.{name}: {value} is not above 0; give a positive number")
-
-
-@runtime_checkable
-class ShardSink(Protocol):
-    """Where scores go as they are made; a store's sink keeps them across an interruption."""
-
-    def missing(self) -> Iterable[slice]:
-        """Yield the slices of blocks that are still to be scored."""
-        ...
-
-    def put(self, rows: slice, values: Float[np.ndarray, "n T"]) -> None:
-        """Keep the scores of one slice of blocks."""
-        ...
-
-    def collect(self) -> Float[AnyArray, "N T"]:
-        """Return all scores, once none is missing."""
-        ...
-
-
-class MemorySink:
-    """Scores in memory, nothing kept."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.values = np.zeros(shape, dtype=np.float64)
-
-    def missing(self) -> Iterable[slice]:
-        """Yield one slice: everything."""
-        yield slice(0, len(self.values))
-
-    def put(self, rows: slice, values: Float[np.ndarray, "n T"]) -> None:
-        """Keep the scores of one slice of blocks."""
-        self.values[rows] = values
-
-    def collect(self) -> Float[np.ndarray, "N T"]:
-        """Return all scores."""
-        return self.values
+        if self.precision != "float32" and self.engine != "difference":
+            raise InputError(
+                f"scores.precision: bfloat16 is not for the engine {self.engine}; leave it out, or "
+                "set scores.engine to difference, whose step is calibrated against float32 jvp"
+            )
 
 
 def score(
@@ -109,6 +89,9 @@ def score(
     Positive = learning the token makes the model more toxic. Tokens without a loss hold 0. The
     sum over a block is the block's differential influence (Eq. 6), whichever the engine.
 
+    Where a process group is there, every rank must call it: each scores its share of the blocks
+    and returns all. A model sharded by ``fully_shard`` is scored in step.
+
     Raises:
         InputError: the direction does not fit the model, or a score is not finite (the block is
             named).
@@ -120,8 +103,13 @@ def score(
     model.eval()
     engine, settings = build_engine(model, tracked, direction, corpus, config)
     sink = sink or MemorySink(corpus.tokens.shape)
-    for rows in sink.missing():
+    shares = list(sink.missing())
+    idle = _idle_batches(model, corpus, shares, config.batch_tokens)
+    for rows in shares:
         sink.put(rows, score_rows(engine, model, corpus, rows, config.batch_tokens, progress))
+    for _ in range(idle):
+        nothing = np.zeros_like(corpus.tokens[:0])
+        _score_batch(engine, model, nothing, nothing, _batch_size(corpus, config.batch_tokens))
     model.train(training)
     return TokenScores(sink.collect(), corpus, {**direction.metadata, **settings})
 
@@ -139,7 +127,14 @@ def build_engine(
         return ByPosition(model, tracked, weights), {"engine": "position"}
     if config.engine == "jvp" or not any(v.any() for v in weights.values()):
         return ForwardMode(model, tracked, weights), {"engine": "jvp"}
-    if config.step is not None:
+    autocast = config.precision == "bfloat16"
+    if autocast and tracked[0].parameter.dtype != torch.float32:
+        raise InputError(
+            "scores.precision: bfloat16 is for models of float32 weights; set model.dtype to "
+            "float32, or leave it out"
+        )
+    uncalibrated = is_sharded(model) if is_half(model) else not autocast
+    if config.step is not None and uncalibrated:
         settings: dict[str, Any] = {"engine": "difference", "step": config.step}
         return FiniteDifference(model, tracked, weights, config.step), settings
     return _calibrated_difference(model, tracked, direction, _probe(model, corpus), config)
@@ -153,18 +148,22 @@ def _calibrated_difference(
     config: ScoreConfig,
 ) -> tuple[Engine, dict[str, Any]]:
     """Return ``difference`` if it meets its bound (float64: with four points), else ``jvp``."""
-    weights = direction.weights
-    dtype = tracked[0].parameter.dtype
-    by_rank = dtype not in SUM_TOLERANCE and config.tolerance is None
+    weights, dtype = direction.weights, tracked[0].parameter.dtype
+    autocast = config.precision == "bfloat16"
+    by_rank = config.tolerance is None and (autocast or is_half(model))
     bound = RANK_BOUND if by_rank else config.tolerance or SUM_TOLERANCE[dtype]
+    steps = RELATIVE_STEPS if config.step is None else (config.step,)
     for points in (2, 4) if dtype == torch.float64 else (2,):  # four cost more than jvp
-        found = calibrate(model, tracked, weights, probe, points)
-        if found.spearman >= RANK_BOUND if by_rank else found.sum_error <= bound:
-            engine = FiniteDifference(model, tracked, weights, found.step, points)
-            return engine, {"engine": "difference", **asdict(found)}
+        found = calibrate(model, tracked, weights, probe, points, steps=steps, autocast=autocast)
+        good = found.spearman >= RANK_BOUND if by_rank else found.sum_error <= bound
+        if good or config.step is not None:
+            _state(found, good=good)
+            settings = {"engine": "difference", "precision": config.precision, **asdict(found)}
+            return _difference(model, tracked, weights, found, autocast=autocast), settings
     log.warning(
-        "scores: the best finite step (%.0e) misses the bound %.1e (error of the block sums "
-        "%.1e, Spearman %.4f); falling back to jvp. Raise scores.tolerance to keep difference.",
+        "scores: the best finite step (%.0e) misses the bound %.2g (error of the block sums "
+        "%.1e, Spearman %.4f); falling back to jvp in the weights' own type. Raise "
+        "scores.tolerance to keep difference.",
         found.step,
         bound,
         found.sum_error,
@@ -172,6 +171,30 @@ def _calibrated_difference(
     )
     refused = {"engine": "jvp", "refused_difference": asdict(found)}
     return ForwardMode(model, tracked, weights), refused
+
+
+def _difference(
+    model: nn.Module,
+    tracked: tuple[TrackedWeight, ...],
+    weights: Mapping[str, Tensor],
+    found: Calibration,
+    *,
+    autocast: bool,
+) -> FiniteDifference:
+    return FiniteDifference(model, tracked, weights, found.step, found.points, autocast=autocast)
+
+
+def _state(found: Calibration, *, good: bool) -> None:
+    """Log how well a finite step agrees; a given one is kept even where it does so badly."""
+    level = logging.INFO if good else logging.WARNING
+    kept = "" if good else "; it is kept because scores.step gives it"
+    log.log(
+        level,
+        "scores: Spearman %.4f with float32 jvp on a probe at the step %.0e%s",
+        found.spearman,
+        found.step,
+        kept,
+    )
 
 
 def _probe(model: nn.Module, corpus: Corpus) -> Int[Tensor, "B T"]:
@@ -192,17 +215,11 @@ def score_rows(
     progress: Callable[[int], None],
 ) -> Float[np.ndarray, "n T"]:
     """Score some blocks: [n, T] in float64, 0 where there is no loss."""
-    size = max(1, batch_tokens // corpus.tokens.shape[1])
-    parts = []
+    size, parts = _batch_size(corpus, batch_tokens), []
     for first in range(rows.start, rows.stop, size):
         batch = slice(first, min(first + size, rows.stop))
-        tokens = torch.as_tensor(np.array(corpus.tokens[batch]), device=device_of(model)).long()
-        counted = corpus.has_loss[batch]
-        if isinstance(engine, ByPosition):
-            values = engine(tokens, torch.as_tensor(counted, device=tokens.device))
-        else:
-            values = engine(tokens)
-        scores = values.cpu().double().numpy() * counted
+        tokens, counted = np.array(corpus.tokens[batch]), corpus.has_loss[batch]
+        scores = _score_batch(engine, model, tokens, counted, size)
         if not np.isfinite(scores).all():
             bad = first + int(np.flatnonzero(~np.isfinite(scores).all(1))[0])
             raise InputError(
@@ -210,8 +227,46 @@ def score_rows(
                 "scores.engine jvp, or model dtype float32"
             )
         parts.append(scores)
-        progress(tokens.numel())
+        progress(tokens.size)
     return np.concatenate(parts)
+
+
+def _batch_size(corpus: Corpus, batch_tokens: int) -> int:
+    return max(1, batch_tokens // corpus.tokens.shape[1])
+
+
+def _idle_batches(
+    model: nn.Module, corpus: Corpus, shares: Sequence[slice], batch_tokens: int
+) -> int:
+    """Return how many batches others have above this rank's; they need its shards for them."""
+    if not is_sharded(model):
+        return 0
+    size = _batch_size(corpus, batch_tokens)
+    own = sum(-(-(rows.stop - rows.start) // size) for rows in shares)
+    return distributed.most(own) - own
+
+
+def _score_batch(
+    engine: Engine,
+    model: nn.Module,
+    tokens: Int[np.ndarray, "n T"],
+    counted: Shaped[np.ndarray, "n T"],
+    size: int,
+) -> Float[np.ndarray, "n T"]:
+    """Score up to ``size`` blocks; a sharded model is always given that many.
+
+    So all ranks make the same passes, whatever is left to each.
+    """
+    held = len(tokens)
+    if is_sharded(model):
+        room = ((0, size - held), (0, 0))
+        tokens, counted = np.pad(tokens, room), np.pad(counted, room)
+    given = torch.as_tensor(tokens, device=device_of(model)).long()
+    if isinstance(engine, ByPosition):
+        values = engine(given, torch.as_tensor(counted, device=given.device))
+    else:
+        values = engine(given)
+    return (values.cpu().double().numpy() * counted)[:held]
 
 
 def _check_direction(tracked: tuple[TrackedWeight, ...], direction: Direction) -> None:

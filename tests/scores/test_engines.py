@@ -70,6 +70,20 @@ def test_jvp_equals_autograd_token_by_token(family):
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_tied_embeddings_grouped_queries_and_a_gated_mlp(engine):
+    """The head's share of the embedding moves nothing: it is not tracked, tied or not."""
+    model = tiny_model("llama", tie_word_embeddings=True)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    layer = model.model.layers[0]
+    assert layer.self_attn.k_proj.weight.shape[0] < layer.self_attn.q_proj.weight.shape[0]
+    assert layer.mlp.gate_proj.weight.shape == layer.mlp.up_proj.weight.shape
+    corpus, direction = random_corpus(blocks=3, padding=5), random_direction(model)
+    expected = autograd_scores(model, corpus, direction, by_token=False)
+    found = score(model, corpus, direction, ScoreConfig(engine=engine)).values.sum(1)
+    assert np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max()
+
+
 def test_position_is_the_share_of_each_input_position():
     """Its own definition: perturb one position's use of the weights, watch the summed loss."""
     model = tiny_model("gpt_neox")

@@ -18,12 +18,12 @@ from ifguide.errors import InputError
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Direction
 from ifguide.scores import ScoreConfig, score
+from ifguide.scores.agreement import spearman
 from ifguide.scores.pair import (
     LogprobFiles,
     export_pair,
     read_pair,
     score_from_logprobs,
-    spearman,
 )
 
 
