@@ -36,7 +36,7 @@ LEFT_OUT = ("dpo-texts",)
 
 
 def config_file(folder, **changes):
-    return write_settings(folder, compare=COMPARE, **changes)
+    return write_settings(folder, compare=COMPARE, smoothing={"neighbours": 2}, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from ifguide.models.tracked import TrackedWeight
 from ifguide.nouns import Corpus
 
 Moments = dict[str, Tensor]  # [rows, columns] by weight name
-Rows = Int[np.ndarray, " B"]
+Rows = Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, eq=False)
