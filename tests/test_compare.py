@@ -205,6 +205,11 @@ def test_a_sweep_scores_nothing_again(compared, config, tmp_path):
     [
         ("compare", ("--methods", "theirs"), "--methods: 'theirs' is not known"),
         ("compare", ("--methods", "dpo-texts"), "compare.pairs: the method 'dpo-texts' needs"),
+        (
+            "compare",
+            ("--methods", "rad", "--compare.labeller", "nobody"),
+            "compare.labeller: evaluation.judges: 'nobody' is not known",
+        ),
         ("sweep", (), "sweep: there is nothing to vary"),
         ("sweep", ("--weight", "1", "--training", "no"), "--training: 'no' is not in compare."),
         ("sweep", ("--budget", "2"), "selection.budget: 2.0 is not in (0, 1]"),

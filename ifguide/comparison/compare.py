@@ -62,6 +62,8 @@ class Comparison:
             proxy_model(self.run.config)
         if method.preferences:
             self.preferences.check(method.preferences)
+        if self.labeller([row]):
+            self.preferences.check_labeller()
 
     def labeller(self, rows: Iterable[Row]) -> str | None:
         """Return the judge whose labels any of the rows learns from."""

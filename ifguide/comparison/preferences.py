@@ -63,6 +63,17 @@ class Preferences:
         if kind == "samples" and compare.prompts is None:
             raise InputError("compare.prompts: the method 'dpo' needs them; name a source")
 
+    def check_labeller(self) -> None:
+        """Refuse a labelling judge that cannot be loaded.
+
+        Raises:
+            InputError: the setting is named.
+        """
+        try:
+            _ = self._judge
+        except InputError as error:
+            raise InputError(f"compare.labeller: {error}") from error
+
     def pairs(self, kind: Kind) -> list[PreferencePair]:
         """Return the pairs; those of samples are drawn and judged first if they are not there."""
         run, compare = self.run, self.run.config.compare
