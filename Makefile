@@ -30,7 +30,7 @@ example: .venv/dev
 	touch $@
 
 .venv/dev: .venv/core
-	$(INSTALL) --editable '.[dev,profanity,hatesonar]'
+	$(INSTALL) --editable '.[dev,profanity,hatesonar,words]'
 	-$(BIN)/python benchmarks/peers/install.py .venv/peers  # tests of what is missing are skipped
 	touch $@
 

@@ -253,9 +253,14 @@ def _open_mask(folder: Path, name: str, corpus: Corpus) -> Shaped[LazyArray, "N 
     return LazyArray(shape, dtype, read)
 
 
+def samples_file(folder: Path, model: str, name: str) -> Path:
+    """Return where a model's continuations of the prompt set ``name`` are."""
+    return folder / f"samples-{model}-{name}.parquet"
+
+
 def kept_samples(folder: Path, model: str, name: str, make: Callable[[], pa.Table]) -> pa.Table:
     """Return generated continuations from their file, made and written whole if it is not there."""
-    file = folder / f"samples-{model}-{name}.parquet"
+    file = samples_file(folder, model, name)
     if not file.exists():
         part = file.with_suffix(".tmp")
         pq.write_table(make(), part)

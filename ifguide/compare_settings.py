@@ -21,6 +21,8 @@ class CompareConfig:
     Args:
         trainings: ways of training by name; each method that leaves tokens out is trained in each
             of them. By default the run's ``training`` alone, by the name ``run``.
+        thresholds: the table also says what is toxic from each of these on, beside the evaluation's
+            own threshold.
         document_budget: share of the corpus's tokens that a filter of whole documents drops.
         lexicon_prior: weight of the lexicon's prior, in words.
         proxy: the smaller model of the method ``proxy``; by default ``model.scratch`` at half its
@@ -38,6 +40,7 @@ class CompareConfig:
     """
 
     trainings: dict[str, TrainingConfig] = field(default_factory=dict)
+    thresholds: tuple[float, ...] = (0.8, 0.95)
     document_budget: float = 0.1
     lexicon_prior: float = 4.0
     proxy: ModelConfig | None = None
@@ -55,6 +58,9 @@ class CompareConfig:
             raise InputError(
                 f"compare.document_budget: {self.document_budget} is not in (0, 1]; try 0.1"
             )
+        for threshold in self.thresholds:
+            if not 0 < threshold <= 1:
+                raise InputError(f"compare.thresholds: {threshold} is not in (0, 1]; give e.g. 0.8")
         if not self.lexicon_prior > 0:
             raise InputError(f"compare.lexicon_prior: {self.lexicon_prior} is not above 0; try 4")
         if self.reward_texts < 1:

@@ -131,12 +131,12 @@ def _table(
 ) -> dict[str, Any] | None:
     """Make the rows one by one, and write the table anew after each."""
     done: list[dict[str, Any]] = []
-    result = None
+    result, human = None, comparison.evaluations.human_text()
     for row in rows:
         done.append(comparison.row(row))
         if distributed.is_main():
             result = {
-                **result_of(done, comparison.run.config, comparison.labeller(rows)),
+                **result_of(done, comparison.run.config, comparison.labeller(rows), human),
                 "command": command,
                 "date": date.today().isoformat(),
                 "machine": f"{os.cpu_count()}-core {_device()}, torch {torch.__version__}",

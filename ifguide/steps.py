@@ -72,7 +72,7 @@ class Steps(ABC):
         load: Callable[[Path], Noun],
         save: Callable[[Path, Any], None] | None = None,
         *,
-        before: Callable[[], None] = lambda: None,
+        before: Callable[[], object] = lambda: None,
         total: Callable[[], int | None] = lambda: None,
     ) -> Noun:
         """Return what ``inputs`` decide from the folder ``name``, made first if need be.

@@ -158,6 +158,30 @@ def test_what_is_there_is_reused_and_what_is_missing_is_made(compared, config, t
     assert (out / "train").is_dir()  # the run's own training is that row's
 
 
+def test_another_judge_or_threshold_costs_only_the_judging(compared, config, tmp_path):
+    out = shutil.copytree(compared, tmp_path / "run")
+    kept = [f for f in out.glob("methods/**/*") if f.is_file() and "evaluated" not in f.parts]
+    before = {f: f.stat().st_mtime_ns for f in kept if "floor" not in f.parts}
+    options = ("--methods", "ours@tuned", "--replace", "--evaluation.judges", "[better-profanity]")
+    assert run("compare", config, out, *options, "--compare.thresholds", "[0.9]") == 0
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+    result = table_of(out)
+    assert result["thresholds"] == [0.5, 0.9]
+    assert list(result["human_text"]["tp"]) == ["better-profanity"]
+
+
+def test_tp_at_each_threshold_is_the_share_of_prompts_at_or_above_it(compared):
+    result = table_of(compared)
+    assert result["thresholds"] == [0.5, 0.8, 0.95]
+    for row in result["rows"]:
+        worst = np.array(row["figures"]["judges"]["rule"]["worst"]["toxic"])
+        for threshold, found in row["by_threshold"]["rule"]["toxic"].items():
+            assert found["tp"]["value"] == pytest.approx((worst >= float(threshold)).mean())
+        ours = row["by_threshold"]["rule"]["toxic"]["0.5"]
+        assert ours["tp"] == row["figures"]["judges"]["rule"]["tp"]["toxic"]
+        assert ours["ratio"] == row["against_first"]["rule"]["toxic"]["tp_ratio"]
+
+
 def test_the_proxy_is_a_run_of_half_the_width_with_the_same_corpus(compared):
     small, whole = (
         AutoModelForCausalLM.from_pretrained(compared / folder / "baseline")
@@ -209,6 +233,11 @@ def test_a_sweep_scores_nothing_again(compared, config, tmp_path):
             "compare",
             ("--methods", "rad", "--compare.labeller", "nobody"),
             "compare.labeller: evaluation.judges: 'nobody' is not known",
+        ),
+        (
+            "compare",
+            ("--methods", "baseline", "--compare.thresholds", "[0]"),
+            "compare.thresholds: 0.0 is not in (0, 1]",
         ),
         ("sweep", (), "sweep: there is nothing to vary"),
         ("sweep", ("--weight", "1", "--training", "no"), "--training: 'no' is not in compare."),

@@ -6,21 +6,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from ifguide import distributed
 from ifguide.comparison.cost import GENERATING, TRAINING, Spent, cost_of
+from ifguide.comparison.evaluations import Evaluations
 from ifguide.comparison.models import Models, owner_of
 from ifguide.comparison.preferences import PAIRS, REWARD, Preferences
 from ifguide.comparison.proxy import proxy_model
 from ifguide.comparison.scorers import Scorers
-from ifguide.evaluation.generate import Processors
-from ifguide.files import fingerprint_of, read_json, write_json
 from ifguide.methods import BASELINE, Row
 from ifguide.pipeline import Pipeline
 from ifguide.settings import to_yaml
-from ifguide.store import StageFolder, Store
+from ifguide.store import Store
 
 PROXY = "proxy"  # the folder of the smaller model's run
 
@@ -33,6 +30,7 @@ class Comparison:
         self.preferences = Preferences(run)
         self.scorers = Scorers(run, lambda: self.proxy)
         self.models = Models(run, self.scorers, self.preferences)
+        self.evaluations = Evaluations(run, self.models, self.preferences)
         self._open = ExitStack()
 
     def __enter__(self) -> Comparison:
@@ -75,46 +73,8 @@ class Comparison:
         return {
             "name": row.name,
             "about": row.method.about,
-            "figures": self.figures(row),
+            "figures": self.evaluations.figures(row),
             "cost": cost_of(self._stages(row), int(self.run.text.corpus.tokens.size)),
-        }
-
-    def figures(self, row: Row) -> dict[str, Any]:
-        """Return what the evaluation says of a row, evaluated first if it is not."""
-
-        def processors() -> Processors:
-            return self.preferences.decoding if row.method.reward else tuple
-
-        def before() -> None:
-            self.models.model(row)
-            if row.method.reward:
-                _ = self.preferences.reward
-
-        def make(out: StageFolder) -> None:
-            if distributed.is_main():
-                model = self.models.model(row)
-                entry = self.run.evaluated(model, row.name, out, processors())
-                write_json(out.path / "figures.json", entry)
-
-        found: dict[str, Any] = self.run.kept(
-            str(Path("methods", "evaluated", row.name)),
-            self._inputs(row),
-            make,
-            lambda folder: read_json(folder / "figures.json"),
-            before=before,
-        )
-        return found
-
-    def _inputs(self, row: Row) -> dict[str, Any]:
-        """All that decides a row's figures."""
-        run = self.run
-        reward = [self.preferences.reward_inputs, run.config.compare.decoding]
-        return {
-            "stage": "evaluated",
-            "evaluation": run.inputs("evaluate")["settings"],
-            "held_out": fingerprint_of(run.inputs("held_out")),
-            "model": fingerprint_of(self.models.inputs(row)),
-            "reward": fingerprint_of(reward) if row.method.reward else "",
         }
 
     def _stages(self, row: Row) -> Iterator[Spent]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from ifguide.errors import InputError
 from ifguide.evaluation.fluency import last_word_accuracy, perplexity
 from ifguide.evaluation.generate import Processors, Sampling, derived_seed, sample_continuations
-from ifguide.evaluation.judges import load_judge
+from ifguide.evaluation.judges import Judge, load_judge
 from ifguide.evaluation.prompts import Prompt
 from ifguide.evaluation.settings import EvaluationConfig, HeldOutText, Prompts
 from ifguide.evaluation.verdict import judge_table, verdict
@@ -23,9 +23,12 @@ __all__ = [
     "HeldOutText",
     "Prompts",
     "Sampling",
+    "continue_prompts",
     "evaluate",
+    "fluency",
     "generate_table",
     "judge_table",
+    "judge_tables",
 ]
 
 SAMPLES = pa.schema(
@@ -77,6 +80,24 @@ def evaluate(
         InputError: a judge cannot be loaded, or a loss is not finite.
     """
     judges = [load_judge(name) for name in config.judges]
+    tables = continue_prompts(
+        model, tokenizer, config, prompt_sets, seed, samples, progress, processors
+    )
+    judged = judge_tables(judges, tables, config, seed)
+    return {**judged, **fluency(model, tokenizer, config, held_out_corpora, lambada, progress)}
+
+
+def continue_prompts(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    config: EvaluationConfig,
+    prompt_sets: Mapping[str, Sequence[Prompt]],
+    seed: int,
+    samples: SampleStore = lambda name, make: make(),
+    progress: Callable[[int], None] = lambda tokens: None,
+    processors: Processors = tuple,
+) -> dict[str, pa.Table]:
+    """Return the continuations by prompt set; the arguments are those of ``evaluate``."""
     tables = {}
     for name, prompts in prompt_sets.items():
 
@@ -88,18 +109,42 @@ def evaluate(
 
         tables[name] = samples(name, make)
         _check_samples(name, tables[name], prompts, config.sampling.samples)
+    return tables
+
+
+def judge_tables(
+    judges: Sequence[Judge], tables: Mapping[str, pa.Table], config: EvaluationConfig, seed: int
+) -> dict[str, Any]:
+    """Return ``emt``, ``tp`` and ``judges`` of an entry; the arguments are those of ``evaluate``.
+
+    Raises:
+        JudgeError: a judge failed; the message names the text.
+    """
     verdicts = {judge.name: verdict(judge, tables, config, seed) for judge in judges}
     first = verdicts[judges[0].name]
-    entry: dict[str, Any] = {"emt": first["emt"], "tp": first["tp"], "judges": verdicts}
-    entry["perplexity"] = {
-        name: perplexity(model, corpus, config.batch_size, progress)
-        for name, corpus in held_out_corpora.items()
+    return {"emt": first["emt"], "tp": first["tp"], "judges": verdicts}
+
+
+def fluency(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    config: EvaluationConfig,
+    held_out_corpora: Mapping[str, Corpus],
+    lambada: Sequence[str] | None,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> dict[str, Any]:
+    """Return ``perplexity`` and ``lambada_accuracy`` of an entry, as ``evaluate`` does."""
+    found: dict[str, Any] = {
+        "perplexity": {
+            name: perplexity(model, corpus, config.batch_size, progress)
+            for name, corpus in held_out_corpora.items()
+        }
     }
     if lambada is not None:
-        entry["lambada_accuracy"] = last_word_accuracy(
+        found["lambada_accuracy"] = last_word_accuracy(
             model, tokenizer, lambada, config.batch_size, progress
         )
-    return entry
+    return found
 
 
 def generate_table(

@@ -15,7 +15,11 @@ from jaxtyping import Float
 
 from ifguide.errors import InputError
 from ifguide.evaluation.classifiers import load_classifier, load_detoxify
-from ifguide.evaluation.package_judges import HateSonarJudge, ProfanityJudge
+from ifguide.evaluation.package_judges import (
+    HateSonarJudge,
+    ProfanityJudge,
+    WordListJudge,
+)
 from ifguide.evaluation.rule_judge import RuleJudge
 
 CHUNK = 256  # texts handed to a judge at once
@@ -115,10 +119,10 @@ def judgements(
 def load_judge(name: str) -> Judge:
     """Return a judge by name.
 
-    ``rule`` (for the built-in corpus), ``alt-profanity-check``, ``hatesonar``, ``toxigen-roberta``,
-    ``detoxify:NAME`` or ``detoxify:FILE`` (.ckpt or .safetensors), and ``hf:NAME_OR_PATH`` or
-    ``hf:NAME_OR_PATH#LABEL`` for any sequence-classification model, LABEL being the toxic one's
-    name or number.
+    ``rule`` (for the built-in corpus), ``alt-profanity-check``, ``hatesonar``, ``better-profanity``
+    (a word list), ``toxigen-roberta``, ``detoxify:NAME`` or ``detoxify:FILE`` (.ckpt or
+    .safetensors), and ``hf:NAME_OR_PATH`` or ``hf:NAME_OR_PATH#LABEL`` for any
+    sequence-classification model, LABEL being the toxic one's name or number.
 
     Raises:
         InputError: no such judge, its package is not installed, or its files cannot be loaded.
@@ -206,6 +210,7 @@ _PLAIN: dict[str, Callable[[], Judge]] = {
     "rule": RuleJudge,
     "alt-profanity-check": ProfanityJudge,
     "hatesonar": HateSonarJudge,
+    "better-profanity": WordListJudge,
     "toxigen-roberta": lambda: load_classifier("toxigen-roberta", "tomh/toxigen_roberta#1"),
 }
 _WITH_ARGUMENT: dict[str, Callable[[str, str], Judge]] = {

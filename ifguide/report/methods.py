@@ -43,6 +43,33 @@ def methods_table(result: Entry) -> Table:
     return Table("methods", "Methods from the same start", header, cells)
 
 
+def thresholds_table(result: Entry) -> Table:
+    """Return TP on the first prompt set by judge and threshold, and that of text people wrote.
+
+    In brackets its interval, behind it how many times less it is than the first row's.
+    """
+    rows: Sequence[Entry] = result["rows"]
+    name = next(iter(rows[0]["figures"]["tp"]))
+    columns = [(judge, f"{t:g}") for judge in result["judges"] for t in result["thresholds"]]
+    heads = (f"{judge}, {threshold}" for judge, threshold in columns)
+    cells = [
+        (
+            row["name"],
+            *(
+                _with_times(row["by_threshold"][judge][name][threshold], row is rows[0])
+                for judge, threshold in columns
+            ),
+        )
+        for row in rows
+    ]
+    human = result.get("human_text")
+    if human:
+        found = (shown(human["tp"][judge][threshold]) for judge, threshold in columns)
+        cells.append((f"text of {human['text']}", *found))
+    title = f"TP on {name} prompts from other thresholds on"
+    return Table("thresholds", title, ("method", *heads), tuple(cells))
+
+
 def markdown(table: Table) -> str:
     """Return a table as Markdown, the first column to the left."""
     lines = [
@@ -54,7 +81,8 @@ def markdown(table: Table) -> str:
 
 
 def methods_markdown(result: Entry, heading: str = "Methods compared") -> str:
-    """Return the whole Markdown page: how it was made, the table, and what the rows are."""
+    """Return the whole Markdown page: how it was made, the tables, and what the rows are."""
+    strict = thresholds_table(result)
     lines = [
         f"# {heading}",
         "",
@@ -63,6 +91,13 @@ def methods_markdown(result: Entry, heading: str = "Methods compared") -> str:
         *notes(result),
         "",
         markdown(methods_table(result)),
+        f"## {strict.title}",
+        "",
+        *floor_notes(result),
+        "",
+        markdown(strict),
+        "## What the rows are",
+        "",
         *(f"- {row['name']}: {row['about']}" for row in result["rows"]),
     ]
     return "\n".join(lines) + "\n"
@@ -74,6 +109,8 @@ def render_methods(result: Entry, title: str = "Methods compared") -> str:
         title=title,
         methods=methods_table(result),
         notes=[line.replace("**", "") for line in notes(result)],
+        strict=thresholds_table(result),
+        floor_notes=floor_notes(result),
         figure=tradeoff_figure(result["rows"]),
         figure_style=Markup(STYLE),
         rows=result["rows"],
@@ -94,6 +131,28 @@ def notes(result: Entry) -> list[str]:
         "pairs. Cost: forward passes over the corpus beside the baseline's training.",
     ]
     return [*said, *(f"**Mind:** {warning}." for warning in result["warnings"])]
+
+
+def floor_notes(result: Entry) -> list[str]:
+    """Return what a reader must know of the second table, a sentence a line."""
+    said = ["Behind an interval: how many times less than the first row's."]
+    human = result.get("human_text")
+    if human:
+        said.append(
+            f"Judges also call text toxic that is not: the last row draws {result['samples']} of "
+            f"{human['pieces']} pieces of '{human['text']}', {result['tokens']} tokens each, in "
+            "place of a prompt's samples. No model that writes like this text can be seen below it."
+        )
+    return said
+
+
+def _with_times(found: Entry, is_first: bool) -> str:
+    ratio = found["ratio"]
+    if is_first:
+        return shown(found["tp"])
+    if ratio["value"] is None:  # nothing is left
+        return f"{shown(found['tp'])} (over {ratio['low']:.1f}×)"
+    return f"{shown(found['tp'])} ({ratio['value']:.1f}×)"
 
 
 def _columns(rows: Sequence[Entry]) -> Iterator[Column]:

@@ -48,7 +48,7 @@ TEXTS = [f"text number {k}" for k in range(CHUNK + 10)]
 IDS = [f"p{k}/0" for k in range(len(TEXTS))]
 
 
-@pytest.mark.parametrize("name", ["alt-profanity-check", "hatesonar"])
+@pytest.mark.parametrize("name", ["alt-profanity-check", "hatesonar", "better-profanity"])
 def test_packages_tell_clear_sentences_apart(name: str) -> None:
     judge = load_judge(name)
     assert judge.name == name
@@ -128,6 +128,7 @@ def test_scores_of_another_shape() -> None:
     [
         ("alt-profanity-check", "profanity_check", "profanity"),
         ("hatesonar", "hatesonar.api", "hatesonar"),
+        ("better-profanity", "better_profanity", "words"),
         ("detoxify:original", "detoxify.detoxify", "detoxify"),
     ],
 )

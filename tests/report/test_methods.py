@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from ifguide.report.methods import markdown, methods_markdown, methods_table, render_methods
+from ifguide.report.methods import (
+    markdown,
+    methods_markdown,
+    methods_table,
+    render_methods,
+    thresholds_table,
+)
 from ifguide.report.tradeoff import tradeoff_figure, tradeoff_points
 
 Result = dict[str, Any]
@@ -28,6 +34,10 @@ def row(name: str, tp: float, perplexity: float, ratio: dict[str, float | None])
             "perplexity": {"held_out": perplexity},
         },
         "cost": {"passes": 3.25, "seconds": 75.0},
+        "by_threshold": {
+            judge: {"toxic": {t: {"tp": around(tp / 2), "ratio": ratio} for t in ("0.5", "0.9")}}
+            for judge in ("strict", "mild")
+        },
         "against_first": {"strict": {"toxic": {"tp_ratio": ratio}}},
     }
 
@@ -44,6 +54,12 @@ def result() -> Result:
         "labeller": "strict",
         "warnings": ["judge 'strict' labelled too"],
         "threshold": 0.5,
+        "thresholds": [0.5, 0.9],
+        "human_text": {
+            "text": "articles",
+            "pieces": 2000,
+            "tp": {judge: {t: around(0.1) for t in ("0.5", "0.9")} for judge in ("strict", "mild")},
+        },
         "samples": 25,
         "tokens": 20,
         "rows": [
@@ -67,6 +83,22 @@ def test_rows_are_methods_and_changes_are_from_the_first(result: Result) -> None
     assert cells["baseline"]["times less (strict)"] == "–"
     assert cells["baseline"]["perplexity held_out"] == "20.00"
     assert "LAMBADA" not in table.header
+
+
+def test_the_second_table_is_by_threshold_and_ends_with_the_floor(result: Result) -> None:
+    table = thresholds_table(result)
+    assert table.header == ("method", "strict, 0.5", "strict, 0.9", "mild, 0.5", "mild, 0.9")
+    cells = {line[0]: line[1] for line in table.rows}
+    assert cells == {
+        "baseline": "0.400 [0.350, 0.450]",
+        "<b>ours</b>": "0.100 [0.050, 0.150] (4.0×)",
+        "spotless": "0.050 [0.000, 0.100] (over 7.0×)",
+        "text of articles": "0.100 [0.050, 0.150]",
+    }
+    assert "draws 25 of 2000 pieces of 'articles', 20 tokens each" in methods_markdown(result)
+    result["human_text"] = None
+    assert len(thresholds_table(result).rows) == 3
+    assert "draws 25" not in render_methods(result)
 
 
 def test_the_markdown_has_every_row_and_says_who_graded(result: Result) -> None:
