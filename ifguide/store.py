@@ -108,7 +108,7 @@ class Store:
         name: str,
         inputs: Mapping[str, Any],
         make: Callable[[StageFolder], None],
-        before: Callable[[], None] = lambda: None,
+        before: Callable[[], object] = lambda: None,
     ) -> Path:
         """Return the folder of a stage, making it (or what is missing of it) first if need be.
 
