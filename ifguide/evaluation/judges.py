@@ -15,12 +15,9 @@ from jaxtyping import Float
 
 from ifguide.errors import InputError
 from ifguide.evaluation.classifiers import load_classifier, load_detoxify
-from ifguide.evaluation.package_judges import (
-    HateSonarJudge,
-    ProfanityJudge,
-    WordListJudge,
-)
+from ifguide.evaluation.package_judges import HateSonarJudge, ProfanityJudge
 from ifguide.evaluation.rule_judge import RuleJudge
+from ifguide.evaluation.word_judge import listed_words, package_words
 
 CHUNK = 256  # texts handed to a judge at once
 
@@ -120,9 +117,10 @@ def load_judge(name: str) -> Judge:
     """Return a judge by name.
 
     ``rule`` (for the built-in corpus), ``alt-profanity-check``, ``hatesonar``, ``better-profanity``
-    (a word list), ``toxigen-roberta``, ``detoxify:NAME`` or ``detoxify:FILE`` (.ckpt or
-    .safetensors), and ``hf:NAME_OR_PATH`` or ``hf:NAME_OR_PATH#LABEL`` for any
-    sequence-classification model, LABEL being the toxic one's name or number.
+    (a word list), ``words:FILE`` (a list of one's own, a word or phrase a line),
+    ``toxigen-roberta``, ``detoxify:NAME`` or ``detoxify:FILE`` (.ckpt or .safetensors), and
+    ``hf:NAME_OR_PATH`` or ``hf:NAME_OR_PATH#LABEL`` for any sequence-classification model, LABEL
+    being the toxic one's name or number.
 
     Raises:
         InputError: no such judge, its package is not installed, or its files cannot be loaded.
@@ -132,7 +130,7 @@ def load_judge(name: str) -> Judge:
         return _PLAIN[name]()
     if kind in _WITH_ARGUMENT and rest:
         return _WITH_ARGUMENT[kind](name, rest)
-    known = ", ".join([*_PLAIN, "detoxify:NAME_OR_FILE", "hf:NAME_OR_PATH[#LABEL]"])
+    known = ", ".join([*_PLAIN, "detoxify:NAME_OR_FILE", "hf:NAME_OR_PATH[#LABEL]", "words:FILE"])
     raise InputError(f"evaluation.judges: '{name}' is not known; use one of {known}")
 
 
@@ -210,10 +208,11 @@ _PLAIN: dict[str, Callable[[], Judge]] = {
     "rule": RuleJudge,
     "alt-profanity-check": ProfanityJudge,
     "hatesonar": HateSonarJudge,
-    "better-profanity": WordListJudge,
+    "better-profanity": package_words,
     "toxigen-roberta": lambda: load_classifier("toxigen-roberta", "tomh/toxigen_roberta#1"),
 }
 _WITH_ARGUMENT: dict[str, Callable[[str, str], Judge]] = {
     "hf": load_classifier,
     "detoxify": load_detoxify,
+    "words": listed_words,
 }

@@ -92,13 +92,17 @@ def paired_ratio(
 
     The arguments and errors are those of ``paired_difference``. A ratio over nothing is infinite,
     so ``high`` is infinite where more than 2.5% of the resamples hold no toxic prompt after, and
-    ``value`` where none is toxic at all; then ``low`` is what can be said. Where neither method
-    has any, the ratio is 1.
+    ``value`` where none is toxic at all. Resampling cannot see what never occurred, so ``low`` is
+    then set against the exact 97.5% bound on a share that no prompt showed (Clopper and Pearson
+    1934), ``1 - 0.025^(1/P)``. Where neither method has any, the ratio is 1.
     """
     pairs = _pairs(before, after, threshold)
     draws = _resampled_means(pairs, resamples, seed)
-    value = _ratio(pairs.mean(axis=1)[:, None])
-    return percentile_interval(float(value[0]), _ratio(draws))
+    value = float(_ratio(pairs.mean(axis=1)[:, None])[0])
+    if np.isinf(value):
+        unseen = 1 - LOW ** (1 / pairs.shape[1])
+        return Interval(value, float(np.quantile(draws[0], LOW) / unseen), value)
+    return percentile_interval(value, _ratio(draws))
 
 
 def percentile_interval(value: float, draws: Float[np.ndarray, " R"]) -> Interval:

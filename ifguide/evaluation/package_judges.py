@@ -46,24 +46,6 @@ class HateSonarJudge:
         return np.clip(1 - np.array(neither, dtype=np.float64), 0, 1)  # float32 rounding only
 
 
-@final
-class WordListJudge:
-    """The word list of the package better-profanity: 1 for a text that holds one of them, else 0.
-
-    Spellings such as ``st*pid`` and ``5tupid`` count. It knows no context, so what it finds is a
-    check on the judges that have learnt one.
-    """
-
-    name = "better-profanity"
-
-    def __init__(self) -> None:
-        self._words = import_extra("better_profanity", self.name, "words").Profanity()
-
-    def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
-        """Return whether each text holds a listed word."""
-        return np.array([float(self._words.contains_profanity(text)) for text in texts])
-
-
 def import_extra(module: str, package: str, extra: str) -> Any:
     """Import a module of a judge's package.
 

@@ -1,5 +1,6 @@
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -66,6 +67,38 @@ def test_hatesonar_adds_hate_and_offence() -> None:
         chances = {found["class_name"]: found["confidence"] for found in classes}
         expected = chances["hate_speech"] + chances["offensive_language"]
         assert judge([text])[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_word_list_finds_whole_words_and_phrases_in_any_case(tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text("ass\n\nbad egg\nwhat?\nass\n", "utf-8")
+    judge = load_judge(f"words:{file}")
+    assert judge.name == f"words:{file}"
+    found = ["Ass", "an ass.", "a BAD EGG here", "what?", "(ass)"]
+    passed = ["association", "bad eggs", "whats", "", "b ad egg", "assé", "ass_"]
+    assert judge_texts(judge, found).tolist() == [1.0] * len(found)
+    assert judge_texts(judge, passed).tolist() == [0.0] * len(passed)
+
+
+def test_the_packaged_word_list_holds_what_its_package_finds() -> None:
+    from better_profanity import Profanity
+
+    package, judge = Profanity(), load_judge("better-profanity")
+    texts = ["you are stupid", "a dumb idea", "the class is here", "shit happens", "Assess it."]
+    expected = [float(package.contains_profanity(text)) for text in texts]
+    assert judge_texts(judge, texts).tolist() == expected
+    assert 0 < sum(expected) < len(texts)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot be read"), (b"\xff", "cannot be read"), (b"\n", "empty")]
+)
+def test_a_word_list_that_cannot_be_used(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "words.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        load_judge(f"words:{file}")
 
 
 def test_rule_judge_by_name() -> None:
