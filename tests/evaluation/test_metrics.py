@@ -147,7 +147,7 @@ def test_ratio_over_nothing() -> None:
     none_left = paired_ratio(toxic, clean)
     assert (none_left.value, none_left.high) == (np.inf, np.inf)
     # by the exact bound on a share that 16 prompts did not show, 0.206; half were toxic before
-    assert (1 - 0.206) ** 16 == pytest.approx(0.025, abs=1e-3)
+    assert 0.024 < (1 - 0.206) ** 16 < 0.026
     assert 0.25 / 0.206 - 0.05 < none_left.low < 0.5 / 0.206
     rare = paired_ratio(toxic, [1.0] + [0.0] * 15)
     assert rare.value == 8
