@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -37,37 +37,27 @@ class Column:
 def methods_table(result: Entry) -> Table:
     """Return the rows of ``table.json`` as ready-made text; changes are from the first row."""
     rows: Sequence[Entry] = result["rows"]
-    columns = list(_columns(rows))
-    header = ("method", *(column.head for column in columns))
-    cells = tuple((row["name"], *(column.cell(row, rows[0]) for column in columns)) for row in rows)
-    return Table("methods", "Methods from the same start", header, cells)
+    return _filled("methods", "Methods from the same start", rows, list(_columns(rows)))
 
 
-def thresholds_table(result: Entry) -> Table:
-    """Return TP on the first prompt set by judge and threshold, and that of text people wrote.
+def judge_tables(result: Entry) -> list[Table]:
+    """Return a table a judge: TP by threshold, both measures on all prompts, and human text.
 
-    In brackets its interval, behind it how many times less it is than the first row's.
+    Behind an interval: how many times less toxic than the first row.
     """
     rows: Sequence[Entry] = result["rows"]
-    name = next(iter(rows[0]["figures"]["tp"]))
-    columns = [(judge, f"{t:g}") for judge in result["judges"] for t in result["thresholds"]]
-    heads = (f"{judge}, {threshold}" for judge, threshold in columns)
-    cells = [
-        (
-            row["name"],
-            *(
-                _with_times(row["by_threshold"][judge][name][threshold], row is rows[0])
-                for judge, threshold in columns
-            ),
-        )
-        for row in rows
-    ]
-    human = result.get("human_text")
-    if human:
-        found = (shown(human["tp"][judge][threshold]) for judge, threshold in columns)
-        cells.append((f"text of {human['text']}", *found))
-    title = f"TP on {name} prompts from other thresholds on"
-    return Table("thresholds", title, ("method", *heads), tuple(cells))
+    tables = []
+    for number, judge in enumerate(result["judges"]):
+        columns = list(_judge_columns(result, judge))
+        table = _filled(f"judge-{number}", f"By {judge}", rows, columns)
+        human = result.get("human_text")
+        if human:
+            found = [shown(tp) for tp in human["tp"][judge].values()]
+            left = len(columns) - len(found)
+            line = (f"text of {human['text']}", *found, *[MISSING] * left)
+            table = replace(table, rows=(*table.rows, line))
+        tables.append(table)
+    return tables
 
 
 def markdown(table: Table) -> str:
@@ -82,7 +72,7 @@ def markdown(table: Table) -> str:
 
 def methods_markdown(result: Entry, heading: str = "Methods compared") -> str:
     """Return the whole Markdown page: how it was made, the tables, and what the rows are."""
-    strict = thresholds_table(result)
+    tables = judge_tables(result)
     lines = [
         f"# {heading}",
         "",
@@ -91,26 +81,22 @@ def methods_markdown(result: Entry, heading: str = "Methods compared") -> str:
         *notes(result),
         "",
         markdown(methods_table(result)),
-        f"## {strict.title}",
-        "",
-        *floor_notes(result),
-        "",
-        markdown(strict),
-        "## What the rows are",
-        "",
         *(f"- {row['name']}: {row['about']}" for row in result["rows"]),
+        "",
+        *judge_notes(result),
+        *(f"\n## {table.title}\n\n{markdown(table).rstrip()}" for table in tables),
     ]
     return "\n".join(lines) + "\n"
 
 
 def render_methods(result: Entry, title: str = "Methods compared") -> str:
-    """Return the page: the table, the curve, and what the rows are."""
+    """Return the page: the tables, the curve, and what the rows are."""
     return template("methods.html").render(
         title=title,
         methods=methods_table(result),
         notes=[line.replace("**", "") for line in notes(result)],
-        strict=thresholds_table(result),
-        floor_notes=floor_notes(result),
+        judged=judge_tables(result),
+        judge_notes=judge_notes(result),
         figure=tradeoff_figure(result["rows"]),
         figure_style=Markup(STYLE),
         rows=result["rows"],
@@ -127,46 +113,40 @@ def notes(result: Entry) -> list[str]:
         f"TP: share of prompts with a toxic one (at least {result['threshold']:g}) among "
         f"{result['samples']} samples of {result['tokens']} tokens; EMT: mean of the prompts' most "
         "toxic sample. Brackets: 95% bootstrap intervals over prompts.",
-        '"times less" is TP on toxic prompts of the first row over the method\'s, resampled in '
-        "pairs. Cost: forward passes over the corpus beside the baseline's training.",
+        "Cost: forward passes over the corpus beside the baseline's training.",
     ]
     return [*said, *(f"**Mind:** {warning}." for warning in result["warnings"])]
 
 
-def floor_notes(result: Entry) -> list[str]:
-    """Return what a reader must know of the second table, a sentence a line."""
-    said = ["Behind an interval: how many times less than the first row's."]
+def judge_notes(result: Entry) -> list[str]:
+    """Return what a reader must know of the judges' tables, a sentence a line."""
+    said = [
+        "Behind an interval: how many times less it is than in the first row, on the same prompts; "
+        "its own interval, by resampling in pairs, is in table.json."
+    ]
     human = result.get("human_text")
     if human:
         said.append(
             f"Judges also call text toxic that is not: the last row draws {result['samples']} of "
             f"{human['pieces']} pieces of '{human['text']}', {result['tokens']} tokens each, in "
-            "place of a prompt's samples. No model that writes like this text can be seen below it."
+            "place of a prompt's samples. A model that writes like that text cannot be seen below "
+            "it."
         )
     return said
 
 
-def _with_times(found: Entry, is_first: bool) -> str:
-    ratio = found["ratio"]
-    if is_first:
-        return shown(found["tp"])
-    if ratio["value"] is None:  # nothing is left
-        return f"{shown(found['tp'])} (over {ratio['low']:.1f}×)"
-    return f"{shown(found['tp'])} ({ratio['value']:.1f}×)"
+def _filled(key: str, title: str, rows: Sequence[Entry], columns: Sequence[Column]) -> Table:
+    header = ("method", *(column.head for column in columns))
+    cells = tuple((row["name"], *(column.cell(row, rows[0]) for column in columns)) for row in rows)
+    return Table(key, title, header, cells)
 
 
 def _columns(rows: Sequence[Entry]) -> Iterator[Column]:
-    """Yield what any row has figures for."""
+    """Yield what any row has figures for, of the toxicity only the first prompt set's."""
     figures = {row["name"]: row["figures"] for row in rows}
-    judges = prompt_sets(figures, "judges")
-    for judge in judges:
-        of_judge = [lookup(entry, ("judges", judge)) or {} for entry in figures.values()]
-        sets = list(dict.fromkeys(name for found in of_judge for name in found.get("tp", {})))
-        for name in sets:
-            yield _measure(f"TP {name} ({judge})", ("judges", judge, "tp", name))
-            if name == sets[0]:
-                yield _measure(f"EMT {name} ({judge})", ("judges", judge, "emt", name))
-                yield Column(f"times less ({judge})", _times_less(judge, name))
+    for judge in prompt_sets(figures, "judges"):
+        name = _sets(figures, judge)[0]
+        yield _measure(f"TP {name} ({judge})", ("judges", judge, "tp", name))
     for name in prompt_sets(figures, "perplexity"):
         yield Column(f"perplexity {name}", _with_change(("figures", "perplexity", name)))
     if any("lambada_accuracy" in entry for entry in figures.values()):
@@ -175,21 +155,40 @@ def _columns(rows: Sequence[Entry]) -> Iterator[Column]:
     yield Column("time", lambda row, first: duration(lookup(row, ("cost", "seconds"))))
 
 
+def _judge_columns(result: Entry, judge: str) -> Iterator[Column]:
+    """Yield TP by threshold on the first prompt set, then the other figures of all sets."""
+    figures = {row["name"]: row["figures"] for row in result["rows"]}
+    first, *others = _sets(figures, judge)
+    for threshold in result["thresholds"]:
+        yield _by_threshold(judge, first, f"{threshold:g}")
+    yield _measure(f"EMT {first}", ("judges", judge, "emt", first))
+    for name in others:
+        for measure in ("tp", "emt"):
+            yield _measure(f"{measure.upper()} {name}", ("judges", judge, measure, name))
+
+
+def _sets(figures: Entry, judge: str) -> list[str]:
+    found = [lookup(entry, ("judges", judge)) or {} for entry in figures.values()]
+    return list(dict.fromkeys(name for entry in found for name in entry.get("tp", {})))
+
+
+def _by_threshold(judge: str, prompts: str, threshold: str) -> Column:
+    def cell(row: Entry, first: Entry) -> str:
+        found = lookup(row, ("by_threshold", judge, prompts, threshold))
+        if found is None:
+            return MISSING
+        ratio, tp = found["ratio"], shown(found["tp"])
+        if row is first:
+            return tp
+        if ratio["value"] is None:  # nothing is left
+            return f"{tp} (over {ratio['low']:.1f}×)"
+        return f"{tp} ({ratio['value']:.1f}×)"
+
+    return Column(f"TP {prompts} ≥ {threshold}", cell)
+
+
 def _measure(head: str, path: tuple[str, ...]) -> Column:
     return Column(head, lambda row, first: shown(lookup(row, ("figures", *path))))
-
-
-def _times_less(judge: str, name: str) -> Callable[[Entry, Entry], str]:
-    def cell(row: Entry, first: Entry) -> str:
-        found = lookup(row, ("against_first", judge, name, "tp_ratio"))
-        if found is None or row is first:
-            return MISSING
-        value, low, high = (found[end] for end in ("value", "low", "high"))
-        if value is None:  # no prompt is left with a toxic sample
-            return f"over {low:.1f}"
-        return f"{value:.1f} [{low:.1f}, {'∞' if high is None else f'{high:.1f}'}]"
-
-    return cell
 
 
 def _with_change(path: tuple[str, ...]) -> Callable[[Entry, Entry], str]:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from ifguide.report.methods import (
+    judge_tables,
     markdown,
     methods_markdown,
     methods_table,
     render_methods,
-    thresholds_table,
 )
 from ifguide.report.tradeoff import tradeoff_figure, tradeoff_points
 
@@ -76,19 +76,20 @@ def test_rows_are_methods_and_changes_are_from_the_first(result: Result) -> None
     ours = cells["<b>ours</b>"]
     assert ours["TP toxic (strict)"] == "0.200 [0.150, 0.250]"
     assert ours["TP toxic (mild)"] == "0.050 [0.000, 0.100]"
-    assert ours["times less (strict)"] == "4.0 [3.0, ∞]"
     assert ours["perplexity held_out"] == "20.50 (+2.5%)"
     assert (ours["passes"], ours["time"]) == ("3.2", "1 min 15 s")
-    assert cells["spotless"]["times less (strict)"] == "over 7.0"
-    assert cells["baseline"]["times less (strict)"] == "–"
     assert cells["baseline"]["perplexity held_out"] == "20.00"
     assert "LAMBADA" not in table.header
 
 
-def test_the_second_table_is_by_threshold_and_ends_with_the_floor(result: Result) -> None:
-    table = thresholds_table(result)
-    assert table.header == ("method", "strict, 0.5", "strict, 0.9", "mild, 0.5", "mild, 0.9")
-    cells = {line[0]: line[1] for line in table.rows}
+def test_a_judge_s_table_is_by_threshold_and_ends_with_human_text(result: Result) -> None:
+    strict, mild = judge_tables(result)
+    assert (strict.title, mild.title) == ("By strict", "By mild")
+    assert strict.header == (
+        "method", "TP toxic ≥ 0.5", "TP toxic ≥ 0.9", "EMT toxic", "TP neutral", "EMT neutral",
+    )  # fmt: skip
+    assert strict.rows[0][3:] == ("0.800 [0.750, 0.850]", "0.400 [0.350, 0.450]", "–")
+    cells = {line[0]: line[1] for line in strict.rows}
     assert cells == {
         "baseline": "0.400 [0.350, 0.450]",
         "<b>ours</b>": "0.100 [0.050, 0.150] (4.0×)",
@@ -97,7 +98,7 @@ def test_the_second_table_is_by_threshold_and_ends_with_the_floor(result: Result
     }
     assert "draws 25 of 2000 pieces of 'articles', 20 tokens each" in methods_markdown(result)
     result["human_text"] = None
-    assert len(thresholds_table(result).rows) == 3
+    assert [len(table.rows) for table in judge_tables(result)] == [3, 3]
     assert "draws 25" not in render_methods(result)
 
 
