@@ -132,6 +132,9 @@ def curvature_passes(model: nn.Module, corpus: Corpus) -> dict[str, Callable[[],
     return {
         "covariances": lambda: covariances(*fit, 8, lambda _: None),
         "eigenvalues": lambda: corrected_eigenvalues(*fit, bases, 8, lambda _: None),
+        "in bfloat16": lambda: corrected_eigenvalues(
+            *fit, bases, 8, lambda _: None, torch.bfloat16
+        ),
     }
 
 
@@ -167,8 +170,9 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
             after = timed(lambda: plain_losses(model, corpus, batch))
             ratios.setdefault(name, []).append(2 * taken / (before + after))
             before = after
-    pairs = zip(ratios["covariances"], ratios["eigenvalues"], strict=True)
-    ratios["ekfac"] = [sum(pair) for pair in pairs]
+    for name, eigenvalues in (("ekfac", "eigenvalues"), ("ekfac, bfloat16", "in bfloat16")):
+        pairs = zip(ratios["covariances"], ratios[eigenvalues], strict=True)
+        ratios[name] = [sum(pair) for pair in pairs]
     return {
         **asdict(case),
         "forward_batch_tokens": batch,

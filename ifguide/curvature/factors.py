@@ -56,6 +56,7 @@ def fit_kronecker(
     corrected: bool,
     batch_size: int,
     progress: Callable[[int], None],
+    rotation: torch.dtype | None = None,
 ) -> Kronecker:
     """Fit one Kronecker eigenbasis a weight; ``corrected`` gives EK-FAC's eigenvalues."""
     outputs, inputs = covariances(model, tracked, sample, batch_size, progress)
@@ -68,7 +69,7 @@ def fit_kronecker(
     }
     if not corrected:
         return Kronecker(bases, "kfac")
-    moments = corrected_eigenvalues(model, tracked, sample, bases, batch_size, progress)
+    moments = corrected_eigenvalues(model, tracked, sample, bases, batch_size, progress, rotation)
     bases = {
         name: KroneckerEigenbasis(basis.output_basis, basis.input_basis, moments[name])
         for name, basis in bases.items()
@@ -108,14 +109,25 @@ def corrected_eigenvalues(
     bases: dict[str, KroneckerEigenbasis],
     batch_size: int,
     progress: Callable[[int], None],
+    rotation: torch.dtype | None = None,
 ) -> Moments:
-    """Return ``Λ = E[(Q_Sᵀ ∇W Q_A)²]`` a weight, by one gradient a block."""
+    """Return ``Λ = E[(Q_Sᵀ ∇W Q_A)²]`` a weight, by one gradient a block.
+
+    ``rotation`` is the type of the products, None is that of the sums.
+    """
     moments = {w.name: _zeros(w, *w.matrix.shape) for w in tracked}
+    vectors = {
+        w.name: tuple(
+            basis.to(rotation or moments[w.name].dtype)
+            for basis in (bases[w.name].output_basis, bases[w.name].input_basis)
+        )
+        for w in tracked
+    }
 
     def accumulate(weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor) -> None:
-        moment = moments[weight.name]
-        a, d = a_BTI.to(moment.dtype), d_BTO.to(moment.dtype)
-        for gradient in _rotated_gradients(a, d, bases[weight.name]):
+        moment, (Q_S, Q_A) = moments[weight.name], vectors[weight.name]
+        for rotated in _rotated_gradients(a_BTI.to(Q_A.dtype), d_BTO.to(Q_S.dtype), Q_S, Q_A):
+            gradient = rotated.to(moment.dtype)
             moment.addcmul_(gradient, gradient)
 
     for _, backward in _sampled_backwards(model, tracked, sample, batch_size, progress):
@@ -124,19 +136,22 @@ def corrected_eigenvalues(
 
 
 def _rotated_gradients(
-    a_BTI: Float[Tensor, "B T in"], d_BTO: Float[Tensor, "B T out"], basis: KroneckerEigenbasis
+    a_BTI: Float[Tensor, "B T in"],
+    d_BTO: Float[Tensor, "B T out"],
+    Q_S: Float[Tensor, "out out"],
+    Q_A: Float[Tensor, "in in"],
 ) -> Iterator[Float[Tensor, "out in"]]:
     """Yield each block's ``Q_Sᵀ (Σ_t δ_t a_tᵀ) Q_A``, with each rotation where it costs less.
 
     Rotating δ costs T out² a block before the sum and in out² after it; a likewise.
     """
     outputs_first, inputs_first = (d_BTO.shape[1] <= n for n in (a_BTI.shape[2], d_BTO.shape[2]))
-    d_BTO = d_BTO @ basis.output_basis if outputs_first else d_BTO
-    a_BTI = a_BTI @ basis.input_basis if inputs_first else a_BTI
+    d_BTO = d_BTO @ Q_S if outputs_first else d_BTO
+    a_BTI = a_BTI @ Q_A if inputs_first else a_BTI
     for d_TO, a_TI in zip(d_BTO, a_BTI, strict=True):
         gradient = d_TO.T @ a_TI
-        gradient = gradient if outputs_first else basis.output_basis.T @ gradient
-        yield gradient if inputs_first else gradient @ basis.input_basis
+        gradient = gradient if outputs_first else Q_S.T @ gradient
+        yield gradient if inputs_first else gradient @ Q_A
 
 
 def _sampled_backwards(

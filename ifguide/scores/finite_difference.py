@@ -29,7 +29,8 @@ class FiniteDifference:
     Two points give ``S_bt = (l_bt(θ+εv) - l_bt(θ-εv)) / 2ε``, with an error in ε²; four points
     combine the steps ε and 2ε so that the error is in ε⁴ (Richardson). ``step`` is the size of the
     perturbation, ``‖εv‖``, as a share of the norm of the tracked weights. One copy of the tracked
-    weights is kept and moved from point to point; it shares all other weights with the model. A
+    weights is kept and moved from point to point; it shares all other weights with the model. Two
+    points are each other's mirror image at θ, ``w -> 2θ - w``, so that v itself is not kept. A
     sharded model cannot be copied: there each rank moves its own shards, and puts them back after
     every batch.
 
@@ -53,18 +54,23 @@ class FiniteDifference:
         length = norm([direction[w.name] for w in tracked])
         self.epsilon = step * norm([w.parameter for w in tracked]) / length
         moved = model if self.sharded else _copied(model, tracked)
-        self.sources = [
-            (shard_of(target.parameter), self._source(source), _wide(source, direction))
+        self.weights = [
+            (shard_of(target.parameter), self._source(source))
             for target, source in zip(find_tracked(moved), tracked, strict=True)
         ]
-        self.readout = readout_of(moved)
+        self.steps = [_wide(weight, direction) for weight in tracked]
+        self.readout, self.mirrored = readout_of(moved), points == 2 and not self.sharded
+        if self.mirrored:
+            with torch.no_grad():
+                self._move(self.epsilon)
+            self.steps, self.side = [], 1
 
     def __call__(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Score a batch of blocks."""
         with torch.no_grad() if self.sharded else torch.inference_mode():
             try:
                 terms = [
-                    factor / self.epsilon * self._losses_at(multiple * self.epsilon, tokens_BT)
+                    factor / self.epsilon * self._losses_at(multiple, tokens_BT)
                     for multiple, factor in self.stencil.items()
                 ]
             finally:
@@ -72,8 +78,13 @@ class FiniteDifference:
                     self._move(0.0)
             return torch.stack(terms).sum(0)
 
-    def _losses_at(self, epsilon: float, tokens_BT: Tensor) -> Float[Tensor, "B T"]:
-        self._move(epsilon)
+    def _losses_at(self, multiple: int, tokens_BT: Tensor) -> Float[Tensor, "B T"]:
+        if not self.mirrored:
+            self._move(multiple * self.epsilon)
+        elif multiple != self.side:
+            for target, source in self.weights:
+                target.neg_().add_(source, alpha=2)
+            self.side = multiple
         return in_pieces(self._losses, tokens_BT)
 
     def _source(self, weight: TrackedWeight) -> Tensor:
@@ -84,7 +95,7 @@ class FiniteDifference:
         """Set the moved weights to θ + εv, rounded once."""
         if self.sharded:
             reshard(self.model)  # what is gathered already would not move along
-        for target, source, step in self.sources:
+        for (target, source), step in zip(self.weights, self.steps, strict=True):
             torch.add(source, step, alpha=epsilon, out=target)
 
     def _losses(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:

@@ -185,3 +185,19 @@ def test_bad_input_is_named():
     with pytest.raises(InputError, match="is not finite"):
         fit(model, corpus, CurvatureConfig(sample_blocks=2))
     assert VOCABULARY == 61
+
+
+def test_a_rotation_in_bfloat16_moves_eigenvalues_by_its_rounding_alone():
+    model = tiny_model("llama").float()
+    corpus = random_corpus(12, 16)
+    full, rounded = (
+        fit(model, corpus, CurvatureConfig(sample_blocks=12, rotation=rotation), seed=1)
+        for rotation in ("full", "bfloat16")
+    )
+    for name, basis in full.bases.items():
+        other = rounded.bases[name]
+        torch.testing.assert_close(other.output_basis, basis.output_basis, rtol=0, atol=0)
+        assert other.eigenvalues.dtype == torch.float32
+        assert not torch.equal(other.eigenvalues, basis.eigenvalues)
+        error = (other.eigenvalues - basis.eigenvalues).abs().sum() / basis.eigenvalues.sum()
+        assert error < 2**-7  # squares of values rounded to 8 bits
