@@ -261,7 +261,8 @@ def table(results: dict[str, Any]) -> str:
         f"{ScoreConfig().batch_tokens} tokens, {CPU_TOKENS} at a time on a CPU. EK-FAC is both "
         "passes over its sample, a token of it, with the rotations of the second in float32 or in "
         "bfloat16; its eigenvectors come once a fit, and their figure is of the default sample, "
-        f"{SAMPLE_BLOCKS} blocks. Memory is the peak of `difference` over that of a plain pass at {CPU_TOKENS} tokens a batch.",
+        f"{SAMPLE_BLOCKS} blocks. Memory is the peak of `difference` over that of a plain pass at "
+        f"{CPU_TOKENS} tokens a batch.",
     ]
     return "\n".join(lines) + "\n"
 
