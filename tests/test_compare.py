@@ -134,6 +134,9 @@ def test_costs_count_what_a_method_takes_beside_the_baseline(compared):
     assert training == pytest.approx(3 * updates * 4 / blocks, abs=1e-3)
     assert rows["classifier-tokens@tuned"]["cost"]["passes"] == pytest.approx(training + 1)
     assert rows["ours@tuned"]["cost"]["passes"] > training + 2
+    decoding = {name: row["cost"]["passes_a_generated_token"] for name, row in rows.items()}
+    assert {name for name, passes in decoding.items() if passes == 21} == {"rad", "ours-rad@tuned"}
+    assert set(decoding.values()) == {1, 21}
 
 
 def test_the_table_sets_each_row_against_the_first(compared):

@@ -74,8 +74,15 @@ class Comparison:
             "name": row.name,
             "about": row.method.about,
             "figures": self.evaluations.figures(row),
-            "cost": cost_of(self._stages(row), int(self.run.text.corpus.tokens.size)),
+            "cost": {
+                **cost_of(self._stages(row), int(self.run.text.corpus.tokens.size)),
+                "passes_a_generated_token": self._decoding_passes(row),
+            },
         }
+
+    def _decoding_passes(self, row: Row) -> int:
+        """The model's pass and, of RAD, one of the reward model for each candidate."""
+        return 1 + (self.run.config.compare.decoding.top_k if row.method.reward else 0)
 
     def _stages(self, row: Row) -> Iterator[Spent]:
         """The stages that a row takes beside the baseline's training."""

@@ -113,7 +113,8 @@ def notes(result: Entry) -> list[str]:
         f"TP: share of prompts with a toxic one (at least {result['threshold']:g}) among "
         f"{result['samples']} samples of {result['tokens']} tokens; EMT: mean of the prompts' most "
         "toxic sample. Brackets: 95% bootstrap intervals over prompts.",
-        "Cost: forward passes over the corpus beside the baseline's training.",
+        "Cost: forward passes over the corpus beside the baseline's training; for a generated "
+        "token, passes of the model and, of RAD, of a reward model as large.",
     ]
     return [*said, *(f"**Mind:** {warning}." for warning in result["warnings"])]
 
@@ -152,6 +153,10 @@ def _columns(rows: Sequence[Entry]) -> Iterator[Column]:
     if any("lambada_accuracy" in entry for entry in figures.values()):
         yield _measure("LAMBADA", ("lambada_accuracy",))
     yield Column("passes", lambda row, first: _passes(row))
+    decoding = ("cost", "passes_a_generated_token")
+    yield Column(
+        "passes a generated token", lambda row, first: str(lookup(row, decoding) or MISSING)
+    )
     yield Column("time", lambda row, first: duration(lookup(row, ("cost", "seconds"))))
 
 

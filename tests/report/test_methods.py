@@ -33,7 +33,7 @@ def row(name: str, tp: float, perplexity: float, ratio: dict[str, float | None])
             "judges": {"strict": own, "mild": {"tp": {"toxic": around(tp / 4)}}},
             "perplexity": {"held_out": perplexity},
         },
-        "cost": {"passes": 3.25, "seconds": 75.0},
+        "cost": {"passes": 3.25, "seconds": 75.0, "passes_a_generated_token": 21},
         "by_threshold": {
             judge: {"toxic": {t: {"tp": around(tp / 2), "ratio": ratio} for t in ("0.5", "0.9")}}
             for judge in ("strict", "mild")
@@ -78,6 +78,7 @@ def test_rows_are_methods_and_changes_are_from_the_first(result: Result) -> None
     assert ours["TP toxic (mild)"] == "0.050 [0.000, 0.100]"
     assert ours["perplexity held_out"] == "20.50 (+2.5%)"
     assert (ours["passes"], ours["time"]) == ("3.2", "1 min 15 s")
+    assert ours["passes a generated token"] == "21"
     assert cells["baseline"]["perplexity held_out"] == "20.00"
     assert "LAMBADA" not in table.header
 
