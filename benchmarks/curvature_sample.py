@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from ifguide.models.tracked import find_tracked
 
 SHARES = (0.001, 0.01, 0.05, 0.2)
 OWN = "the run's own"
+ROUNDED = "the same, rotated in bfloat16"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,6 +121,8 @@ def curvatures(
     yield name, full, *fitted(run, name, full, run.config.seed, parsed.keep)
     if run.curvature.kind == "ekfac":
         yield OWN, min(own, blocks), None, run.curvature
+        own_again = fitted(run, ROUNDED, own, run.config.seed, parsed.keep, rotation="bfloat16")
+        yield ROUNDED, min(own, blocks), *own_again
     for share in parsed.shares:
         sample = max(1, round(share * blocks))
         for draw in range(1, parsed.draws + 1):
@@ -128,13 +131,19 @@ def curvatures(
 
 
 def fitted(
-    run: Run, name: str, sample: int, seed: int, keep: Path | None
+    run: Run,
+    name: str,
+    sample: int,
+    seed: int,
+    keep: Path | None,
+    rotation: Literal["full", "bfloat16"] = "full",
 ) -> tuple[float, Curvature]:
     """Fit EK-FAC on a sample of the corpus, unless it is kept; processor seconds and curvature."""
-    kept = keep and keep / f"{sample}-blocks-seed-{seed}"
+    rounded = "" if rotation == "full" else f"-{rotation}"
+    kept = keep and keep / f"{sample}-blocks-seed-{seed}{rounded}"
     if kept and (kept / "seconds.json").exists():
         return read_json(kept / "seconds.json"), artifacts.load_curvature(kept)
-    settings = replace(run.config.curvature, kind="ekfac", sample_blocks=sample)
+    settings = replace(run.config.curvature, kind="ekfac", sample_blocks=sample, rotation=rotation)
     corpus, start = run.text.corpus, time.process_time()
     with run.line(f"fit {name}", 2 * sample * corpus.tokens.shape[1]) as move:
         curvature = fit(run.model, corpus, settings, seed=seed, progress=move)

@@ -28,7 +28,10 @@ def test_the_table_of_a_finished_run(benchmark, finished, tmp_path, capfd):
     table = json.loads(out.with_suffix(".json").read_text())
     rows = {row["name"]: row for row in table["rows"]}
     draws = ["20.0%, draw 1", "20.0%, draw 2", "100.0%, draw 1", "100.0%, draw 2"]
-    assert list(rows) == ["every block", "the run's own", *draws]
+    own = ["the run's own", "the same, rotated in bfloat16"]
+    assert list(rows) == ["every block", *own, *draws]
+    (rounded,) = rows[own[1]]["other_draws"]  # the same sample and labels
+    assert 0.999 < rounded < 1
     full = rows["every block"]
     assert full["sample_blocks"] == table["blocks"] == rows[draws[2]]["sample_blocks"]
     assert (full["spearman"], full["top"]) == pytest.approx((1, 1))
