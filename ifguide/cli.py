@@ -22,6 +22,7 @@ from ifguide import ending
 from ifguide.cli_finished import ON_FINISHED, add_finished
 from ifguide.config import Config
 from ifguide.errors import InputError
+from ifguide.methods import METHODS
 
 if TYPE_CHECKING:
     from ifguide.scores.pair import LogprobFiles
@@ -128,6 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(comparing)
     comparing.add_argument(
         "--methods", default="all", help="all, or METHOD[@TRAINING] with commas between (all)"
+    )
+    comparing.formatter_class = argparse.RawDescriptionHelpFormatter
+    comparing.epilog = "\n".join(
+        ["methods:", *(f"  {method.name:<23} {method.about}" for method in METHODS.values())]
     )
     sweep = command("sweep", "draw toxicity against fluency over settings, without scoring again")
     _add_run_options(sweep)
