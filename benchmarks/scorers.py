@@ -23,6 +23,7 @@ from ifguide import (
     TokenScores,
     aim,
     artifacts,
+    blend,
     fit,
     score,
     smooth,
@@ -31,6 +32,7 @@ from ifguide.config import Config
 from ifguide.corpus.documents import Source
 from ifguide.corpus.prepare import PreparedCorpus, open_prepared
 from ifguide.corpus.queries import QueriesConfig, load_contrast
+from ifguide.corpus.words import spelling
 from ifguide.evaluation.judges import judge_texts, load_judge
 from ifguide.models.load import load_checkpoint, load_model
 from ifguide.progress import progress_line
@@ -42,6 +44,7 @@ Engine = Literal["difference", "jvp", "position"]
 PAIRS = "queries/paradetox.jsonl"  # under the run's data_dir
 PAIRS_LIMIT = 3000
 PSEUDO_COUNTS = (1.0, 4.0)
+BY_WORDS = SmoothingConfig(neighbours=2, type_share=0.75, unit="word")
 KINDS: tuple[Kind, ...] = ("identity", "kfac", "ekfac")
 
 Values = np.ndarray  # [n, T] scores of the part of the corpus that is compared
@@ -133,10 +136,10 @@ def anchors(run: Run) -> Iterator[Row]:
 
 
 def own_scores(run: Run) -> Iterator[Row]:
-    """The run's scores, as they are and smoothed over the whole corpus."""
+    """The run's scores, as they are, smoothed over the whole corpus, and blended."""
     described = f"engine {run.scores.metadata['engine']}, curvature {run.curvature.kind}"
     whole = f"the run's scores: {described}, queries {run.config.queries.kind}"
-    for neighbours, share in product((0, 1, 2), (0.0, 0.5)):
+    for neighbours, share in product((0, 2), (0.0, 0.5)):
         smoothed = smooth(run.scores, SmoothingConfig(neighbours=neighbours, type_share=share))
         plain = neighbours == 0 and share == 0
         yield Row(
@@ -144,6 +147,13 @@ def own_scores(run: Run) -> Iterator[Row]:
             whole if plain else "the run's scores after `ifguide.smooth`",
             np.asarray(smoothed.values)[run.rows],
         )
+    spelt = spelling(run.text.tokenizer)
+    by_words = smooth(run.scores, BY_WORDS, spelt)
+    yield Row("own, by words", f"the same, {BY_WORDS}", np.asarray(by_words.values)[run.rows])
+    known = lexicon(run.text.corpus, run.contrast, PSEUDO_COUNTS[-1], spelt)
+    blended = blend(by_words, known, 0.5)
+    meaning = "own, by words, and the lexicon of words, half each, as in the example's settings"
+    yield Row("own, by words, blended", meaning, np.asarray(blended.values)[run.rows])
 
 
 def authors_form(run: Run) -> Iterator[Row]:
@@ -194,6 +204,10 @@ def rivals(run: Run, judge: str, windows: Sequence[int]) -> Iterator[Row]:
         found = lexicon(run.part, run.contrast, count)
         meaning = f"log-odds of the token's id in and out of the marks, prior of {count:g} tokens"
         yield Row(f"lexicon, prior {count:g}", meaning, np.asarray(found.values))
+    spelt = spelling(run.text.tokenizer)
+    found = lexicon(run.text.corpus, run.contrast, PSEUDO_COUNTS[-1], spelt)
+    meaning = f"the same of the token's word, prior of {PSEUDO_COUNTS[-1]:g} words"
+    yield Row("lexicon of words", meaning, np.asarray(found.values)[run.rows])
     with run.line("probe", tokens) as move:
         found = probe(run.model, run.part, run.contrast, progress=move)
     penalty = found.metadata["penalty"]
