@@ -59,11 +59,11 @@ class FiniteDifference:
             for target, source in zip(find_tracked(moved), tracked, strict=True)
         ]
         self.steps = [_wide(weight, direction) for weight in tracked]
-        self.readout, self.mirrored = readout_of(moved), points == 2 and not self.sharded
-        if self.mirrored:
+        self.readout, self.mirrored, self.side = readout_of(moved), points == 2, 0
+        if self.mirrored and not self.sharded:
             with torch.no_grad():
-                self._move(self.epsilon)
-            self.steps, self.side = [], 1
+                self._place(1)
+            self.steps = []
 
     def __call__(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Score a batch of blocks."""
@@ -75,28 +75,35 @@ class FiniteDifference:
                 ]
             finally:
                 if self.sharded:
-                    self._move(0.0)
+                    self._place(0)
             return torch.stack(terms).sum(0)
 
     def _losses_at(self, multiple: int, tokens_BT: Tensor) -> Float[Tensor, "B T"]:
-        if not self.mirrored:
-            self._move(multiple * self.epsilon)
-        elif multiple != self.side:
-            for target, source in self.weights:
-                target.neg_().add_(source, alpha=2)
-            self.side = multiple
+        self._place(multiple)
         return in_pieces(self._losses, tokens_BT)
 
     def _source(self, weight: TrackedWeight) -> Tensor:
         shard = shard_of(weight.parameter)
         return shard.clone() if self.sharded else shard
 
-    def _move(self, epsilon: float) -> None:
-        """Set the moved weights to θ + εv, rounded once."""
+    def _place(self, multiple: int) -> None:
+        """Set the moved weights to θ + multiple εv, rounded once, or to their mirror image."""
         if self.sharded:
             reshard(self.model)  # what is gathered already would not move along
-        for (target, source), step in zip(self.weights, self.steps, strict=True):
-            torch.add(source, step, alpha=epsilon, out=target)
+        if self.mirrored and multiple == -self.side != 0:
+            self._mirror()
+        elif multiple != self.side or not multiple:
+            for (target, source), step in zip(self.weights, self.steps, strict=True):
+                torch.add(source, step, alpha=multiple * self.epsilon, out=target)
+            if self.mirrored and multiple:
+                self._mirror()  # there and back: from now on each is exactly the other's image
+                self._mirror()
+        self.side = multiple
+
+    def _mirror(self) -> None:
+        """Set the moved weights w to 2θ - w."""
+        for target, source in self.weights:
+            target.neg_().add_(source, alpha=2)
 
     def _losses(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self.autocast):

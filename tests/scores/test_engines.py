@@ -203,3 +203,21 @@ def test_a_score_that_is_not_finite_names_the_block():
         model.get_input_embeddings().weight[60] = torch.nan
     with pytest.raises(InputError, match="block 4 "):
         score(model, corpus, random_direction(model))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_finite_differences_of_a_batch_do_not_depend_on_those_before(dtype):
+    """The two points are each other's mirror image, and stay it however often they change."""
+    model = tiny_model("llama", dtype)
+    tracked, generator = find_tracked(model), torch.Generator().manual_seed(3)
+    direction = {w.name: torch.randn(w.matrix.shape, generator=generator) for w in tracked}
+    batches = torch.from_numpy(random_corpus(8, 12).tokens).long().split(2)
+    engine = FiniteDifference(model, tracked, direction, 0.05)
+    first = [engine(batch) for batch in batches]
+    again = [engine(batch) for batch in reversed(batches)][::-1]
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one, other)
+    for moved, source in engine.weights:  # of the copy, and θ as it was
+        assert not torch.equal(moved, source)
+    for (_, source), weight in zip(engine.weights, tracked, strict=True):
+        assert torch.equal(source, weight.parameter)
