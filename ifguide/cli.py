@@ -55,10 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"ifguide: error: {error}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
-        if not ending.is_loss(error):
-            raise
-        ending.say_lost()
+    except ending.LostError:
         return 1
     except KeyboardInterrupt:
         print("ifguide: interrupted; run the same command again to go on", file=sys.stderr)

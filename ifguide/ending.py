@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
 import torch.distributed as dist
 
@@ -21,12 +21,19 @@ LOST = (
     "another process of this run has ended or was killed; what is finished is kept: run the same "
     "command again to go on"
 )
-_SAID = Lock()
+_SPEAKING, _SAID = Lock(), Event()
+
+
+class LostError(RuntimeError):
+    """Another process is gone, and the line that says so is written."""
 
 
 @contextmanager
 def announced() -> Iterator[None]:
-    """Where there are several processes, say so in one line when this one is told to end."""
+    """Where there are several processes, say in one line that another is lost.
+
+    Raises LostError where a collective told of it; where it was the launcher, the process ends.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
@@ -37,6 +44,11 @@ def announced() -> Iterator[None]:
     Thread(target=_wait, args=(reading,), daemon=True).start()
     try:
         yield
+    except RuntimeError as error:
+        if is_loss(error):
+            say_lost()  # before SIGTERM has its own meaning again
+            raise LostError from error
+        raise
     finally:
         signal.set_wakeup_fd(kept)
         signal.signal(signal.SIGTERM, before)
@@ -54,10 +66,12 @@ def is_loss(error: RuntimeError) -> bool:
 
 
 def say_lost() -> None:
-    """Write the line, once over all processes that are left."""
-    if _SAID.acquire(blocking=False) and _is_first():
-        sys.stderr.write(f"ifguide: error: {LOST}\n")
-        sys.stderr.flush()
+    """Write the line, once over all processes that are left; return when it is written."""
+    with _SPEAKING:
+        if not _SAID.is_set() and _is_first():
+            sys.stderr.write(f"ifguide: error: {LOST}\n")
+            sys.stderr.flush()
+        _SAID.set()
 
 
 def _wait(reading: socket.socket) -> None:
