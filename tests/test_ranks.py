@@ -24,7 +24,11 @@ def launch(*arguments):
     """Run a script or module by two processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     paths = [str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",  # a process that aborts says where
+    }
     return subprocess.run(
         [*command, *map(str, arguments)],
         env=environment,
@@ -103,7 +107,7 @@ def sharded(tmp_path_factory):
     """The folder in which two processes left what the verbs make of models in shards."""
     folder = tmp_path_factory.mktemp("fsdp")
     done = launch(TESTS / "fsdp.py", folder)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr.partition("ChildFailedError")[0][-4000:]
     return folder
 
 
