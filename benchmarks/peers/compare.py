@@ -19,7 +19,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cache
@@ -34,20 +34,30 @@ from agreement import agreement
 from curvature_sample import contrast_gradient
 from install import PACKAGES, interpreter
 from page import render
-from stages import Case, Stages, first_blocks, open_case
+from stages import Case, Stages, open_case
 from transformers.utils import logging as transformers_logging
 
 from ifguide import Curvature, Direction, InputError, TokenScores, aim, fit, runs, score
+from ifguide.config import Config
 from ifguide.curvature import Identity
 from ifguide.curvature.factors import Sample, fit_kronecker
 from ifguide.files import read_json, write_json, write_text
 from ifguide.models.tracked import find_tracked
+from ifguide.scores.score import PROBE_TOKENS, build_engine, score_rows
 from ifguide.settings import read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND = 0.999
-FEW_BLOCKS = 32  # scored to see what comes once; a calibration on its 4096 tokens must fit in
 OTHER_LABELS = 1000  # added to the seed
+# how we go from a model to scores, end to end
+WAYS: dict[str, Callable[[Config], Config]] = {
+    "the run's settings": lambda config: config,
+    "in bfloat16": lambda config: replace(
+        config,
+        curvature=replace(config.curvature, rotation="bfloat16"),
+        scores=replace(config.scores, engine="difference", precision="bfloat16", tolerance=None),
+    ),
+}
 # what the peer calls its scores, our curvature and engine, and whether the mathematics is the same
 PAIRS = {
     "kronfluence": (
@@ -133,7 +143,7 @@ def compare(parsed: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     rows = list(compared(case, theirs, ours, PAIRS[parsed.peer]))
     further: dict[str, Any] = {}
     if parsed.peer == "kronfluence":
-        further = end_to_end(case, ours)
+        further["end_to_end"] = {way: end_to_end(case, ours, way) for way in WAYS}
     else:
         rows.append(by_chance(case, ours))
     total = len(case.run.text.corpus.tokens)
@@ -250,34 +260,37 @@ def by_chance(case: Case, ours: Ours) -> dict[str, Any]:
     return {"name": name, "curvature": "ekfac", "engine": "jvp", "same": False, **found}
 
 
-def end_to_end(case: Case, ours: Ours) -> dict[str, Any]:
-    """Fit, aim and score the part with the run's own settings, and what became of the scores."""
-    run, stages = case.run, ours.stages
-    settings = run.config.curvature
-    length = run.part.tokens.shape[1]
-    sample = min(settings.sample_blocks, len(run.part.tokens))
+def end_to_end(case: Case, ours: Ours, way: str) -> dict[str, Any]:
+    """Fit, aim and score the part with a way's settings, and what became of the scores."""
+    run, stages, config = case.run, ours.stages, WAYS[way](case.run.config)
+    blocks, length = run.part.tokens.shape
+    sample = min(config.curvature.sample_blocks, blocks)
     queries = sum(map(len, (*run.contrast.toxic.tokens, *run.contrast.safe.tokens)))
     curvature = stages.timed(
-        "fit", sample * length, lambda: fit(run.model, run.part, settings, seed=run.config.seed)
+        f"fit, {way}",
+        sample * length,
+        lambda: fit(run.model, run.part, config.curvature, seed=config.seed),
     )
     direction = stages.timed(
-        "aim", queries, lambda: aim(run.model, run.contrast, curvature, run.config.direction)
+        f"aim, {way}", queries, lambda: aim(run.model, run.contrast, curvature, config.direction)
     )
-    few = first_blocks(run.part, FEW_BLOCKS)
-    stages.timed(
-        "score, few", few.tokens.size, lambda: score(run.model, few, direction, run.config.scores)
+    tracked = find_tracked(run.model)
+    engine, settings = stages.timed(
+        f"calibrate, {way}",
+        PROBE_TOKENS,
+        lambda: build_engine(run.model, tracked, direction, run.part, config.scores),
     )
-    found = stages.timed(
-        "score",
+    size = config.scores.batch_tokens
+    scores = stages.timed(
+        f"score, {way}",
         run.part.tokens.size,
-        lambda: score(run.model, run.part, direction, run.config.scores),
+        lambda: score_rows(engine, run.model, run.part, slice(0, blocks), size, _nothing),
     )
-    whole = agreement(counted(case, found), ours.scores("ekfac", "jvp"))
     return {
-        "own_sample_blocks": sample,
-        "run_sample_blocks": settings.sample_blocks,
-        "own_engine": found.metadata["engine"],
-        "own_against_whole_fit": whole,
+        "sample_blocks": sample,
+        "run_sample_blocks": config.curvature.sample_blocks,
+        "engine": settings["engine"],
+        "against_whole_fit": agreement(scores[run.part.has_loss], ours.scores("ekfac", "jvp")),
     }
 
 

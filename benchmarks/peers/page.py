@@ -84,64 +84,69 @@ def _cost(side: str, name: str, cost: dict[str, float]) -> str:
     return f"| {side} | {name} | {tokens} | {cost['seconds']:.1f} | {passes} |"
 
 
-def totals(table: dict[str, Any]) -> dict[str, tuple[float, float]]:
+def totals(table: dict[str, Any], way: str) -> dict[str, tuple[float, float]]:
     """Plain passes over the scored blocks that both sides take end to end: (theirs, ours).
 
-    ``part`` is as measured. ``corpus`` is reckoned from the same stages: Kronfluence's fit grows
-    with the blocks, ours is of the run's own sample, and each side's scoring is what a block more
-    costs, and once what comes with the first few (Kronfluence: the query; ours: a calibration).
+    ``part`` is as measured. ``corpus`` is reckoned from the same stages: Kronfluence's fit and each
+    side's scoring grow with the blocks; our fit is of the run's own sample; Kronfluence's
+    eigenvectors and query, our aim and our calibration come once.
     """
     cost = {
         (side, name): found["passes"] * found["tokens"]
         for side in ("theirs", "ours")
         for name, found in table[side].items()
     }
-    tokens = table["blocks"] * table["block_length"]
-    whole = table["blocks_of_corpus"] * table["block_length"]
-    fit = cost["theirs", "covariances"] + cost["theirs", "eigenvalues"]
-    once, aim = cost["theirs", "eigenvectors"], cost["ours", "aim"]
-    few = table["ours"]["score, few"]["tokens"]
-    more = (cost["ours", "score"] - cost["ours", "score, few"]) / (tokens - few)
-    their_more = (cost["theirs", "scores"] - cost["theirs", "query"]) / tokens
-    sampled = table["run_sample_blocks"] / table["own_sample_blocks"]
-    part = fit + once + cost["theirs", "scores"], cost["ours", "fit"] + aim + cost["ours", "score"]
-    corpus = (
-        fit * whole / (table["sampled_blocks"] * table["block_length"])
-        + once
-        + cost["theirs", "query"]
-        + their_more * whole,
-        sampled * cost["ours", "fit"] + aim + cost["ours", "score, few"] + more * (whole - few),
+    fit, aim, calibration, scoring = (
+        cost["ours", f"{stage}, {way}"] for stage in ("fit", "aim", "calibrate", "score")
     )
+    their_fit = cost["theirs", "covariances"] + cost["theirs", "eigenvalues"]
+    their_scoring = cost["theirs", "scores"] - cost["theirs", "query"]
+    their_once = cost["theirs", "eigenvectors"] + cost["theirs", "query"]
+    more = table["blocks_of_corpus"] / table["blocks"]
+    fitted = table["blocks_of_corpus"] / table["sampled_blocks"]
+    own = table["end_to_end"][way]
+    sampled = own["run_sample_blocks"] / own["sample_blocks"]
+    tokens = table["blocks"] * table["block_length"]
+    once = aim + calibration
     return {
-        "part": (part[0] / tokens, part[1] / tokens),
-        "corpus": (corpus[0] / whole, corpus[1] / whole),
+        "part": (
+            (their_fit + their_once + their_scoring) / tokens,
+            (fit + once + scoring) / tokens,
+        ),
+        "corpus": (
+            (their_fit * fitted + their_once + their_scoring * more) / (tokens * more),
+            (fit * sampled + once + scoring * more) / (tokens * more),
+        ),
     }
 
 
 def _end_to_end(table: dict[str, Any]) -> list[str]:
-    found, spearman = totals(table), table["own_against_whole_fit"]["spearman"]
-    rows = [
-        f"| {name} | {theirs:.1f} | {ours:.1f} | {theirs / ours:.1f} |"
-        for name, (theirs, ours) in (
-            (f"the {table['blocks']} blocks", found["part"]),
-            (f"the corpus, {table['blocks_of_corpus']} blocks, reckoned", found["corpus"]),
-        )
-    ]
-    return [
+    parts = {
+        "part": f"the {table['blocks']} blocks",
+        "corpus": f"the corpus, {table['blocks_of_corpus']} blocks, reckoned",
+    }
+    lines = [
         "## End to end",
         "",
         "Kronfluence: covariances, eigenvectors and eigenvalues of all these blocks, query and",
-        f"scores. Ours: fit on {table['own_sample_blocks']} of them, aim, and score by",
-        f"`{table['own_engine']}`, as the run's settings have it. In plain passes over the blocks.",
+        "scores. Ours: fit on a sample of them, aim, calibrate and score. In plain passes over the",
+        "blocks. The last columns: our scores against `jvp` along the fit on all "
+        f"{table['sampled_blocks']} blocks.",
         "",
-        "| | Kronfluence | ours | ratio |",
-        "|---|---|---|---|",
-        *rows,
+        "| | ours | engine | Kronfluence | ours | ratio | Spearman | top 1% in common |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for way, own in table["end_to_end"].items():
+        agreed = own["against_whole_fit"]
+        for part, (theirs, ours) in totals(table, way).items():
+            cells = [parts[part], way, own["engine"], f"{theirs:.1f}", f"{ours:.2f}"]
+            cells += [f"{theirs / ours:.1f}", f"{agreed['spearman']:.4f}", f"{agreed['top']:.3f}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    sampled = {own["run_sample_blocks"] for own in table["end_to_end"].values()}
+    return [
+        *lines,
         "",
-        f"Reckoned: Kronfluence's fit and each side's scoring grow with the blocks; our fit is of "
-        f"{table['run_sample_blocks']} blocks.",
-        "Our end-to-end scores against `jvp` along the fit on all "
-        f"{table['sampled_blocks']} blocks: Spearman {spearman:.4f}, top 1% in common "
-        f"{table['own_against_whole_fit']['top']:.3f}.",
+        "Reckoned: Kronfluence's fit and each side's scoring grow with the blocks; our fit is of "
+        f"{max(sampled)} blocks.",
         "",
     ]

@@ -67,18 +67,17 @@ def test_the_sums_end_to_end(peers):
             "query": cost(16, 5.0),
             "scores": cost(80, 4.0),
         },
-        "own_sample_blocks": 2,
-        "run_sample_blocks": 4,
+        "end_to_end": {"a way": {"sample_blocks": 2, "run_sample_blocks": 4}},
         "ours": {
-            "fit": cost(16, 9.0),
-            "aim": cost(16, 5.0),
-            "score, few": cost(16, 7.0),  # a calibration of 80 and 2 a token
-            "score": cost(80, 3.0),
+            "fit, a way": cost(16, 9.0),
+            "aim, a way": cost(16, 5.0),
+            "calibrate, a way": cost(40, 2.0),
+            "score, a way": cost(80, 3.0),
         },
     }
-    found = peers("page").totals(table)
-    assert found["part"] == pytest.approx((7 + 0.5 + 10 + 4, (16 * 9 + 16 * 5) / 80 + 3))
-    ours = (2 * 16 * 9 + 16 * 5 + 80) / 320 + 2
+    found = peers("page").totals(table, "a way")
+    assert found["part"] == pytest.approx((7 + 0.5 + 10 + 4, (16 * 9 + 16 * 5 + 80) / 80 + 3))
+    ours = (2 * 16 * 9 + 16 * 5 + 80) / 320 + 3
     assert found["corpus"] == pytest.approx((7 + 10 + 0.5 / 4 + 80 / 320 + 3, ours))
 
 
