@@ -33,7 +33,7 @@ from scorers import Run, open_run
 from transformers.utils import logging as transformers_logging
 
 from ifguide import Curvature, Direction, InputError, artifacts, fit, score
-from ifguide.direction import query_gradient
+from ifguide.direction import contrast_gradient
 from ifguide.files import read_json, write_json, write_text
 from ifguide.models.tracked import find_tracked
 
@@ -88,7 +88,7 @@ def tabulate(run: Run, parsed: argparse.Namespace, given: Sequence[str]) -> dict
         "marked": float(run.part.marked[run.part.has_loss].mean()),
         "rows": [],
     }
-    gradient, reference = contrast_gradient(run), None
+    gradient, reference = goal(run), None
     drawn: dict[int, list[np.ndarray]] = {}
     for name, sample, seconds, curvature in curvatures(run, parsed):
         values = scores_along(run, name, curvature, gradient)
@@ -155,12 +155,10 @@ def fitted(
     return seconds, curvature
 
 
-def contrast_gradient(run: Run) -> dict[str, torch.Tensor]:
-    """Return ``g_tox - g_safe``, by weight name."""
-    tracked, batch = find_tracked(run.model), run.config.direction.batch_size
-    sides = (run.contrast.toxic, run.contrast.safe)
-    toxic, safe = (query_gradient(run.model, tracked, side, batch) for side in sides)
-    return {name: toxic[name] - safe[name] for name in toxic}
+def goal(run: Run) -> dict[str, torch.Tensor]:
+    """Return the run's ``g_tox - g_safe``, by weight name."""
+    batch = run.config.direction.batch_size
+    return contrast_gradient(run.model, find_tracked(run.model), run.contrast, batch)
 
 
 def scores_along(

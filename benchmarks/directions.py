@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from conjugate import ITERATIONS, SAMPLE_BLOCKS, Vector, plus, refined
+from curvature_sample import goal as goal_of
 from scorers import Row, Run
 from torch import nn
 
@@ -38,7 +39,7 @@ FEW_BLOCKS = 40
 LEAST_LOSS = 0.05
 
 
-def directions(run: Run, checkpoint: Path | None) -> Iterator[Row]:
+def directions(run: Run) -> Iterator[Row]:
     """Each direction's own scores, and the same by words of the compared part alone."""
     own = np.asarray(run.scores.values)[run.rows]
     yield from both(run, "the run's", "the run's direction", own)
@@ -54,14 +55,20 @@ def directions(run: Run, checkpoint: Path | None) -> Iterator[Row]:
         yield from both(
             run, f"step {step:.0%}", "finite steps of this share of the weights", values
         )
-    if checkpoint is not None:
-        model = load_checkpoint(checkpoint)
-        direction = aim(model, run.contrast, _fitted(run, model), run.config.direction)
-        values = scored(run, model, direction)
-        meaning = f"the model at {checkpoint.name}, curvature of {FEW_BLOCKS} blocks"
-        yield from both(run, "earlier checkpoint", meaning, values)
-        mean = values / values.std() + own / own.std()
-        yield from both(run, "mean of checkpoints", "that and the run's, in deviations", mean)
+
+
+def averaged(run: Run, checkpoint: Path) -> Iterator[Row]:
+    """The run's own scores, an earlier checkpoint's, and their mean, each in deviations."""
+    own = np.asarray(run.scores.values)[run.rows]
+    yield from both(run, "the run's", "the run's direction", own)
+    model = load_checkpoint(checkpoint)
+    curvature = fit(model, run.text.corpus, run.config.curvature, seed=run.config.seed)
+    direction = aim(model, run.contrast, curvature, run.config.direction)
+    values = scored(run, model, direction)
+    meaning = f"the model, its curvature and its direction at {checkpoint.name}"
+    yield from both(run, "earlier checkpoint", meaning, values)
+    mean = values / values.std() + own / own.std()
+    yield from both(run, "mean of checkpoints", "that and the run's, in deviations", mean)
 
 
 def both(run: Run, name: str, meaning: str, values: np.ndarray) -> Iterator[Row]:
@@ -88,7 +95,7 @@ def _ways(run: Run) -> Iterator[tuple[str, str, Callable[[], Direction]]]:
     ):
         yield name, "the direction, zero in all other weights", lambda kept=kept: _only(run, kept)
     yield "second round", f"marked: the top {ROUND_SHARE:.0%} of other blocks", lambda: _second(run)
-    goal = _gradient(run)
+    goal = goal_of(run)
     for damping in (0.01, 1.0):
         meaning = f"damping {damping:g} (the run: {run.config.direction.damping:g})"
         yield f"damping {damping:g}", meaning, lambda d=damping: _solved(run.curvature, goal, d)
@@ -108,26 +115,14 @@ def _only(run: Run, kept: set[str]) -> Direction:
     return Direction({n: w if n in kept else torch.zeros_like(w) for n, w in weights})
 
 
-def _gradient(run: Run) -> Vector:
-    tracked, size = find_tracked(run.model), run.config.direction.batch_size
-    toxic, safe = (
-        query_gradient(run.model, tracked, side, size)
-        for side in (run.contrast.toxic, run.contrast.safe)
-    )
-    return {name: toxic[name] - safe[name] for name in toxic}
-
-
 def _solved(curvature: Curvature, goal: Vector, damping: float) -> Direction:
     return Direction(curvature.solve(goal, damping))
 
 
 def _few(run: Run, goal: Vector) -> Direction:
-    return _solved(_fitted(run, run.model), goal, run.config.direction.damping)
-
-
-def _fitted(run: Run, model: nn.Module) -> Curvature:
     settings = replace(run.config.curvature, sample_blocks=FEW_BLOCKS)
-    return fit(model, run.text.corpus, settings, seed=run.config.seed)
+    curvature = fit(run.model, run.text.corpus, settings, seed=run.config.seed)
+    return _solved(curvature, goal, run.config.direction.damping)
 
 
 def _by_post(run: Run) -> Direction:

@@ -1,6 +1,6 @@
 """What was tried to raise the precision of a run's token scores, each way with its figures.
 
-    python benchmarks/refine.py DIR [--directions] [--out FILE.md] [--blocks N]
+    python benchmarks/refine.py DIR [--directions | --checkpoint DIR] [--out FILE.md] [--blocks N]
     python benchmarks/refine.py --quick
 
 DIR is a run folder with a finished `ifguide score`; nothing is written into it. Settings were
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from directions import directions
+from directions import averaged, directions
 from localise import describe, make_quick_run
 from refinements import readings
 from scorers import Row, Run, open_run
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Ways to raise the precision of token scores.")
     parser.add_argument("dir", type=Path, nargs="?", help="a run folder with finished scores")
     parser.add_argument("--directions", action="store_true", help="other directions, not readings")
-    parser.add_argument("--checkpoint", type=Path, help="an earlier checkpoint to average with")
+    parser.add_argument("--checkpoint", type=Path, help="an earlier checkpoint, alone and averaged")
     parser.add_argument("--out", type=Path, help="where the table goes; FILE.json lies beside it")
     parser.add_argument("--blocks", type=int, help="compare on this many blocks, drawn by seed")
     parser.add_argument("--resamples", type=int, default=200, help="of the bootstrap")
@@ -84,10 +84,13 @@ def tabulate(run: Run, parsed: argparse.Namespace, command: str) -> None:
 
 
 def _rows(run: Run, parsed: argparse.Namespace) -> Iterator[Row]:
+    if parsed.checkpoint:
+        yield from averaged(run, parsed.checkpoint)
+        return
     if parsed.quick or not parsed.directions:
         yield from readings(run)
     if parsed.quick or parsed.directions:
-        yield from directions(run, parsed.checkpoint)
+        yield from directions(run)
 
 
 def measure(row: Row, part: Corpus, resamples: int, seed: int) -> dict[str, Any]:

@@ -54,9 +54,7 @@ def aim(
     """
     config = config or DirectionConfig()
     tracked = find_tracked(model)
-    toxic = query_gradient(model, tracked, contrast.toxic, config.batch_size)
-    safe = query_gradient(model, tracked, contrast.safe, config.batch_size)
-    difference = {name: toxic[name] - safe[name] for name in toxic}
+    difference = contrast_gradient(model, tracked, contrast, config.batch_size)
     _check_finite(difference, "the query gradient")
     weights = curvature.solve(difference, config.damping)
     _check_finite(weights, "the direction")
@@ -68,6 +66,24 @@ def aim(
         "safe_queries": len(contrast.safe.tokens),
     }
     return Direction(weights, metadata)
+
+
+def contrast_gradient(
+    model: nn.Module, tracked: Sequence[TrackedWeight], contrast: Contrast, batch_size: int
+) -> dict[str, Tensor]:
+    """Return ``g_tox - g_safe``, in at least float32, by weight name.
+
+    A sequence that is on both sides, as every marked one is, is run once, with the difference of
+    its weights.
+    """
+    signed: dict[bytes, tuple[Int[np.ndarray, " _"], Float[np.ndarray, " _"]]] = {}
+    for side, sign in ((contrast.toxic, 1.0), (contrast.safe, -1.0)):
+        for tokens, weights in zip(side.tokens, side.weights, strict=True):
+            key = np.asarray(tokens, dtype=np.int64).tobytes()
+            before = signed[key][1] if key in signed else 0.0
+            signed[key] = tokens, before + sign * np.asarray(weights, dtype=np.float64)
+    both = QuerySet(*zip(*signed.values(), strict=True)) if signed else QuerySet([], [])
+    return query_gradient(model, tracked, both, batch_size)
 
 
 def query_gradient(

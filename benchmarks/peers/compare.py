@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the other benchm
 import numpy as np
 import torch
 from agreement import agreement
-from curvature_sample import contrast_gradient
+from curvature_sample import goal
 from install import PACKAGES, interpreter
 from page import render
 from stages import Case, Stages, open_case
@@ -199,7 +199,7 @@ class Ours:
     def __init__(self, case: Case) -> None:
         self.case, self.model = case, case.run.model
         self.stages = Stages(self.model, case.run.part)
-        self.gradient = contrast_gradient(case.run)
+        self.gradient = goal(case.run)
         self.curvature = cache(self._curvature)
         self.scores = cache(self._scores)
 

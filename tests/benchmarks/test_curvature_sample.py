@@ -53,7 +53,7 @@ def test_the_table_of_a_finished_run(benchmark, finished, tmp_path, capfd):
 
 def test_the_run_s_own_fit_leads_to_the_run_s_own_scores(benchmark, finished):
     run = benchmark.open_run(finished, None, quiet=True)
-    gradient = benchmark.contrast_gradient(run)
+    gradient = benchmark.goal(run)
     values = benchmark.scores_along(run, "own", run.curvature, gradient)
     stored = np.asarray(run.scores.values)[run.part.has_loss]
     np.testing.assert_allclose(values, stored, rtol=1e-3, atol=1e-4 * np.abs(stored).max())

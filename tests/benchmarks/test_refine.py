@@ -60,3 +60,15 @@ def test_bad_input_is_one_line(refine, tmp_path, capfd):
     assert refine.main([]) == 2
     assert refine.main([str(tmp_path)]) == 2
     assert len(capfd.readouterr().err.splitlines()) == 2
+
+
+def test_a_checkpoint_averaged_with_itself_changes_nothing(refine, finished, tmp_path):
+    out = tmp_path / "table.md"
+    options = ["--checkpoint", str(finished / "baseline"), "--resamples", "5", "--quiet"]
+    assert refine.main([str(finished), *options, "--out", str(out)]) == 0
+    rows = {row["name"]: row for row in json.loads(out.with_suffix(".json").read_text())["rows"]}
+    for name in ("earlier checkpoint", "mean of checkpoints", "mean of checkpoints, by words"):
+        own = rows["the run's" + (", by words" if "words" in name else "")]
+        for half in ("even", "odd"):
+            found, expected = (r[half]["average_precision"]["value"] for r in (rows[name], own))
+            assert found == pytest.approx(expected, abs=0.01)
