@@ -120,7 +120,10 @@ def test_a_model_in_shards_gives_what_the_whole_one_gives(case, sharded):
         assert found.keys() == whole.keys()
         for name, expected in whole.items():
             error = (found[name] - expected).abs().max() / expected.abs().max()
-            assert error <= (1e-6 if "scores" in name else bound), (name, error)
+            # a whole head takes the differences of states, one in shards those of its logits,
+            # which float32 has rounded
+            limit = max(bound, 1e-6) if name == "scores difference" else 1e-6
+            assert error <= (limit if "scores" in name else bound), (name, error)
 
 
 def test_a_whole_model_is_not_taken_for_a_sharded_one():

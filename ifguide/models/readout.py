@@ -63,6 +63,29 @@ class Readout:
         return F.pad(torch.cat(losses).view(tokens_BT.shape)[:, :-1], (1, 0))
 
     @torch.no_grad()
+    def derivatives(
+        self,
+        states_BTd: Float[Tensor, "B T d"],
+        changes_BTd: Float[Tensor, "B T d"],
+        tokens_BT: Int[Tensor, "B T"],
+    ) -> Float[Tensor, "B T"]:
+        """Return ``dl_bt/dh_bt . change_bt``, each loss's derivative along a change of its state.
+
+        It is ``sum_k softmax(z)_k (W change)_k - (W change)_y``; column 0 is 0.
+        """
+        labels, found = next_tokens(tokens_BT).flatten()[:, None], []
+        if self.head is not None:
+            states_BTd, changes_BTd = (x.to(self.head.weight) for x in (states_BTd, changes_BTd))
+        changes = changes_BTd.flatten(0, 1)
+        for rows, logits in self._chunks(states_BTd):
+            moved = changes[rows]
+            if self.head is not None:
+                moved = F.linear(moved, self.head.weight)
+            p = logits.softmax(-1)
+            found.append((p * moved).sum(-1) - moved.gather(1, labels[rows])[:, 0])
+        return F.pad(torch.cat(found).view(tokens_BT.shape)[:, :-1], (1, 0))
+
+    @torch.no_grad()
     def gradients(
         self, states_BTd: Float[Tensor, "B T d"], labels: Int[Tensor, "B T"] | DrawLabels
     ) -> Float[Tensor, "B T d"]:

@@ -20,22 +20,28 @@ from ifguide.scores.forward_mode import ForwardMode
 from ifguide.scores.pieces import in_pieces
 
 RELATIVE_STEPS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
-STENCILS = {2: {1: 1 / 2, -1: -1 / 2}, 4: {1: 2 / 3, -1: -2 / 3, 2: -1 / 12, -2: 1 / 12}}
+USEFUL = 0.9  # Spearman with the exact derivative below which a step says nothing of smaller ones
+# by number of points: multiple of the step -> its weight in the derivative and in the value at θ
+STENCILS = {
+    2: {1: (1 / 2, 1 / 2), -1: (-1 / 2, 1 / 2)},
+    4: {1: (2 / 3, 2 / 3), -1: (-2 / 3, 2 / 3), 2: (-1 / 12, -1 / 6), -2: (1 / 12, -1 / 6)},
+}
 
 
 class FiniteDifference:
-    """Central differences of the token losses along v.
+    """Central differences along v of the states that the LM head reads, and the head's derivative.
 
-    Two points give ``S_bt = (l_bt(θ+εv) - l_bt(θ-εv)) / 2ε``, with an error in ε²; four points
-    combine the steps ε and 2ε so that the error is in ε⁴ (Richardson). ``step`` is the size of the
-    perturbation, ``‖εv‖``, as a share of the norm of the tracked weights. One copy of the tracked
-    weights is kept and moved from point to point; it shares all other weights with the model. Two
-    points are each other's mirror image at θ, ``w -> 2θ - w``, so that v itself is not kept. A
-    sharded model cannot be copied: there each rank moves its own shards, and puts them back after
-    every batch.
+    The head is not among the tracked weights, so that what follows it needs no finite step: with
+    h the last states, ``S_bt = dl_bt/dh_bt . dh_bt/dθ v``, and only the second factor is a
+    difference. Two points give ``(h(θ+εv) - h(θ-εv)) / 2ε``, with an error in ε²; four points
+    combine the steps ε and 2ε so that the error is in ε⁴ (Richardson). The first factor is taken
+    at the points' estimate of h(θ), to the same order. ``step`` is the size of the perturbation,
+    ``‖εv‖``, as a share of the norm of the tracked weights. One copy of the tracked weights is kept
+    and moved from point to point; it shares all other weights with the model. Two points are each
+    other's mirror image at θ, ``w -> 2θ - w``, so that v itself is not kept. A sharded model cannot
+    be copied: there each rank moves its own shards, and puts them back after every batch.
 
-    ``autocast`` runs the blocks of a float32 model in bfloat16; its head stays in float32, where
-    its logits lose nothing to rounding.
+    ``autocast`` multiplies in bfloat16, in the blocks and the head of a float32 model.
     """
 
     def __init__(
@@ -69,18 +75,21 @@ class FiniteDifference:
         """Score a batch of blocks."""
         with torch.no_grad() if self.sharded else torch.inference_mode():
             try:
-                terms = [
-                    factor / self.epsilon * self._losses_at(multiple, tokens_BT)
-                    for multiple, factor in self.stencil.items()
-                ]
+                return in_pieces(self._scores, tokens_BT)
             finally:
                 if self.sharded:
                     self._place(0)
-            return torch.stack(terms).sum(0)
 
-    def _losses_at(self, multiple: int, tokens_BT: Tensor) -> Float[Tensor, "B T"]:
-        self._place(multiple)
-        return in_pieces(self._losses, tokens_BT)
+    def _scores(self, tokens_BT: Tensor) -> Float[Tensor, "B T"]:
+        states = changes = torch.zeros(())
+        with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self.autocast):
+            for multiple, (of_change, of_state) in self.stencil.items():
+                self._place(multiple)
+                found = self.readout.states(tokens_BT)
+                found = found.to(torch.promote_types(found.dtype, torch.float32))
+                changes = torch.add(changes, found, alpha=of_change)
+                states = torch.add(states, found, alpha=of_state)
+            return self.readout.derivatives(states, changes, tokens_BT) / self.epsilon
 
     def _source(self, weight: TrackedWeight) -> Tensor:
         shard = shard_of(weight.parameter)
@@ -104,11 +113,6 @@ class FiniteDifference:
         """Set the moved weights w to 2θ - w."""
         for target, source in self.weights:
             target.neg_().add_(source, alpha=2)
-
-    def _losses(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self.autocast):
-            states = self.readout.states(tokens_BT)
-        return self.readout.losses(states.float() if self.autocast else states, tokens_BT)
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,10 @@ def calibrate(
 ) -> Calibration:
     """Try finite steps on a probe batch and return the one nearest to the exact derivative.
 
-    In half precision, of the weights or by ``autocast``, they are compared with the exact
-    derivative of the float32 model, by rank; otherwise by the error of the block sums.
+    They are tried from the first, which is to be the largest, until two in succession are worse
+    than the best one, if that is of any use: rounding grows as the steps shrink. In half precision,
+    of the weights or by ``autocast``, they are compared with the exact derivative of the float32
+    model, by rank; otherwise by the error of the block sums.
 
     Raises:
         InputError: a half-precision model is sharded, so that it has no float32 copy.
@@ -151,7 +157,11 @@ def calibrate(
         )
     exact = copy.deepcopy(model).float() if half else model
     expected = ForwardMode(exact, find_tracked(exact), direction)(probe_BT).double()
-    tried = []
+    best, tried = Calibration(steps[0], points, float("inf"), 0.0), []
+
+    def worse(found: Calibration) -> float:
+        return -found.spearman if half or autocast else found.sum_error
+
     for step in steps:
         engine = FiniteDifference(model, tracked, direction, step, points, autocast=autocast)
         scores = engine(probe_BT).double()
@@ -159,11 +169,10 @@ def calibrate(
         if torch.isfinite(error):
             ranks = spearman(*(x[:, 1:].flatten().cpu().numpy() for x in (scores, expected)))
             tried.append(Calibration(step, points, error.item(), ranks))
-    if not tried:
-        return Calibration(steps[0], points, float("inf"), 0.0)
-    if half or autocast:
-        return max(tried, key=lambda t: t.spearman)
-    return min(tried, key=lambda t: t.sum_error)
+        best = min(tried, key=worse, default=best)
+        if best.spearman > USEFUL and best not in tried[-2:]:
+            break
+    return best
 
 
 def _copied(model: nn.Module, tracked: Sequence[TrackedWeight]) -> nn.Module:

@@ -44,6 +44,11 @@ def test_losses_and_gradients_are_the_models_own(family):
     torch.testing.assert_close(readout.losses(found, tokens), expected.detach())
     own = readout.gradients(found, next_tokens(tokens))
     torch.testing.assert_close(own[:, :-1], gradients, rtol=1e-9, atol=1e-12)
+    change = torch.randn(states.shape, generator=torch.Generator().manual_seed(1)).to(states)
+    along = readout.derivatives(found, change, tokens)
+    expected = (gradients * change[:, :-1]).sum(-1)
+    torch.testing.assert_close(along[:, 1:], expected, rtol=1e-9, atol=1e-12)
+    assert not along[:, 0].any()
 
 
 def test_labels_may_be_drawn_from_the_probabilities():
@@ -94,3 +99,5 @@ def test_half_precision_is_reduced_in_float32():
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, forward_losses(model, tokens).detach())
     assert readout.gradients(readout.states(tokens), next_tokens(tokens)).dtype == torch.bfloat16
+    states = readout.states(tokens)
+    assert readout.derivatives(states.float(), states.float(), tokens).dtype == torch.float32

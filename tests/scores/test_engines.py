@@ -13,8 +13,8 @@ from ifguide.errors import InputError
 from ifguide.models.losses import forward_losses
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Direction
-from ifguide.scores import ScoreConfig, score
-from ifguide.scores.finite_difference import FiniteDifference, calibrate
+from ifguide.scores import ScoreConfig, finite_difference, score
+from ifguide.scores.finite_difference import RELATIVE_STEPS, FiniteDifference, calibrate
 from ifguide.scores.forward_mode import ForwardMode
 
 ENGINES = ("difference", "jvp", "position")
@@ -180,6 +180,26 @@ def test_calibration_of_a_bfloat16_model_is_by_rank():
     ranks = [t[:, 1:].flatten().argsort().argsort().double() for t in (wide, near)]
     assert found.spearman == pytest.approx(torch.corrcoef(torch.stack(ranks))[0, 1].item())
     assert found.spearman > 0.8
+
+
+def test_calibration_ends_where_rounding_has_set_in(monkeypatch):
+    """Every step is tried down to two below the best, and the best is the best of all."""
+    model = tiny_model("gpt_neox", torch.float32)
+    direction, tokens = random_direction(model).weights, torch.randint(1, 61, (8, 16))
+    tracked, tried = find_tracked(model), []
+
+    class Counted(FiniteDifference):
+        def __init__(self, model, tracked, direction, step, *more, **options):
+            tried.append(step)
+            super().__init__(model, tracked, direction, step, *more, **options)
+
+    monkeypatch.setattr(finite_difference, "FiniteDifference", Counted)
+    found = calibrate(model, tracked, direction, tokens)
+    assert tried[-3] == found.step > RELATIVE_STEPS[-1]
+    assert tuple(tried) == RELATIVE_STEPS[: len(tried)]
+    for step in RELATIVE_STEPS:
+        alone = calibrate(model, tracked, direction, tokens, steps=[step])
+        assert alone.sum_error >= found.sum_error
 
 
 def test_a_zero_direction_scores_zero():
