@@ -81,15 +81,16 @@ class FiniteDifference:
                     self._place(0)
 
     def _scores(self, tokens_BT: Tensor) -> Float[Tensor, "B T"]:
-        states = changes = torch.zeros(())
         with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self.autocast):
-            for multiple, (of_change, of_state) in self.stencil.items():
-                self._place(multiple)
-                found = self.readout.states(tokens_BT)
-                found = found.to(torch.promote_types(found.dtype, torch.float32))
-                changes = torch.add(changes, found, alpha=of_change)
-                states = torch.add(states, found, alpha=of_state)
+            found = [self._states_at(multiple, tokens_BT) for multiple in self.stencil]
+            of_change, of_state = zip(*self.stencil.values(), strict=True)
+            changes, states = _combined(found, of_change), _combined(found, of_state)
             return self.readout.derivatives(states, changes, tokens_BT) / self.epsilon
+
+    def _states_at(self, multiple: int, tokens_BT: Tensor) -> Float[Tensor, "B T d"]:
+        self._place(multiple)
+        states = self.readout.states(tokens_BT)
+        return states.to(torch.promote_types(states.dtype, torch.float32))
 
     def _source(self, weight: TrackedWeight) -> Tensor:
         shard = shard_of(weight.parameter)
@@ -173,6 +174,13 @@ def calibrate(
         if best.spearman > USEFUL and best not in tried[-2:]:
             break
     return best
+
+
+def _combined(tensors: Sequence[Tensor], factors: Sequence[float]) -> Tensor:
+    total = torch.zeros(())
+    for tensor, factor in zip(tensors, factors, strict=True):
+        total = torch.add(total, tensor, alpha=factor)
+    return total
 
 
 def _copied(model: nn.Module, tracked: Sequence[TrackedWeight]) -> nn.Module:
