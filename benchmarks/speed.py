@@ -40,6 +40,7 @@ from ifguide.curvature.factors import Sample, corrected_eigenvalues, covariances
 from ifguide.files import write_json, write_text
 from ifguide.linalg.kronecker import KroneckerEigenbasis, eigenbasis
 from ifguide.memory import peak_rss, reset_peak_rss
+from ifguide.models.losses import device_of
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus, Direction
 from ifguide.scores import ScoreConfig
@@ -99,7 +100,7 @@ def random_direction(model: nn.Module) -> Direction:
 def plain_losses(model: nn.Module, corpus: Corpus, batch_tokens: int) -> Tensor:
     """The unit: the model's own logits and PyTorch's own loss, token by token."""
     losses, size = [], max(1, batch_tokens // corpus.tokens.shape[1])
-    for tokens in torch.from_numpy(corpus.tokens).long().split(size):
+    for tokens in torch.from_numpy(corpus.tokens).long().to(device_of(model)).split(size):
         with torch.inference_mode():
             logits = model(input_ids=tokens, use_cache=False).logits
             labels = tokens[:, 1:].flatten()
@@ -118,14 +119,14 @@ def scorer(model: nn.Module, corpus: Corpus, engine: Any) -> Callable[[], np.nda
 def curvature_passes(model: nn.Module, corpus: Corpus) -> dict[str, Callable[[], Any]]:
     """The two passes of an EK-FAC fit; the second rotates by bases of the right shapes."""
     tracked = find_tracked(model)
-    sample = Sample(corpus, np.arange(len(corpus.tokens)), 0)
+    sample, device = Sample(corpus, np.arange(len(corpus.tokens)), 0), device_of(model)
 
     def basis(size: int) -> Tensor:
-        return torch.linalg.qr(torch.randn(size, size, generator=torch.Generator()))[0]
+        return torch.linalg.qr(torch.randn(size, size, generator=torch.Generator()))[0].to(device)
 
     shapes = {w.name: w.matrix.shape for w in tracked}
     bases = {
-        name: KroneckerEigenbasis(basis(out), basis(width), torch.ones(out, width))
+        name: KroneckerEigenbasis(basis(out), basis(width), torch.ones(out, width, device=device))
         for name, (out, width) in shapes.items()
     }
     fit = model, tracked, sample

@@ -1,4 +1,4 @@
-"""Engine ``difference``: plain forward passes at θ + εv and θ - εv."""
+"""Engine ``difference``: plain forward passes at θ + εv and θ - εv, up to the LM head."""
 
 from __future__ import annotations
 

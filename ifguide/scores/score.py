@@ -46,7 +46,7 @@ class ScoreConfig:
             to a stated tolerance) or ``position`` (the authors' form); see their modules.
         step: size of ``difference``'s perturbation as a share of the tracked weights' norm; by
             default it is calibrated on a probe batch against ``jvp``.
-        precision: ``bfloat16`` computes the blocks of a float32 model in bfloat16 (autocast; only
+        precision: ``bfloat16`` multiplies in bfloat16, the weights stay float32 (autocast; only
             with ``difference``), ``float32`` everything in the weights' own type.
         tolerance: largest error of the block sums, ``max |ΔΣ| / max |Σ|`` on the probe batch, at
             which a calibrated ``difference`` is kept; above it ``jvp`` is used. By default 3e-5 for
