@@ -1,103 +1,37 @@
-"""What stands between the pipeline's page and the run folder."""
+"""What stands between the pipeline's page and the run folder: what each stage makes."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from ifguide import artifacts, distributed
-from ifguide.config import Config
-from ifguide.corpus.blocks import open_corpus, pack
-from ifguide.corpus.prepare import PreparedCorpus, prepare
-from ifguide.corpus.queries import load_contrast
-from ifguide.corpus.tokenizers import load_tokenizer, tokenizer_fingerprint
+from ifguide.corpus.prepare import prepare
 from ifguide.evaluation.evaluate import evaluate
 from ifguide.evaluation.fluency import perplexity
 from ifguide.evaluation.generate import Processors, prompt_room
 from ifguide.evaluation.judges import load_judge
 from ifguide.evaluation.localisation import localisation_of
-from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
 from ifguide.files import fingerprint_of, write_json, write_text
-from ifguide.models.load import load_checkpoint, load_model, model_fingerprint
+from ifguide.kept import Kept
+from ifguide.models.load import load_checkpoint, load_model
 from ifguide.models.tracked import find_tracked
-from ifguide.nouns import Contrast, Corpus, Selection, TokenScores
-from ifguide.progress import progress_line
-from ifguide.provenance import COUNTED, STAGES, stage_inputs, total_tokens
+from ifguide.nouns import Selection, TokenScores
+from ifguide.provenance import STAGES
 from ifguide.report.page import render_page
-from ifguide.scores.pair import LogprobFiles
-from ifguide.store import StageFolder, Store
+from ifguide.store import StageFolder
 from ifguide.training import Guard, TrainingConfig, train
 from ifguide.version import VERSION
 
-Noun = TypeVar("Noun")
 
-
-class Steps(ABC):
-    """Makes, keeps and reopens each stage of one run; the method itself is in ``Pipeline``."""
-
-    def __init__(
-        self,
-        config: Config,
-        store: Store,
-        *,
-        quiet: bool = False,
-        logprobs: LogprobFiles | None = None,
-    ) -> None:
-        self.config, self.store, self.quiet = config, store, quiet
-        self.logprobs = logprobs
-        self.data_dir = Path(config.data_dir)
-
-    def stage(
-        self,
-        name: str,
-        make: Callable[[StageFolder], Any],
-        load: Callable[[Path], Noun],
-        save: Callable[[Path, Any], None] | None = None,
-    ) -> Noun:
-        """Return a stage's noun from its folder, made first if it is not there as it should be."""
-        before, total = self._pull(name), lambda: self._total_tokens(name)
-        return self.kept(name, self.inputs(name), make, load, save, before=before, total=total)
-
-    def kept(
-        self,
-        name: str,
-        inputs: Mapping[str, Any],
-        make: Callable[[StageFolder], Any],
-        load: Callable[[Path], Noun],
-        save: Callable[[Path, Any], None] | None = None,
-        *,
-        before: Callable[[], object] = lambda: None,
-        total: Callable[[], int | None] = lambda: None,
-    ) -> Noun:
-        """Return what ``inputs`` decide from the folder ``name``, made first if need be.
-
-        ``before`` makes what it is made from; ``total`` is the tokens it takes.
-        """
-
-        def made(out: StageFolder) -> None:
-            with progress_line(name, total(), quiet=self.quiet, done=out.tokens) as out.line:
-                noun = make(out)
-            if save is not None and distributed.is_main():
-                save(out.path, noun)
-
-        return load(self.store.stage(name, inputs, made, before=before))
-
-    def inputs(self, name: str) -> dict[str, Any]:
-        """Return all that decides what a stage makes: its settings and the stages before it."""
-        read = {
-            "tokenizer": lambda: self._tokenizer_fingerprint,
-            "model": lambda: self._model_fingerprint,
-            "queries": lambda: self.contrast.fingerprint,
-            "prompts": lambda: self.prompts,
-            "logprobs": lambda: self._logprobs_fingerprint,
-        }
-        return stage_inputs(self.config, read, name)
+class Steps(Kept):
+    """Makes each stage of one run; the method itself is in ``Pipeline``."""
 
     def check(self) -> None:
         """Refuse what cannot work before any model is trained."""
@@ -111,11 +45,6 @@ class Steps(ABC):
         _ = self.contrast, self.prompts, self.lambada, self.held_out
 
     # made by Pipeline
-
-    @property
-    @abstractmethod
-    def text(self) -> PreparedCorpus:
-        """The prepared corpus."""
 
     @property
     @abstractmethod
@@ -136,39 +65,6 @@ class Steps(ABC):
     @abstractmethod
     def evaluation(self) -> dict[str, Any]:
         """The figures of both models."""
-
-    # inputs
-
-    @cached_property
-    def contrast(self) -> Contrast:
-        """The two query sets."""
-        config = self.config
-        return load_contrast(
-            config.queries, self.text.tokenizer, self.data_dir, seed_of_builtin=config.seed + 1
-        )
-
-    @cached_property
-    def prompts(self) -> dict[str, list[Prompt]]:
-        """The named prompt sets of the evaluation."""
-        wanted = self.config.evaluation.prompt_sets
-        return {
-            name: prompts_of(p, self.text.held_out, self.data_dir, self.config.seed, name)
-            for name, p in wanted.items()
-        }
-
-    @cached_property
-    def lambada(self) -> list[str] | None:
-        """The texts whose last word is to be predicted, if any are asked for."""
-        return lambada_texts(self.config.evaluation, self.data_dir)
-
-    @cached_property
-    def held_out(self) -> dict[str, Corpus]:
-        """The packed texts that perplexity is measured on, by name."""
-
-        def load(folder: Path) -> dict[str, Corpus]:
-            return {name: open_corpus(folder / name) for name in self.config.evaluation.perplexity}
-
-        return self.stage("held_out", main_only(self._pack_held_out), load)
 
     def initial_model(self) -> nn.Module:
         """Return the model that training starts from."""
@@ -301,11 +197,6 @@ class Steps(ABC):
         text, size = self.held_out[guard.text], self.config.evaluation.batch_size
         return lambda model: perplexity(model, text, size)
 
-    def _pack_held_out(self, out: StageFolder) -> None:
-        for name, wanted in self.config.evaluation.perplexity.items():
-            documents = held_out_documents(wanted, self.text.held_out, self.data_dir, name)
-            pack(documents, self.text.tokenizer, self.config.corpus.block_length, out.path / name)
-
     def _localise(self) -> dict[str, Any]:
         corpus, seed = self.text.corpus, self.config.seed
         if not corpus.marked.any():
@@ -315,35 +206,5 @@ class Steps(ABC):
             return found
         return {**found, "smoothed": localisation_of(self.smoothed, seed)}
 
-    @cached_property
-    def _tokenizer_fingerprint(self) -> str:
-        given = self.config.tokenizer
-        return tokenizer_fingerprint(load_tokenizer(given)) if given.path else ""
-
-    @cached_property
-    def _model_fingerprint(self) -> str:
-        return model_fingerprint(self.config.model)
-
-    @cached_property
-    def _logprobs_fingerprint(self) -> list[str]:
-        return self.logprobs.fingerprint() if self.logprobs else []
-
-    def _pull(self, name: str) -> Callable[[], None]:
-        def pull() -> None:
-            for earlier in STAGES[name][1]:
-                getattr(self, STAGES[earlier][0])
-
-        return pull
-
     def _has(self, name: str) -> bool:
         return name != "report" and (self.store.root / name).exists()
-
-    def _total_tokens(self, name: str) -> int | None:
-        if name not in COUNTED:
-            return None
-        return total_tokens(self.config, name, self.text.corpus.tokens.size)
-
-
-def main_only(make: Callable[[StageFolder], None]) -> Callable[[StageFolder], None]:
-    """Run a maker on the main rank alone."""
-    return lambda out: make(out) if distributed.is_main() else None
