@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from speed import ENGINES, Case, random_direction
+from cases import Case, random_direction
+from speed import ENGINES
 
 from ifguide import distributed
 from ifguide.artifacts import ScoreShards

@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from speed import Case, check_agreement, curvature_passes, plain_losses, random_direction
+from cases import Case, curvature_passes, plain_losses, random_direction
+from speed import check_agreement
 from torch import nn
 
 from ifguide.files import write_json, write_text

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from cases import plain_losses
 from scorers import Run, open_run
-from speed import plain_losses
 from torch import nn
 
 from ifguide.curvature.factors import Sample
