@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -47,7 +47,9 @@ BOUNDS = {"difference": 2.1, "jvp": 3.2, "position": 3.0, "ekfac": 9.0, "ekfac, 
 MEMORY_BOUND = 1.3
 SAMPLE_BLOCKS = CurvatureConfig().sample_blocks
 ENGINES = ("difference", "jvp", "position")
-TASKS = ("forward", "difference", "jvp", "position", "ekfac")
+WHOLE = "forward, whole batch"
+TASKS = ("forward", WHOLE, "difference", "jvp", "position", "ekfac")
+BATCH_TOKENS = ScoreConfig().batch_tokens
 FORWARD_BATCHES = (1024, 2048, 4096)  # tokens
 AGREEMENT = 2e-3  # largest error of a block's sum, as a share of the largest sum, in float32
 
@@ -137,8 +139,8 @@ def peak_memory(case: Case, task: str) -> int:
     before = resident()
     reset_peak_rss()
     model, corpus = case.model(), case.corpus()
-    if task == "forward":
-        plain_losses(model, corpus, CPU_TOKENS)
+    if task in ("forward", WHOLE):
+        plain_losses(model, corpus, CPU_TOKENS if task == "forward" else BATCH_TOKENS)
     elif task == "ekfac":
         for run in curvature_passes(model, corpus).values():
             run()
@@ -148,8 +150,9 @@ def peak_memory(case: Case, task: str) -> int:
 
 
 def fresh_peak_memory(case: Case, task: str, repeats: int) -> int:
-    """The median of the same in fresh processes; what an allocator keeps varies."""
-    command = [sys.executable, __file__, "--memory", task, "--case", json.dumps(asdict(case))]
+    """The median of the same over a whole batch in fresh processes; an allocator's share varies."""
+    given = json.dumps(asdict(replace(case, tokens=max(case.tokens, BATCH_TOKENS))))
+    command = [sys.executable, __file__, "--memory", task, "--case", given]
     peaks = [
         int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for _ in range(repeats)
@@ -167,7 +170,8 @@ def table(results: dict[str, Any]) -> str:
     """The Markdown page: one row a case, bounds in the head."""
     bounds = [f"{name} (≤ {bound})" for name, bound in BOUNDS.items()]
     heads = ["width", "block", "forward, µs a token", *bounds]
-    heads += ["covariances", "eigenvalues", "eigenvectors", f"memory (≤ {MEMORY_BOUND})"]
+    heads += ["covariances", "eigenvalues", "eigenvectors"]
+    heads += [f"memory, same batch (≤ {MEMORY_BOUND})", f"memory, {CPU_TOKENS} tokens"]
     lines = [
         "# Speed and memory",
         "",
@@ -180,11 +184,11 @@ def table(results: dict[str, Any]) -> str:
         *(_row(case) for case in results["cases"]),
         "",
         "In brackets: the least and the most of the turns. The engines score batches of "
-        f"{ScoreConfig().batch_tokens} tokens, {CPU_TOKENS} at a time on a CPU. EK-FAC is both "
+        f"{BATCH_TOKENS} tokens, {CPU_TOKENS} at a time on a CPU. EK-FAC is both "
         "passes over its sample, a token of it, with the rotations of the second in float32 or in "
         "bfloat16; its eigenvectors come once a fit, and their figure is of the default sample, "
-        f"{SAMPLE_BLOCKS} blocks. Memory is the peak of `difference` over that of a plain pass at "
-        f"{CPU_TOKENS} tokens a batch.",
+        f"{SAMPLE_BLOCKS} blocks. Memory is the peak of `difference` over that of a plain pass over "
+        f"the same batch of {BATCH_TOKENS} tokens, and over one of {CPU_TOKENS} tokens at a time.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -198,9 +202,11 @@ def _row(case: dict[str, Any]) -> str:
     peak = {task: round(size / 2**20) for task, size in case["peak_memory"].items()}
     sample = SAMPLE_BLOCKS * case["length"] * case["forward_microseconds_a_token"] * 1e-6
     once = case["eigenvector_seconds"] / sample
-    memory = peak["difference"] / peak["forward"]
     cells = [case["width"], case["length"], f"{case['forward_microseconds_a_token']:.0f}", *passes]
-    cells += [f"{once:.1f}", f"{memory:.2f} ({peak['difference']} / {peak['forward']} MiB)"]
+    cells += [f"{once:.1f}"]
+    for unit in (WHOLE, "forward"):
+        ratio = peak["difference"] / peak[unit]
+        cells += [f"{ratio:.2f} ({peak['difference']} / {peak[unit]} MiB)"]
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -215,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cases = [Case(w, t, parsed.tokens) for w, t in product(parsed.widths, parsed.lengths)]
     tasks = TASKS
     if parsed.quick:
-        cases, tasks = [Case(32, 64, 2048, vocabulary=300, layers=2)], TASKS[:2]
+        cases, tasks = [Case(32, 64, 2048, vocabulary=300, layers=2)], TASKS[:3]
     results = {
         "command": shlex.join(["python", "benchmarks/speed.py", *given]),
         "date": date.today().isoformat(),

@@ -82,9 +82,11 @@ class FiniteDifference:
 
     def _scores(self, tokens_BT: Tensor) -> Float[Tensor, "B T"]:
         with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self.autocast):
-            found = [self._states_at(multiple, tokens_BT) for multiple in self.stencil]
+            nearest_first = sorted(self.stencil, key=lambda multiple: multiple != self.side)
+            found = {multiple: self._states_at(multiple, tokens_BT) for multiple in nearest_first}
+            points = [found[multiple] for multiple in self.stencil]
             of_change, of_state = zip(*self.stencil.values(), strict=True)
-            changes, states = _combined(found, of_change), _combined(found, of_state)
+            changes, states = _combined(points, of_change), _combined(points, of_state)
             return self.readout.derivatives(states, changes, tokens_BT) / self.epsilon
 
     def _states_at(self, multiple: int, tokens_BT: Tensor) -> Float[Tensor, "B T d"]:
