@@ -187,8 +187,8 @@ def table(results: dict[str, Any]) -> str:
         f"{BATCH_TOKENS} tokens, {CPU_TOKENS} at a time on a CPU. EK-FAC is both "
         "passes over its sample, a token of it, with the rotations of the second in float32 or in "
         "bfloat16; its eigenvectors come once a fit, and their figure is of the default sample, "
-        f"{SAMPLE_BLOCKS} blocks. Memory is the peak of `difference` over that of a plain pass over "
-        f"the same batch of {BATCH_TOKENS} tokens, and over one of {CPU_TOKENS} tokens at a time.",
+        f"{SAMPLE_BLOCKS} blocks. Memory is the peak of `difference` over that of a plain pass of "
+        f"the same batch, {BATCH_TOKENS} tokens, and over one of {CPU_TOKENS} tokens at a time.",
     ]
     return "\n".join(lines) + "\n"
 
