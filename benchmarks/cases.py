@@ -93,3 +93,9 @@ def curvature_passes(model: nn.Module, corpus: Corpus) -> dict[str, Callable[[],
             *fit, bases, 8, lambda _: None, torch.bfloat16
         ),
     }
+
+
+def add_fits(turns: dict[str, list[float]]) -> None:
+    """Add what both passes of an EK-FAC fit come to, turn by turn, for each type of rotation."""
+    for name, second in (("ekfac", "eigenvalues"), ("ekfac, bfloat16", "in bfloat16")):
+        turns[name] = [sum(pair) for pair in zip(turns["covariances"], turns[second], strict=True)]

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cases import Case, curvature_passes, plain_losses, random_direction
+from cases import Case, add_fits, curvature_passes, plain_losses, random_direction
 from torch import nn
 
 from ifguide.curvature import CurvatureConfig
@@ -94,9 +94,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
             after = timed(lambda: plain_losses(model, corpus, batch))
             ratios.setdefault(name, []).append(2 * taken / (before + after))
             before = after
-    for name, eigenvalues in (("ekfac", "eigenvalues"), ("ekfac, bfloat16", "in bfloat16")):
-        pairs = zip(ratios["covariances"], ratios[eigenvalues], strict=True)
-        ratios[name] = [sum(pair) for pair in pairs]
+    add_fits(ratios)
     return {
         **asdict(case),
         "forward_batch_tokens": batch,

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cases import Case, curvature_passes, plain_losses, random_direction
+from cases import Case, add_fits, curvature_passes, plain_losses, random_direction
 from speed import check_agreement
 from torch import nn
 
@@ -110,9 +110,7 @@ def measure(case: Case, place: Place, repeats: int) -> dict[str, Any]:
             taken = place.timed(task)
             if turn:  # the first warms up
                 seconds[name].append(taken)
-    for name, second in (("ekfac", "eigenvalues"), ("ekfac, bfloat16", "in bfloat16")):
-        pairs = zip(seconds["covariances"], seconds[second], strict=True)
-        seconds[name] = [sum(pair) for pair in pairs]
+    add_fits(seconds)
     return {
         **asdict(case),
         **weights_of(model),
