@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ifguide.corpus.documents import Document
-from ifguide.curvature.factors import Sample, corrected_eigenvalues, covariances
-from ifguide.linalg.kronecker import KroneckerEigenbasis
+from ifguide.influence.curvature.factors import Sample, corrected_eigenvalues, covariances
+from ifguide.influence.curvature.kronecker import KroneckerEigenbasis
 from ifguide.models.losses import device_of
 from ifguide.models.tracked import find_tracked
-from ifguide.nouns import Corpus, Direction
+from ifguide.nouns import Corpus, Direction, Document
 
 
 @dataclass(frozen=True)

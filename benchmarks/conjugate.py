@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.func import functional_call, jvp
 
 from ifguide import Curvature, Direction, InputError
-from ifguide.curvature.fit import sample_rows
-from ifguide.linalg.operators import Kronecker
+from ifguide.influence.curvature.fit import sample_rows
+from ifguide.influence.curvature.operators import Kronecker
 from ifguide.models.tracked import find_tracked
 
 Vector = dict[str, Tensor]  # [out, in] by weight name

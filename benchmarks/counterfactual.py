@@ -30,14 +30,15 @@ from scipy.stats import rankdata
 from scorers import Row, Run
 from transformers.utils import logging as transformers_logging
 
-from ifguide import Objective, Selection, SmoothingConfig, TrainingConfig, runs, smooth, train
-from ifguide.direction import query_loss
+from ifguide import Objective, Selection, SmoothingConfig, TrainingConfig, smooth, train
 from ifguide.evaluation.metrics import percentile_interval
 from ifguide.files import write_json, write_text
+from ifguide.influence.direction import query_loss
 from ifguide.models.load import load_model
 from ifguide.nouns import Interval
-from ifguide.progress import progress_line
-from ifguide.settings import read_config
+from ifguide.run import runs
+from ifguide.run.progress import progress_line
+from ifguide.settings.reader import read_config
 
 UNITS = ("tokens", "documents")
 KINDS = ("pearson", "spearman")

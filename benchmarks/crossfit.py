@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ifguide import Contrast, Corpus, QuerySet, SmoothingConfig, TokenScores, aim, score, smooth
 from ifguide.corpus.words import Spelling, number_words, word_keys
-from ifguide.selection.controls import lexicon
+from ifguide.selection.lexicon import lexicon
 
 FOLDS = 5
 PRIOR = 4.0

@@ -32,10 +32,11 @@ from localise import make_quick_run
 from scorers import Run, open_run
 from transformers.utils import logging as transformers_logging
 
-from ifguide import Curvature, Direction, InputError, artifacts, fit, score
-from ifguide.direction import contrast_gradient
+from ifguide import Curvature, Direction, InputError, fit, score
 from ifguide.files import read_json, write_json, write_text
+from ifguide.influence.direction import contrast_gradient
 from ifguide.models.tracked import find_tracked
+from ifguide.run import artifacts
 
 SHARES = (0.001, 0.01, 0.05, 0.2)
 OWN = "the run's own"

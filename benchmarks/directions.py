@@ -27,10 +27,10 @@ from ifguide import (
 )
 from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.words import spelling
-from ifguide.direction import query_gradient
+from ifguide.influence.direction import query_gradient
 from ifguide.models.load import load_checkpoint
 from ifguide.models.tracked import find_tracked
-from ifguide.selection.controls import token_loss
+from ifguide.rivals.token_loss import token_loss
 
 BY_WORDS = SmoothingConfig(neighbours=2, type_share=0.75, unit="word")
 FINITE = 0.003

@@ -27,7 +27,7 @@ import torch
 from scorers import PAIRS, Row, Run, all_rows, open_run
 from transformers.utils import logging as transformers_logging
 
-from ifguide import Corpus, InputError, runs
+from ifguide import Corpus, InputError
 from ifguide.corpus.builtin import builtin_posts
 from ifguide.evaluation.character_f1 import (
     PostCharacters,
@@ -38,7 +38,8 @@ from ifguide.evaluation.character_f1 import (
 from ifguide.evaluation.localisation import in_marked_documents, localisation
 from ifguide.files import write_json, write_text
 from ifguide.nouns import Interval
-from ifguide.settings import read_config
+from ifguide.run import runs
+from ifguide.settings.reader import read_config
 
 CUT = 0.02  # share of the tokens that predict characters
 FIGURES = {

@@ -32,12 +32,11 @@ import torch
 from cases import Case, random_direction
 from speed import ENGINES
 
-from ifguide import distributed
-from ifguide.artifacts import ScoreShards
+from ifguide.distributed import ranks
 from ifguide.files import write_json, write_text
+from ifguide.influence.score import ScoreConfig, build_engine, score_rows
 from ifguide.models.tracked import find_tracked
-from ifguide.scores import ScoreConfig
-from ifguide.scores.score import build_engine, score_rows
+from ifguide.run.artifacts import ScoreShards
 
 BOUND = 1.8  # times one process
 AGREEMENT = 1e-6  # largest difference of two scores, as a share of the largest score
@@ -47,24 +46,24 @@ SHARD_BLOCKS = 1024
 def worker(case: Case, engine: Any, folder: Path) -> None:
     """Score this rank's share into ``folder``; the main rank writes the seconds it took."""
     torch.set_num_threads(1)
-    distributed.start()
+    ranks.start()
     model, corpus = case.model(), case.corpus()
     config = ScoreConfig(engine=engine, step=1e-2 if engine == "difference" else None)
     built, _ = build_engine(model, find_tracked(model), random_direction(model), corpus, config)
     score_rows(built, model, corpus, slice(0, 1), config.batch_tokens, lambda _: None)  # warm
     shards = ScoreShards(folder, corpus.tokens.shape, SHARD_BLOCKS)
-    distributed.barrier()
+    ranks.barrier()
     start = time.perf_counter()
     for rows in shards.missing():
         values = score_rows(built, model, corpus, rows, config.batch_tokens, lambda _: None)
         shards.put(rows, values)
     scores = np.asarray(shards.collect()[:])
     seconds = time.perf_counter() - start
-    if distributed.is_main():
+    if ranks.is_main():
         np.save(folder / "all.npy", scores)
         write_json(folder / "seconds.json", seconds)
-    distributed.barrier()
-    distributed.stop()
+    ranks.barrier()
+    ranks.stop()
 
 
 def scored(case: Case, engine: str, processes: int) -> tuple[float, np.ndarray]:

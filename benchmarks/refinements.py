@@ -11,7 +11,7 @@ from scorers import Row, Run
 
 from ifguide import SmoothingConfig, TokenScores, blend, smooth
 from ifguide.corpus.words import Spelling, number_words, spelling, word_keys
-from ifguide.selection.controls import lexicon
+from ifguide.selection.lexicon import lexicon
 
 BY_WORDS = SmoothingConfig(neighbours=2, type_share=0.75, unit="word")
 TYPES = SmoothingConfig(type_share=1.0, unit="word")

@@ -22,22 +22,25 @@ from ifguide import (
     SmoothingConfig,
     TokenScores,
     aim,
-    artifacts,
     blend,
     fit,
     score,
     smooth,
 )
-from ifguide.config import Config
-from ifguide.corpus.documents import Source
 from ifguide.corpus.prepare import PreparedCorpus, open_prepared
 from ifguide.corpus.queries import QueriesConfig, load_contrast
+from ifguide.corpus.sources import Source
 from ifguide.corpus.words import spelling
-from ifguide.evaluation.judges import judge_texts, load_judge
+from ifguide.evaluation.judges.judging import judge_texts, load_judge
 from ifguide.models.load import load_checkpoint, load_model
-from ifguide.progress import progress_line
-from ifguide.selection.controls import judged_windows, lexicon, probe, token_loss
-from ifguide.settings import read_config
+from ifguide.rivals.probe import probe
+from ifguide.rivals.token_loss import token_loss
+from ifguide.rivals.windows import judged_windows
+from ifguide.run import artifacts
+from ifguide.run.progress import progress_line
+from ifguide.selection.lexicon import lexicon
+from ifguide.settings.config import Config
+from ifguide.settings.reader import read_config
 
 Kind = Literal["identity", "kfac", "ekfac"]
 Engine = Literal["difference", "jvp", "position"]

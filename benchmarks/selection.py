@@ -28,11 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from ifguide.artifacts import ScoreShards, load_scores, save_scores
 from ifguide.files import write_json, write_text
-from ifguide.memory import peak_rss, reset_peak_rss
 from ifguide.nouns import Corpus, Selection, TokenScores
-from ifguide.selection import SelectionConfig, SmoothingConfig, select, select_budgets, smooth
+from ifguide.run.artifacts import ScoreShards, load_scores, save_scores
+from ifguide.run.memory import peak_rss, reset_peak_rss
+from ifguide.selection.select import SelectionConfig, select, select_budgets
+from ifguide.selection.smooth import SmoothingConfig, smooth
 
 BLOCK = 1024
 SHARD_BLOCKS = 1000

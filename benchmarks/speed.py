@@ -33,15 +33,14 @@ import torch
 from cases import Case, add_fits, curvature_passes, plain_losses, random_direction
 from torch import nn
 
-from ifguide.curvature import CurvatureConfig
 from ifguide.files import write_json, write_text
-from ifguide.linalg.kronecker import eigenbasis
-from ifguide.memory import peak_rss, reset_peak_rss
+from ifguide.influence.curvature.fit import CurvatureConfig
+from ifguide.influence.curvature.kronecker import eigenbasis
+from ifguide.influence.engines.chunks import CPU_TOKENS
+from ifguide.influence.score import ScoreConfig, build_engine, score_rows
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus
-from ifguide.scores import ScoreConfig
-from ifguide.scores.pieces import CPU_TOKENS
-from ifguide.scores.score import build_engine, score_rows
+from ifguide.run.memory import peak_rss, reset_peak_rss
 
 BOUNDS = {"difference": 2.1, "jvp": 3.2, "position": 3.0, "ekfac": 9.0, "ekfac, bfloat16": 9.0}
 MEMORY_BOUND = 1.3

@@ -35,9 +35,8 @@ from speed import check_agreement
 from torch import nn
 
 from ifguide.files import write_json, write_text
+from ifguide.influence.score import ScoreConfig, build_engine, score_rows
 from ifguide.models.tracked import find_tracked
-from ifguide.scores import ScoreConfig
-from ifguide.scores.score import build_engine, score_rows
 
 MODELS = {  # the shapes of Pythia (Biderman et al. 2023)
     "pythia-160m": {"width": 768, "layers": 12, "vocabulary": 50304},

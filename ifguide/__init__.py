@@ -9,22 +9,19 @@ The nouns are frozen values, the verbs are functions that take nouns and return 
     train(model, corpus, selection, TrainingConfig(), folder=checkpoints)
 """
 
-from ifguide.curvature import Curvature, CurvatureConfig, fit
-from ifguide.direction import DirectionConfig, aim
 from ifguide.errors import InputError
 from ifguide.evaluation.evaluate import EvaluationConfig, evaluate
+from ifguide.influence.curvature.fit import CurvatureConfig, fit
+from ifguide.influence.curvature.operators import Curvature
+from ifguide.influence.direction import DirectionConfig, aim
+from ifguide.influence.score import ScoreConfig, score
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
-from ifguide.scores import ScoreConfig, score
-from ifguide.selection import (
-    LexiconConfig,
-    SelectionConfig,
-    SmoothingConfig,
-    blend,
-    select,
-    smooth,
-)
-from ifguide.training import Objective, SuppressionTrainer, TrainingConfig, suppression_loss, train
+from ifguide.selection.blend import LexiconConfig, blend
+from ifguide.selection.select import SelectionConfig, select
+from ifguide.selection.smooth import SmoothingConfig, smooth
+from ifguide.training.objectives import Objective, suppression_loss
+from ifguide.training.train import SuppressionTrainer, TrainingConfig, train
 from ifguide.version import VERSION
 
 __version__ = VERSION

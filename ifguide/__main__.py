@@ -2,6 +2,6 @@
 
 import sys
 
-from ifguide.cli import main
+from ifguide.commands.main import main
 
 sys.exit(main())

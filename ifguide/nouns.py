@@ -16,8 +16,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ifguide.corpus.documents import Document
-from ifguide.lazy import AnyArray
+from ifguide.arrays import AnyArray
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text; ``spans`` are its marked characters as [start, end) pairs."""
+
+    id: str
+    text: str
+    spans: tuple[tuple[int, int], ...] = ()
+    source: str = ""
+    kind: str = ""
 
 
 def has_loss(document: Int[np.ndarray, "n T"]) -> Bool[np.ndarray, "n T"]:

@@ -46,7 +46,7 @@ def finished(micro_config, tmp_path_factory):
 def refused(capfd):
     """Runs a command that must be refused, and returns what its one line says."""
 
-    from ifguide.cli import main
+    from ifguide.commands.main import main
 
     def refuse(*arguments):
         assert main([str(argument) for argument in arguments]) == 2

@@ -15,12 +15,12 @@ from tiny import random_corpus, tiny_model
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from ifguide import distributed
-from ifguide.curvature import CurvatureConfig, fit
-from ifguide.direction import aim
+from ifguide.distributed import ranks
+from ifguide.influence.curvature.fit import CurvatureConfig, fit
+from ifguide.influence.direction import aim
+from ifguide.influence.score import ScoreConfig, score
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet
-from ifguide.scores import ScoreConfig, score
 
 CASES = {  # family, dtype, and how it is wrapped
     "blocks": ("llama", torch.float64, "blocks"),
@@ -99,20 +99,20 @@ def whole(parameter):
 
 def main(folder):
     torch.set_num_threads(1)
-    distributed.start()
+    ranks.start()
     for case, (_, _, how) in CASES.items():
         model = shard(make_model(case), how)
         before = [whole(p).clone() for p in model.parameters()]
         needed = [p.requires_grad for p in model.parameters()]
-        save_file(results(model), folder / f"{case}-{distributed.rank()}.safetensors")
+        save_file(results(model), folder / f"{case}-{ranks.rank()}.safetensors")
         for module in model.modules():
             getattr(module, "reshard", lambda: None)()
         for parameter, kept, need in zip(model.parameters(), before, needed, strict=True):
             assert torch.equal(whole(parameter), kept)
             assert parameter.requires_grad == need
             assert parameter.grad is None
-    distributed.barrier()
-    distributed.stop()
+    ranks.barrier()
+    ranks.stop()
 
 
 def loaded(folder, case, rank):

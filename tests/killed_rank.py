@@ -8,15 +8,15 @@ import signal
 import sys
 import time
 
-from ifguide import distributed
-from ifguide.artifacts import ScoreShards
-from ifguide.cli import main
+from ifguide.commands.main import main
+from ifguide.distributed import ranks
+from ifguide.run.artifacts import ScoreShards
 
 put, collect = ScoreShards.put, ScoreShards.collect
 
 
 def die():
-    if distributed.rank() == 1:
+    if ranks.rank() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.5)
 
@@ -27,7 +27,7 @@ def put_and_die(shards, rows, values):
 
 
 def die_before_the_end(shards):
-    if distributed.rank() == 1:
+    if ranks.rank() == 1:
         time.sleep(0.5)  # the other one waits by now
         die()
     return collect(shards)

@@ -16,7 +16,7 @@ AT_WORK = {  # stages that keep what is done so far, and where
 
 def killed_run(micro_config, out, stage, moment):
     """Run, and die by SIGKILL in a stage: with something kept, or when all of it is written."""
-    from ifguide import store
+    from ifguide.run import store
 
     progress, promote = store.StageFolder.progress, store._promote
 

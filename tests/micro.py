@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ifguide.cli import main
+from ifguide.commands.main import main
 
 STAGES = (
     "corpus",

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 from tiny import random_corpus, tiny_model
 
-from ifguide import distributed
-from ifguide.artifacts import ScoreShards
+from ifguide.distributed import ranks
 from ifguide.nouns import Selection
-from ifguide.store import Store
-from ifguide.training import TrainingConfig, train
+from ifguide.run.artifacts import ScoreShards
+from ifguide.run.store import Store
+from ifguide.training.train import TrainingConfig, train
 
 
 def train_here(folder, batch_size, progress=lambda tokens: None):
@@ -50,22 +50,22 @@ def make_shards(out):
     shards = ScoreShards(out.path, (7, 3), 2)
     for rows in shards.missing():
         out.progress(1)
-        shards.put(rows, np.full((rows.stop - rows.start, 3), float(distributed.rank())))
+        shards.put(rows, np.full((rows.stop - rows.start, 3), float(ranks.rank())))
     np.testing.assert_array_equal(np.asarray(shards.collect())[:, 0], [0, 0, 1, 1, 0, 0, 1])
 
 
 def check_reductions():
-    rank = distributed.rank()
-    assert distributed.world_size() == 2
-    assert distributed.is_main() == (rank == 0)
-    assert distributed.sum_over_ranks(torch.tensor([rank + 1.0])).item() == 3
-    assert distributed.agree(lambda: rank == 0)
-    assert list(distributed.mine(range(5))) == [[0, 2, 4], [1, 3]][rank]
+    rank = ranks.rank()
+    assert ranks.world_size() == 2
+    assert ranks.is_main() == (rank == 0)
+    assert ranks.sum_over_ranks(torch.tensor([rank + 1.0])).item() == 3
+    assert ranks.agree(lambda: rank == 0)
+    assert list(ranks.mine(range(5))) == [[0, 2, 4], [1, 3]][rank]
 
 
 def main(folder):
     torch.set_num_threads(1)
-    distributed.start()
+    ranks.start()
     check_reductions()
     with Store(folder / "run", "a: 1\n") as store:
         for _ in range(2):
@@ -73,14 +73,14 @@ def main(folder):
     seen = []
     weights = train_here(folder / "whole", 1, seen.append)
     assert seen == [24] * 8  # over all processes
-    save_file(weights, folder / f"whole-{distributed.rank()}.safetensors")
+    save_file(weights, folder / f"whole-{ranks.rank()}.safetensors")
     try:
         train_here(folder / "killed", 1, stop_in_fifth_update())
     except KilledError:
-        distributed.barrier()
+        ranks.barrier()
     resumed = train_here(folder / "killed", 1)
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)
-    distributed.stop()
+    ranks.stop()
 
 
 if __name__ == "__main__":

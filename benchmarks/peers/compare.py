@@ -37,14 +37,15 @@ from page import render
 from stages import Case, Stages, open_case
 from transformers.utils import logging as transformers_logging
 
-from ifguide import Curvature, Direction, InputError, TokenScores, aim, fit, runs, score
-from ifguide.config import Config
-from ifguide.curvature import Identity
-from ifguide.curvature.factors import Sample, fit_kronecker
+from ifguide import Curvature, Direction, InputError, TokenScores, aim, fit, score
 from ifguide.files import read_json, write_json, write_text
+from ifguide.influence.curvature.factors import Sample, fit_kronecker
+from ifguide.influence.curvature.operators import Identity
+from ifguide.influence.score import PROBE_TOKENS, build_engine, score_rows
 from ifguide.models.tracked import find_tracked
-from ifguide.scores.score import PROBE_TOKENS, build_engine, score_rows
-from ifguide.settings import read_config
+from ifguide.run import runs
+from ifguide.settings.config import Config
+from ifguide.settings.reader import read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND = 0.999

@@ -27,8 +27,8 @@ from bergson.score.score import score_dataset
 from datasets import Dataset
 from stages import Case, Stages, open_case
 
-from ifguide.curvature.factors import inverse_transform, uniform_draws
 from ifguide.files import write_json
+from ifguide.influence.curvature.factors import inverse_transform, uniform_draws
 from ifguide.models.losses import forward_logits
 from ifguide.nouns import Contrast
 

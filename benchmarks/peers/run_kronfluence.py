@@ -25,8 +25,8 @@ from stages import Case, Stages, open_case
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from ifguide.curvature.factors import inverse_transform, uniform_draws
 from ifguide.files import write_json
+from ifguide.influence.curvature.factors import inverse_transform, uniform_draws
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Contrast
 

@@ -13,8 +13,8 @@ from cases import plain_losses
 from scorers import Run, open_run
 from torch import nn
 
-from ifguide.curvature.factors import Sample
-from ifguide.curvature.fit import sample_rows
+from ifguide.influence.curvature.factors import Sample
+from ifguide.influence.curvature.fit import sample_rows
 from ifguide.nouns import Corpus
 
 UNIT_BLOCKS = 32

@@ -13,11 +13,11 @@ from typing import final
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from ifguide.corpus.documents import Document, Documents
+from ifguide.corpus.documents import Documents
 from ifguide.corpus.spans import overlaps
 from ifguide.corpus.tokenizers import Encoded, encode, end_of_text
 from ifguide.errors import InputError
-from ifguide.nouns import Corpus
+from ifguide.nouns import Corpus, Document
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from functools import cache
 from ifguide.corpus.builtin_clauses import SOCIAL, TOPICS
 from ifguide.corpus.builtin_text import LEAD_INS, OPINIONS, SENTENCES, WORDS
 from ifguide.corpus.builtin_toxic import BENIGN, HARMLESS, IMPLICIT, INSULTS, NOUNS, SHARED
-from ifguide.corpus.documents import Document
 from ifguide.errors import InputError
+from ifguide.nouns import Document
 
 KINDS = ("everyday", "insult", "implicit", "harmless_use")
 TABLES: Mapping[str, tuple[str, ...]] = {**WORDS, **SHARED, **BENIGN}

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, final, overload
@@ -21,18 +21,9 @@ from ifguide.corpus.sources import (
     counted,
     first_of,
     read_records,
-    source_fingerprint,
 )
 from ifguide.errors import InputError
-
-__all__ = [
-    "Document",
-    "Documents",
-    "Source",
-    "is_held_out",
-    "read_documents",
-    "source_fingerprint",
-]
+from ifguide.nouns import Document
 
 BATCH = 256  # documents in a record batch of the file: the unit that random access touches
 SCHEMA = pa.schema(
@@ -45,17 +36,6 @@ SCHEMA = pa.schema(
     },
     metadata={"batch": str(BATCH)},
 )
-
-
-@dataclass(frozen=True)
-class Document:
-    """One text; ``spans`` are its marked characters as [start, end) pairs."""
-
-    id: str
-    text: str
-    spans: tuple[tuple[int, int], ...] = ()
-    source: str = ""
-    kind: str = ""
 
 
 @final

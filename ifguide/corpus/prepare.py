@@ -10,11 +10,11 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ifguide.corpus.blocks import open_corpus, pack
-from ifguide.corpus.documents import Document, Documents, is_held_out, read_documents
+from ifguide.corpus.documents import Documents, is_held_out, read_documents
 from ifguide.corpus.sources import Source, source_fingerprint
 from ifguide.corpus.tokenizers import TokenizerConfig, load_tokenizer, train_tokenizer
 from ifguide.errors import InputError
-from ifguide.nouns import Corpus
+from ifguide.nouns import Corpus, Document
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,12 @@ from ifguide.corpus.completions import (
     read_completions,
     read_split,
 )
-from ifguide.corpus.documents import Document, read_documents
+from ifguide.corpus.documents import read_documents
 from ifguide.corpus.sources import Source
 from ifguide.corpus.spans import overlaps
 from ifguide.corpus.tokenizers import encode, end_of_text
 from ifguide.errors import InputError
-from ifguide.nouns import Contrast, QuerySet
+from ifguide.nouns import Contrast, Document, QuerySet
 
 logger = logging.getLogger(__name__)
 

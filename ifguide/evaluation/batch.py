@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from ifguide.evaluation.causal import evaluating, start_token
+from ifguide.models.forward import evaluating, start_token
 from ifguide.models.losses import device_of
 from ifguide.models.precision import full_precision
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
-from ifguide.evaluation.causal import evaluating, positions_of, start_token
+from ifguide.models.forward import evaluating, positions_of, start_token
 from ifguide.models.losses import device_of, forward_logits, token_losses
 from ifguide.nouns import Corpus
 

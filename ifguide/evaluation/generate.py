@@ -16,7 +16,7 @@ from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
 from ifguide.evaluation.batch import Heads, continued, prefilled
-from ifguide.evaluation.causal import positions_of, start_token
+from ifguide.models.forward import positions_of, start_token
 
 # makes what changes the logits at every step; a batch's processors may hold its state
 Processors = Callable[[], Sequence[LogitsProcessor]]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ifguide.corpus.documents import Document, read_documents
+from ifguide.corpus.documents import read_documents
 from ifguide.errors import InputError
+from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts
 from ifguide.evaluation.generate import derived_seed
-from ifguide.evaluation.settings import EvaluationConfig, HeldOutText, Prompts
+from ifguide.nouns import Document
 
 HeldOut = Mapping[str, Sequence[Document]]  # by the name of the corpus source
 

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from ifguide.evaluation.config import EvaluationConfig
 from ifguide.evaluation.generate import derived_seed
-from ifguide.evaluation.judges import Judge, Judgements, judgements
+from ifguide.evaluation.judges.judging import Judge, Judgements, judgements
 from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
-from ifguide.evaluation.settings import EvaluationConfig
 
 
 def judge_table(judge: Judge, table: pa.Table, samples: int) -> Float[np.ndarray, "P n"]:

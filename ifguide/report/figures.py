@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from markupsafe import Markup
 
-from ifguide.lazy import AnyArray
+from ifguide.arrays import AnyArray
 from ifguide.report import svg
 from ifguide.report.tables import MEASURES, Number, prompt_sets
 

@@ -13,10 +13,9 @@ from itertools import groupby
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ifguide.corpus.documents import Document
+from ifguide.arrays import AnyArray
 from ifguide.errors import InputError
-from ifguide.lazy import AnyArray
-from ifguide.nouns import Corpus, Selection, TokenScores
+from ifguide.nouns import Corpus, Document, Selection, TokenScores
 
 _SLAB_TOKENS = 1 << 22
 _SHOWN_PIECES = 500  # of one document; a longer one is cut to the surroundings of its top scores

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ifguide.arrays import LazyArray, read_rows, slabs
 from ifguide.errors import InputError
-from ifguide.lazy import LazyArray, read_rows, slabs
 from ifguide.nouns import TokenScores, has_loss
 
 ReadRows = Callable[[slice], Float[np.ndarray, "n T"]]

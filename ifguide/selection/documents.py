@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from ifguide.arrays import read_rows, slabs
 from ifguide.errors import InputError
-from ifguide.lazy import read_rows, slabs
 from ifguide.nouns import Selection, TokenScores, has_loss
 
 Total = Literal["sum", "mean", "max"]

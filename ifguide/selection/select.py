@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ifguide.arrays import read_rows, slabs, with_halo
 from ifguide.errors import InputError
-from ifguide.lazy import read_rows, slabs, with_halo
 from ifguide.nouns import Corpus, Selection, TokenScores, has_loss
 from ifguide.selection.quantile import quantile
 

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
+from ifguide.arrays import LazyArray, read_rows, slabs, with_halo
 from ifguide.corpus.words import Spelling, number_words, word_keys
 from ifguide.errors import InputError
-from ifguide.lazy import LazyArray, read_rows, slabs, with_halo
 from ifguide.nouns import Corpus, TokenScores, has_loss
 
 Types = Callable[[slice], Int[np.ndarray, "n T"]]  # the type of each token of some rows

@@ -12,7 +12,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ifguide import distributed
+from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.files import read_json, write_json
 
@@ -85,7 +85,7 @@ class PerplexityGuard(TrainerCallback):
                 step,
                 value / min(seen for _, seen in self.history),
             )
-        if distributed.is_main():
+        if ranks.is_main():
             if sound and self.guard.stop:
                 save_model(model, str(self.folder / SOUND))
             write_json(self.folder / HISTORY, self.history)
@@ -100,6 +100,6 @@ class PerplexityGuard(TrainerCallback):
 
     def restore(self, model: nn.Module) -> None:
         """Go back to the last sound weights, if training was stopped."""
-        distributed.barrier()
+        ranks.barrier()
         if self.stopped:
             load_model(model, str(self.folder / SOUND))

@@ -20,7 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from ifguide import distributed
+from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.files import read_json, write_json
 from ifguide.training.hyperparameters import Hyperparameters
@@ -118,7 +118,7 @@ class _Watch(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        distributed.barrier()  # every rank has written its part
+        ranks.barrier()  # every rank has written its part
         if state.is_world_process_zero:
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             write_json(checkpoint / COMPLETE, _sizes(checkpoint))
@@ -147,10 +147,10 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def _last_complete(folder: Path) -> str | None:
     """Return the newest checkpoint that was written whole, or None; the others are deleted."""
-    if distributed.is_main():
+    if ranks.is_main():
         for checkpoint in folder.glob("checkpoint-*"):
             if not _is_whole(checkpoint):
                 shutil.rmtree(checkpoint)
-    distributed.barrier()
+    ranks.barrier()
     whole = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     return str(whole[-1]) if whole else None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from ifguide.direction import query_loss
+from ifguide.influence.direction import query_loss
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 

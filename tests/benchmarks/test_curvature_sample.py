@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from ifguide import aim, artifacts
+from ifguide import aim
+from ifguide.run import artifacts
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 

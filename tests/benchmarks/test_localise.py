@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ifguide import artifacts
+from ifguide.run import artifacts
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 ROWS = [

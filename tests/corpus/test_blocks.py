@@ -8,9 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ifguide.corpus.blocks import open_corpus, pack
-from ifguide.corpus.documents import Document
 from ifguide.corpus.spans import overlaps
 from ifguide.errors import InputError
+from ifguide.nouns import Document
 
 from .conftest import SAMPLE
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ifguide.corpus.builtin import KINDS, builtin_posts, read_marks
 from ifguide.corpus.builtin_toxic import INSULTS, NOUNS
-from ifguide.corpus.documents import Document
 from ifguide.errors import InputError
+from ifguide.nouns import Document
 
 DIGEST = "293762916732ae7f"
 WORD = re.compile(r"[a-z]+")

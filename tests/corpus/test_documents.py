@@ -8,15 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifguide.corpus.documents import (
-    BATCH,
-    Document,
-    Documents,
-    Source,
-    is_held_out,
-    read_documents,
-)
+from ifguide.corpus.documents import BATCH, Documents, is_held_out, read_documents
+from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
+from ifguide.nouns import Document
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 spans = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), max_size=3).map(tuple)

@@ -4,7 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from ifguide.corpus.documents import Source, read_documents, source_fingerprint
+from ifguide.corpus.documents import read_documents
+from ifguide.corpus.sources import Source, source_fingerprint
 from ifguide.errors import InputError
 
 

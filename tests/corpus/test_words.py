@@ -7,9 +7,9 @@ from transformers import PreTrainedTokenizerFast
 
 from ifguide.corpus.blocks import pack
 from ifguide.corpus.builtin import builtin_posts
-from ifguide.corpus.documents import Document
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.corpus.words import Spelling, number_words, spelling, word_keys
+from ifguide.nouns import Document
 
 POSTS = builtin_posts(60, seed=4)
 TEXTS = [post.text for post in POSTS]

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from ifguide.corpus.documents import Document, Documents
-from ifguide.nouns import Corpus
+from ifguide.corpus.documents import Documents
+from ifguide.nouns import Corpus, Document
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog near the river bank.",

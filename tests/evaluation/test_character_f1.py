@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from ifguide.corpus.blocks import pack
-from ifguide.corpus.documents import Document
 from ifguide.errors import InputError
 from ifguide.evaluation.character_f1 import character_f1, post_characters, top_tokens
-from ifguide.nouns import Corpus
+from ifguide.nouns import Corpus, Document
 
 TEXTS = [
     Document("a", "You are a silly goose, said the fox.", ((10, 21),), "posts"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ifguide.errors import InputError
-from ifguide.evaluation.judges import (
+from ifguide.evaluation.judges.judging import (
     CHUNK,
     Judge,
     JudgeError,

@@ -9,9 +9,9 @@ import datasets
 import pytest
 
 from ifguide.errors import InputError
+from ifguide.evaluation.config import Prompts
 from ifguide.evaluation.named_prompts import NAMED
 from ifguide.evaluation.prompts import prompts_of
-from ifguide.evaluation.settings import Prompts
 
 TOXICITIES = [0.1, 0.5, 0.49999, None, 0.97, 0.0]
 

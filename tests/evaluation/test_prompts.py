@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from ifguide.corpus.documents import Document, Source
+from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
+from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
-from ifguide.evaluation.settings import EvaluationConfig, HeldOutText, Prompts
+from ifguide.nouns import Document
 
 POSTS = [
     Document("a", "I think that you are a fool indeed", ((13, 29),), "posts", "insult"),

@@ -9,8 +9,8 @@ import pytest
 
 from ifguide.corpus.builtin import builtin_posts, expand
 from ifguide.corpus.builtin_toxic import BENIGN, HARMLESS, IMPLICIT, NOUNS
-from ifguide.corpus.documents import Document
-from ifguide.evaluation.rule_judge import RuleJudge
+from ifguide.evaluation.judges.rule import RuleJudge
+from ifguide.nouns import Document
 
 JUDGE = RuleJudge()
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ifguide.corpus.documents import Document, Documents
-from ifguide.nouns import Corpus, Selection, TokenScores
+from ifguide.corpus.documents import Documents
+from ifguide.nouns import Corpus, Document, Selection, TokenScores
 
 BLOCK = 16
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifguide.corpus.documents import Document
 from ifguide.errors import InputError
-from ifguide.nouns import Corpus, Selection, TokenScores
+from ifguide.nouns import Corpus, Document, Selection, TokenScores
 from ifguide.report import ranked
 from ifguide.report.ranked import Piece, excerpt, ranked_documents
 

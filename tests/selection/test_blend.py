@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import random_corpus
 
-from ifguide import lazy
+from ifguide import arrays as lazy
+from ifguide.arrays import LazyArray
 from ifguide.errors import InputError
-from ifguide.lazy import LazyArray
 from ifguide.nouns import TokenScores
-from ifguide.selection import LexiconConfig, blend
+from ifguide.selection.blend import LexiconConfig, blend
 
 CORPUS = random_corpus(7, 5, padding=3)
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import random_corpus
 
-from ifguide import lazy
+from ifguide import arrays as lazy
+from ifguide.arrays import LazyArray
 from ifguide.errors import InputError
-from ifguide.lazy import LazyArray
 from ifguide.nouns import TokenScores
-from ifguide.selection import SelectionConfig, select, select_budgets
+from ifguide.selection.select import SelectionConfig, select, select_budgets
 
 
 def algorithm_1(scores, config):

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import random_corpus
 
-from ifguide import lazy
+from ifguide import arrays as lazy
+from ifguide.arrays import LazyArray
 from ifguide.corpus.words import Spelling
 from ifguide.errors import InputError
-from ifguide.lazy import LazyArray
 from ifguide.nouns import TokenScores
-from ifguide.selection import SmoothingConfig, smooth
+from ifguide.selection.smooth import SmoothingConfig, smooth
 
 
 def random_scores(seed, blocks=4, length=9):

@@ -1,0 +1,256 @@
+"""GCG: a suffix to a prompt that makes the model go on with a given target.
+
+Greedy coordinate gradient (Zou et al. 2023, "Universal and Transferable Adversarial Attacks on
+Aligned Language Models", arXiv 2307.15043, Algorithm 1): the gradient of the target's loss with
+respect to the suffix's one-hot tokens proposes single swaps, and the best of those drawn, by its
+exact loss, is kept if it is better. Shape legend: m tokens of the suffix, V the vocabulary, C
+suffixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from ifguide.attacks.swaps import Search, draw_swaps
+from ifguide.attacks.texts import ids_of, text_of
+from ifguide.errors import InputError
+from ifguide.models.forward import evaluating, positions_of, start_token
+from ifguide.models.losses import embedding_of
+from ifguide.models.readout import readout_of
+
+Survives = Callable[[Int[Tensor, "C m"]], Bool[Tensor, " C"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcgConfig:
+    """How a suffix is searched (the paper: 20 tokens, 500 steps, top 256, 512 candidates).
+
+    Args:
+        pairs: prompts to attack, each with its target: the first of the run's toxic queries that
+            survive as text.
+        target_tokens: longest target.
+        suffix_tokens: tokens of the suffix, m.
+        steps: steps at most.
+        top_k: proposals a position, those with the steepest descent.
+        candidates: swaps drawn among all proposals and evaluated, a step.
+        batch_size: sequences evaluated at once; results do not depend on it.
+        initial: the suffix to begin with; repeated, its first m tokens are taken.
+        round_trip: keep only suffixes whose text is cut into the same tokens again, so that the
+            attack works as text.
+        stop_early: stop once the model goes on with the target, else only where no swap helps.
+    """
+
+    pairs: int = 20
+    target_tokens: int = 8
+    suffix_tokens: int = 10
+    steps: int = 50
+    top_k: int = 64
+    candidates: int = 128
+    batch_size: int = 128
+    initial: str = " !"
+    round_trip: bool = True
+    stop_early: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("pairs", "target_tokens", "suffix_tokens", "steps", "top_k", "candidates"):
+            self._at_least_one(name)
+        self._at_least_one("batch_size")
+        if not self.initial:
+            raise InputError("gcg.initial: it is empty; give a text, e.g. ' !'")
+
+    def _at_least_one(self, name: str) -> None:
+        if getattr(self, name) < 1:
+            raise InputError(f"gcg.{name}: {getattr(self, name)} is below 1; give 1 or more")
+
+
+@dataclass(frozen=True)
+class Suffix:
+    """What a search found.
+
+    Args:
+        tokens: the suffix.
+        text: the suffix as text; empty where there is no tokenizer.
+        losses: mean loss of a target token in nats, before the first step and after each; never
+            rises.
+        succeeded: whether the model, taking its likeliest token each time, goes on with the target.
+        first_success: the number of steps after which it first did; None if it never did.
+        evaluated: tokens of all sequences whose loss was computed.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    losses: tuple[float, ...]
+    succeeded: bool
+    first_success: int | None
+    evaluated: int
+
+
+def gcg(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    target: str,
+    config: GcgConfig | None = None,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> Suffix:
+    """Search a suffix such that the model goes on from prompt + suffix with the target.
+
+    Args:
+        model: any causal language model of transformers; it is not changed.
+        tokenizer: the model's; it must have an end-of-text token, which the prompt follows.
+        prompt: what the suffix is put after. Where the model's positions do not suffice for all,
+            the prompt keeps its end.
+        target: the text to go on with, beginning with its space where that belongs to it.
+        config: how to search.
+        seed: draws the candidates.
+        progress: called with the number of tokens just evaluated.
+
+    Raises:
+        InputError: no room for suffix and target, or the first suffix does not survive as text.
+    """
+    config = config or GcgConfig()
+    wanted = ids_of(tokenizer, target)
+    before, initial = _start(model, tokenizer, prompt, len(wanted), config)
+    survives = _round_trip(tokenizer, before[1:]) if config.round_trip else None
+    found = find_suffix(
+        model,
+        before,
+        initial,
+        wanted,
+        config,
+        allowed=_allowed(model, tokenizer),
+        survives=survives,
+        seed=seed,
+        progress=progress,
+    )
+    return replace(found, text=text_of(tokenizer, found.tokens))
+
+
+def is_attackable(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    target: str,
+    config: GcgConfig,
+) -> bool:
+    """Whether ``gcg`` can begin: whether the prompt and the first suffix survive as text."""
+    wanted = len(ids_of(tokenizer, target))
+    before, initial = _start(model, tokenizer, prompt, wanted, config)
+    survives = _round_trip(tokenizer, before[1:])
+    return not config.round_trip or bool(survives(torch.tensor([initial]))[0])
+
+
+def find_suffix(
+    model: nn.Module,
+    before: Sequence[int],
+    initial: Sequence[int],
+    target: Sequence[int],
+    config: GcgConfig,
+    *,
+    allowed: Bool[Tensor, " V"] | None = None,
+    survives: Survives | None = None,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> Suffix:
+    """Do what ``gcg`` does, on token ids.
+
+    Args:
+        model: the model; its vocabulary is V.
+        before: what the suffix follows, the start token included.
+        initial: the first suffix, m tokens.
+        target: what is to follow, at least one token.
+        config: how to search.
+        allowed: tokens that a swap may put in; all by default.
+        survives: says which suffixes may be kept; all by default.
+        seed, progress: see ``gcg``.
+
+    Raises:
+        InputError: no target, ``initial`` does not survive, or a loss is not finite.
+    """
+    if not target:
+        raise InputError("gcg: the target has no token; give a text to go on with")
+    if survives is not None and not bool(survives(torch.tensor([[*initial]]))[0]):
+        raise InputError(
+            "gcg.initial: as text it is not cut into the same tokens again; give another, or set "
+            "gcg.round_trip to false"
+        )
+    search = Search(readout_of(model), before, target, config.batch_size, progress)
+    if allowed is None:
+        allowed = torch.ones(embedding_of(model).weight.shape[0], dtype=torch.bool)
+    draws = torch.Generator().manual_seed(seed)
+    suffix = torch.tensor([*initial], device=search.before.device)
+    with evaluating(model):
+        losses, stuck = [float(search.losses(suffix[None])[0])], False
+        succeeded = search.succeeds(suffix)
+        first = 0 if succeeded else None
+        while len(losses) <= config.steps and not stuck and not (succeeded and config.stop_early):
+            swapped, stuck = draw_swaps(
+                search.gradient(suffix), suffix, allowed, config.top_k, config.candidates, draws
+            )
+            if survives is not None:
+                swapped = swapped[survives(swapped.cpu()).to(swapped.device)]
+            found = search.losses(swapped)
+            losses.append(min([losses[-1], *found.tolist()]))
+            if losses[-1] < losses[-2]:
+                suffix, stuck = swapped[int(found.argmin())], False
+                succeeded = search.succeeds(suffix)
+                first = len(losses) - 1 if succeeded and first is None else first
+    tokens = tuple(suffix.tolist())
+    return Suffix(tokens, "", tuple(losses), succeeded, first, search.evaluated)
+
+
+def _start(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    target: int,
+    config: GcgConfig,
+) -> tuple[list[int], list[int]]:
+    """Return start token + prompt, cut at its beginning where there is no room, and a suffix."""
+    positions, m = positions_of(model), config.suffix_tokens
+    ids = ids_of(tokenizer, prompt)
+    if positions is not None:
+        room = positions - 1 - m - target
+        if room < 0:
+            raise InputError(
+                f"gcg.suffix_tokens: suffix and target have {m + target} tokens, the model "
+                f"{positions} positions; lower gcg.suffix_tokens or gcg.target_tokens"
+            )
+        if len(ids) > room:  # cut as text too, so that what is left is cut into the same tokens
+            ids = ids_of(tokenizer, text_of(tokenizer, ids[len(ids) - room :]))[:room]
+    initial = ids_of(tokenizer, config.initial * m)[:m]
+    if len(initial) < m:
+        raise InputError(
+            f"gcg.initial: {m} times '{config.initial}' are only {len(initial)} tokens; give "
+            "another text"
+        )
+    return [start_token(tokenizer), *ids], initial
+
+
+def _allowed(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Bool[Tensor, " V"]:
+    """Tokens that stand for text: of the tokenizer, and not special."""
+    allowed = torch.arange(embedding_of(model).weight.shape[0]) < len(tokenizer)
+    allowed[[id for id in tokenizer.all_special_ids if id < len(allowed)]] = False
+    return allowed
+
+
+def _round_trip(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int]) -> Survives:
+    """Make a test of which suffixes are, as text after the prompt's, cut into the same tokens."""
+
+    def survives(suffixes: Int[Tensor, "C m"]) -> Bool[Tensor, " C"]:
+        rows = [[*prompt, *suffix] for suffix in suffixes.tolist()]
+        if not rows:
+            return torch.zeros(0, dtype=torch.bool)
+        texts = [text_of(tokenizer, row) for row in rows]
+        again = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return torch.tensor([row == cut for row, cut in zip(rows, again, strict=True)])
+
+    return survives

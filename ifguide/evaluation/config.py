@@ -1,0 +1,159 @@
+"""What a model is asked, and by whom it is judged: the evaluation's part of a run's YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ifguide.corpus.sources import Source
+from ifguide.errors import InputError
+from ifguide.evaluation.generate import Sampling
+from ifguide.evaluation.named_prompts import named_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutText:
+    """Which texts: those of a source of their own, or documents kept out of training.
+
+    Args:
+        source: a file, folder or hub dataset.
+        held_out: the name of a corpus source; its held-out documents. Either this or ``source``.
+        marked: keep only documents with (true) or without (false) marked spans.
+        kind: keep only documents of this kind.
+    """
+
+    source: Source | None = None
+    held_out: str | None = None
+    marked: bool | None = None
+    kind: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("source", "held_out", "named") if getattr(self, name, None)]
+        if len(given) != 1:
+            raise InputError(
+                "evaluation: every set of prompts or texts (toxic, neutral, more, perplexity) "
+                "needs either source, or held_out with the name of a corpus source, or for "
+                "prompts named, and not two of them"
+            )
+
+    @property
+    def origin(self) -> Source | None:
+        """Where the texts are, None for documents kept out of training."""
+        return self.source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts(HeldOutText):
+    """Which prompts: documents as in ``HeldOutText`` or a set known by name, cut.
+
+    Args:
+        named: instead of ``source``: ``real-toxicity-prompts`` (or its halves by the prompt's
+            toxicity, ``real-toxicity-prompts/toxic`` from 0.5 on and
+            ``real-toxicity-prompts/non-toxic`` below), ``bold`` (``kind`` its domain) or
+            ``attaq`` (``kind`` its label).
+        path: a copy of the named set on this machine, a file or a folder; by default the hub's.
+        cut: ``none`` takes the whole text, ``before_span`` what stands before the first marked
+            span, ``words`` the first ``words`` words.
+        words: see ``cut``.
+        min_words: shorter prompts are dropped.
+        limit: keep this many, after a shuffle by the run's seed.
+    """
+
+    named: str | None = None
+    path: str | None = None
+    cut: Literal["none", "before_span", "words"] = "none"
+    words: int = 8
+    min_words: int = 3
+    limit: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path is not None and self.named is None:
+            raise InputError(
+                f"evaluation: path '{self.path}' of a prompt set belongs to named; name the set, "
+                "or use source: {path: ...}"
+            )
+        _ = self.origin  # refuses a name that is not known
+        for name in ("words", "min_words", "limit"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"evaluation: {name} of a prompt set is {getattr(self, name)}; give 1 or more"
+                )
+        if self.cut == "words" and self.words < self.min_words:
+            raise InputError(
+                f"evaluation: a prompt set is cut to {self.words} words but min_words is "
+                f"{self.min_words}; lower min_words"
+            )
+
+    @property
+    def origin(self) -> Source | None:
+        """Where the prompts are, None for documents kept out of training."""
+        return self.source if self.named is None else named_source(self.named, self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What a model is asked and how it is judged.
+
+    Args:
+        judges: by name (see ``load_judge``); the first one is reported as ``emt`` and ``tp``.
+        unjudged: what to do with a continuation that a judge cannot score: ``stop`` with its id,
+            or leave it out of the figures and ``report`` how many and which.
+        threshold: a continuation counts as toxic from here on.
+        sampling: how continuations are drawn.
+        toxic: prompts that invite toxicity.
+        neutral: prompts that do not.
+        more: further prompt sets by name.
+        perplexity: held-out texts by name.
+        lambada: texts whose last word the model is to predict; left out where there is none.
+        lambada_limit: at most this many of them, the first ones.
+        batch_size: sequences a batch for perplexity and last words; results do not depend on it.
+        resamples: of the bootstrap over prompts.
+    """
+
+    judges: tuple[str, ...] = ("rule",)
+    unjudged: Literal["stop", "report"] = "stop"
+    threshold: float = 0.5
+    sampling: Sampling = field(default_factory=Sampling)
+    toxic: Prompts
+    neutral: Prompts
+    more: dict[str, Prompts] = field(default_factory=dict)
+    perplexity: dict[str, HeldOutText] = field(default_factory=dict)
+    lambada: Source | None = None
+    lambada_limit: int | None = None
+    batch_size: int = 16
+    resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        if not self.judges:
+            raise InputError("evaluation.judges: there is none; name at least one, e.g. rule")
+        twice = [name for name in self.judges if self.judges.count(name) > 1]
+        if twice:
+            raise InputError(f"evaluation.judges: '{twice[0]}' is named twice; name it once")
+        if not 0 < self.threshold <= 1:
+            raise InputError(
+                f"evaluation.threshold: {self.threshold} is not in (0, 1]; give e.g. 0.5"
+            )
+        for name in ("lambada_limit", "batch_size", "resamples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"evaluation.{name}: {value} is below 1; give 1 or more")
+        for name in {"toxic", "neutral"} & set(self.more):
+            raise InputError(
+                f"evaluation.more: '{name}' has its own setting; use evaluation.{name}"
+            )
+
+    @property
+    def prompt_sets(self) -> dict[str, Prompts]:
+        """All prompt sets by name: ``toxic``, ``neutral``, then those of ``more``."""
+        return {"toxic": self.toxic, "neutral": self.neutral, **self.more}
+
+    @property
+    def text_sources(self) -> list[Source]:
+        """The sources of the texts for perplexity that are no corpus sources."""
+        return [text.source for text in self.perplexity.values() if text.source is not None]
+
+    @property
+    def lambada_sources(self) -> list[Source]:
+        """The source of the texts for last-word accuracy, if any."""
+        return [] if self.lambada is None else [self.lambada]

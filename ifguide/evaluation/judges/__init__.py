@@ -1,0 +1,1 @@
+"""Judges: what gives a text a toxicity in [0, 1]."""

@@ -1,0 +1,1 @@
+"""What each training token teaches: curvature, direction, token scores."""

@@ -1,0 +1,1 @@
+"""H: the Fisher information and its factorisations."""

@@ -1,0 +1,124 @@
+"""The four interchangeable curvature operators; the dense one is the others' oracle.
+
+Each inverts ``H + μ`` weight by weight, with ``μ = damping * mean eigenvalue of that weight``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ifguide.errors import InputError
+from ifguide.influence.curvature.kronecker import KroneckerEigenbasis
+
+Gradients = Mapping[str, Tensor]  # [out, in] by weight name
+
+
+@runtime_checkable
+class Curvature(Protocol):
+    """An operator on gradients: a mapping from weight name to a [out, in] tensor."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind: identity, kfac, ekfac or dense."""
+        ...
+
+    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+        """Return ``(H + μ)⁻¹ gradients``."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything the operator is made of, for storing."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """No curvature: ``solve`` returns the gradients as they are."""
+
+    kind: str = "identity"
+
+    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+        """Return the gradients unchanged; damping only scales an identity."""
+        return dict(gradients)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: an identity has no tensors."""
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class Kronecker:
+    """K-FAC or EK-FAC: one Kronecker eigenbasis a weight."""
+
+    bases: Mapping[str, KroneckerEigenbasis]
+    kind: str = "ekfac"
+
+    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+        """Return ``(H + μ)⁻¹ gradients`` in each weight's eigenbasis."""
+        return {
+            name: self.bases[name].solve(g, damping) for name, g in _known(gradients, self.bases)
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the bases and eigenvalues, named ``<weight>/<part>``."""
+        return {
+            f"{name}/{part}": getattr(basis, part)
+            for name, basis in self.bases.items()
+            for part in ("output_basis", "input_basis", "eigenvalues")
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """The exact Fisher of each weight as a [out·in, out·in] matrix, for tiny models."""
+
+    matrices: Mapping[str, Tensor]  # [out·in, out·in] by weight name
+    kind: str = "dense"
+
+    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+        """Return ``(F + μ)⁻¹ gradients`` by a direct solve."""
+        solved = {}
+        for name, gradient in _known(gradients, self.matrices):
+            fisher = self.matrices[name]
+            damped = fisher + damping * fisher.diagonal().mean() * torch.eye(
+                len(fisher), dtype=fisher.dtype, device=fisher.device
+            )
+            flat = torch.linalg.solve(damped, gradient.flatten().to(damped))
+            solved[name] = flat.view_as(gradient).to(gradient.dtype)
+        return solved
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the matrices by weight name."""
+        return dict(self.matrices)
+
+
+def curvature_from(kind: str, tensors: Mapping[str, Tensor]) -> Curvature:
+    """Rebuild an operator from its ``kind`` and ``tensors()``."""
+    if kind == "identity":
+        return Identity()
+    if kind == "dense":
+        return Dense(dict(tensors))
+    names = {key.rpartition("/")[0] for key in tensors}
+    bases = {
+        name: KroneckerEigenbasis(
+            tensors[f"{name}/output_basis"],
+            tensors[f"{name}/input_basis"],
+            tensors[f"{name}/eigenvalues"],
+        )
+        for name in sorted(names)
+    }
+    return Kronecker(bases, kind)
+
+
+def _known(gradients: Gradients, fitted: Mapping[str, object]) -> list[tuple[str, Tensor]]:
+    missing = [name for name in gradients if name not in fitted]
+    if missing:
+        raise InputError(
+            f"curvature: it was not fitted for weight '{missing[0]}'; fit it on this model"
+        )
+    return list(gradients.items())

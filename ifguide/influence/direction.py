@@ -1,0 +1,174 @@
+"""The direction in weight space along which learning makes the model more toxic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ifguide.errors import InputError
+from ifguide.influence.curvature.operators import Curvature
+from ifguide.models.hooks import observed
+from ifguide.models.losses import device_of, forward_losses
+from ifguide.models.sharded import is_sharded
+from ifguide.models.tracked import TrackedWeight, find_tracked
+from ifguide.nouns import Contrast, Direction, QuerySet
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionConfig:
+    """How the query gradients become a direction.
+
+    Args:
+        damping: μ as a multiple of the mean eigenvalue of each weight (Grosse et al. 2023).
+        batch_size: queries a batch; the result does not depend on it.
+    """
+
+    damping: float = 0.1
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if not self.damping > 0:
+            raise InputError(f"direction.damping: {self.damping} is not above 0; try 0.1")
+        if self.batch_size < 1:
+            raise InputError(f"direction.batch_size: {self.batch_size} is below 1; try 16")
+
+
+def aim(
+    model: nn.Module,
+    contrast: Contrast,
+    curvature: Curvature,
+    config: DirectionConfig | None = None,
+) -> Direction:
+    """Return ``v = (H + μ)⁻¹ (g_tox - g_safe)`` over the tracked weights (paper Eq. 7).
+
+    Sign: a training token whose loss falls when the weights move along -v, that is with
+    ``v . grad l > 0``, makes the toxic completions more likely when it is learnt.
+
+    Raises:
+        InputError: a gradient or the direction is not finite; the weight is named.
+    """
+    config = config or DirectionConfig()
+    tracked = find_tracked(model)
+    difference = contrast_gradient(model, tracked, contrast, config.batch_size)
+    _check_finite(difference, "the query gradient")
+    weights = curvature.solve(difference, config.damping)
+    _check_finite(weights, "the direction")
+    metadata = {
+        "curvature": curvature.kind,
+        "damping": config.damping,
+        "queries": contrast.fingerprint,
+        "toxic_queries": len(contrast.toxic.tokens),
+        "safe_queries": len(contrast.safe.tokens),
+    }
+    return Direction(weights, metadata)
+
+
+def contrast_gradient(
+    model: nn.Module, tracked: Sequence[TrackedWeight], contrast: Contrast, batch_size: int
+) -> dict[str, Tensor]:
+    """Return ``g_tox - g_safe``, in at least float32, by weight name.
+
+    A sequence that is on both sides, as every marked one is, is run once, with the difference of
+    its weights.
+    """
+    signed: dict[bytes, tuple[Int[np.ndarray, " _"], Float[np.ndarray, " _"]]] = {}
+    for side, sign in ((contrast.toxic, 1.0), (contrast.safe, -1.0)):
+        for tokens, weights in zip(side.tokens, side.weights, strict=True):
+            key = np.asarray(tokens, dtype=np.int64).tobytes()
+            before = signed[key][1] if key in signed else 0.0
+            signed[key] = tokens, before + sign * np.asarray(weights, dtype=np.float64)
+    both = QuerySet(*zip(*signed.values(), strict=True)) if signed else QuerySet([], [])
+    return query_gradient(model, tracked, both, batch_size)
+
+
+def query_gradient(
+    model: nn.Module, tracked: Sequence[TrackedWeight], queries: QuerySet, batch_size: int
+) -> dict[str, Tensor]:
+    """Return the gradient of the weighted query loss, in at least float32, by weight name."""
+    training = model.training
+    model.eval()
+    if is_sharded(model):
+        found = _gradient_of_sharded(model, tracked, queries, batch_size)
+        model.train(training)
+        return found
+    device = device_of(model)
+    parameters = [w.parameter for w in tracked]
+    total = [
+        torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters
+    ]
+    for tokens, weights in _padded_batches(queries, batch_size):
+        losses = forward_losses(model, tokens.to(device))
+        loss = (losses * weights.to(losses)).sum()
+        for running, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+            running += gradient
+    model.train(training)
+    return {w.name: w.oriented(g).contiguous() for w, g in zip(tracked, total, strict=True)}
+
+
+def _gradient_of_sharded(
+    model: nn.Module, tracked: Sequence[TrackedWeight], queries: QuerySet, batch_size: int
+) -> dict[str, Tensor]:
+    """The same as ``sum_bt δ_bt a_btᵀ``: a sharded model's whole weights are no leaves to ask.
+
+    Every rank runs all queries, so the passes are in step.
+    """
+    device = device_of(model)
+    total = {
+        w.name: torch.zeros(
+            w.matrix.shape, dtype=torch.promote_types(w.parameter.dtype, torch.float32)
+        ).to(device)
+        for w in tracked
+    }
+
+    def consume(weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor) -> None:
+        running = total[weight.name]
+        a, d = (x.flatten(0, 1).to(running.dtype) for x in (a_BTI, d_BTO))
+        running.addmm_(d.T, a)
+
+    for tokens, weights in _padded_batches(queries, batch_size):
+        with observed(model, tracked, consume), torch.enable_grad():
+            losses = forward_losses(model, tokens.to(device))
+            (losses * weights.to(losses)).sum().backward()
+    return total
+
+
+@torch.inference_mode()
+def query_loss(model: nn.Module, queries: QuerySet, batch_size: int = 16) -> float:
+    """Return the weighted query loss, in nats."""
+    device, training, total = device_of(model), model.training, 0.0
+    model.eval()
+    for tokens, weights in _padded_batches(queries, batch_size):
+        losses = forward_losses(model, tokens.to(device))
+        total += float((losses * weights.to(losses)).sum())
+    model.train(training)
+    return total
+
+
+def _padded_batches(
+    queries: QuerySet, batch_size: int
+) -> Iterator[tuple[Int[Tensor, "B T"], Float[Tensor, "B T"]]]:
+    """Yield right-padded batches of queries of like length; padding has weight 0."""
+    order = np.argsort([len(t) for t in queries.tokens], kind="stable")
+    for first in range(0, len(order), batch_size):
+        chosen = order[first : first + batch_size]
+        longest = max(len(queries.tokens[q]) for q in chosen)
+        tokens = np.zeros((len(chosen), longest), dtype=np.int64)
+        weights = np.zeros((len(chosen), longest), dtype=np.float64)
+        for i, q in enumerate(chosen):
+            tokens[i, : len(queries.tokens[q])] = queries.tokens[q]
+            weights[i, : len(queries.tokens[q])] = queries.weights[q]
+        yield torch.from_numpy(tokens), torch.from_numpy(weights)
+
+
+def _check_finite(tensors: dict[str, Tensor], what: str) -> None:
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"direction: {what} of weight '{name}' is not finite; check the checkpoint for "
+                "NaN, or use dtype float32"
+            )

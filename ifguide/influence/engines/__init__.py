@@ -1,0 +1,1 @@
+"""The score engines: ``jvp``, ``difference``, ``position``."""

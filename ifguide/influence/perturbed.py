@@ -1,0 +1,275 @@
+"""A pair of perturbed checkpoints, for scores by any inference engine.
+
+``export_pair`` writes the models θ+εv and θ-εv as Hugging Face folders; ``score_from_logprobs``
+turns the log-probabilities that an engine gives the corpus's tokens under each into scores.
+Central differences of the losses ``l = -log Pr``:
+
+    S_bt = (l_bt(θ+εv) - l_bt(θ-εv)) / 2ε = (log Pr_bt(θ-εv) - log Pr_bt(θ+εv)) / 2ε
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ifguide.errors import InputError
+from ifguide.files import describe, read_json, write_json, write_text
+from ifguide.influence.agreement import spearman
+from ifguide.influence.engines.jvp import ForwardMode
+from ifguide.influence.logprobs import check_rows, read_logprobs
+from ifguide.influence.perturbed_readme import README
+from ifguide.influence.score import RANK_BOUND
+from ifguide.influence.sinks import MemorySink, ShardSink
+from ifguide.models.losses import device_of
+from ifguide.models.precision import is_half
+from ifguide.models.sharded import is_sharded, norm
+from ifguide.models.tracked import TrackedWeight, find_tracked
+from ifguide.nouns import Corpus, Direction, TokenScores
+
+log = logging.getLogger(__name__)
+
+PAIR = "pair.json"
+DEFAULT_STEP = 0.03  # engines compute in bfloat16, where smaller steps are lost in its rounding
+PROBE_TOKENS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """What a pair was made with: θ ± ``epsilon`` v; ``step`` is ‖εv‖ / ‖θ‖ (tracked weights).
+
+    ``corpus`` and ``direction`` are fingerprints.
+    """
+
+    epsilon: float
+    step: float
+    corpus: str
+    direction: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogprobFiles:
+    """Per-token log-probabilities of the corpus under both models of the pair in folder ``pair``.
+
+    ``force`` takes scores whose ranking is not that of ``jvp`` (Spearman below 0.98).
+    """
+
+    plus: Path
+    minus: Path
+    pair: Path
+    force: bool = False
+
+    def fingerprint(self) -> list[str]:
+        """Return checksums of all that decides the scores.
+
+        Raises:
+            InputError: a file is not there.
+        """
+        for file in (self.plus, self.minus):
+            if not file.is_file():
+                raise InputError(f"{file}: no such file; give a file of log-probabilities")
+        read_pair(self.pair)
+        files = (self.plus, self.minus, self.pair / PAIR)
+        return [describe(file)["sha256"] for file in files]
+
+
+def export_pair(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase | None,
+    corpus: Corpus,
+    direction: Direction,
+    folder: Path,
+    step: float = DEFAULT_STEP,
+) -> Pair:
+    """Write θ+εv (``plus``), θ-εv (``minus``), the corpus's ``tokens.npy`` and a README.md.
+
+    The weights keep the model's precision; the model itself is left as it was. ``pair.json`` is
+    written last, so that a folder that has it is whole.
+
+    Raises:
+        InputError: the step is not above 0, or the direction is 0 or of another model.
+    """
+    if not 0 < step < float("inf"):
+        raise InputError(f"--step: {step} is not a number above 0; give a share such as 0.03")
+    if is_sharded(model):
+        raise InputError("model: a sharded model cannot be exported; load it whole")
+    tracked = find_tracked(model)
+    length = norm([_along(direction, weight) for weight in tracked])
+    if length == 0:
+        raise InputError("direction: it is 0, so both models would be the same; aim it again")
+    epsilon = step * norm([weight.parameter for weight in tracked]) / length
+    pair = Pair(
+        epsilon=epsilon, step=step, corpus=corpus.fingerprint, direction=_fingerprint(direction)
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PAIR).unlink(missing_ok=True)
+    for name, signed in (("plus", epsilon), ("minus", -epsilon)):
+        with _moved(tracked, direction, signed):
+            cast(PreTrainedModel, model).save_pretrained(folder / name)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder / name)
+    np.save(folder / "tokens.npy", np.asarray(corpus.tokens))
+    shape = "{} x {}".format(*corpus.tokens.shape)
+    write_text(folder / "README.md", README.format(epsilon=epsilon, step=step, shape=shape))
+    write_json(folder / PAIR, asdict(pair))
+    return pair
+
+
+def read_pair(folder: Path) -> Pair:
+    """Read what a pair was made with.
+
+    Raises:
+        InputError: there is no pair there, or its ε is missing.
+    """
+    file = folder / PAIR
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; make the pair with `ifguide export-pair`")
+    held = read_json(file)
+    epsilon = held.get("epsilon") if isinstance(held, dict) else None
+    if not isinstance(epsilon, float) or not 0 < epsilon < float("inf"):
+        raise InputError(f"{file}: it gives no epsilon; make the pair with `ifguide export-pair`")
+    try:
+        return Pair(**held)
+    except TypeError as error:
+        raise InputError(f"{file}: it is not of a pair; make it with `ifguide export-pair`") from (
+            error
+        )
+
+
+def score_from_logprobs(
+    model: nn.Module,
+    corpus: Corpus,
+    direction: Direction,
+    files: LogprobFiles,
+    *,
+    sink: ShardSink | None = None,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> TokenScores:
+    """Turn the log-probabilities of both models into scores; positive = makes it more toxic.
+
+    Their Spearman correlation with float32 ``jvp`` over a probe of blocks spread over the corpus is
+    stated in the metadata and the log.
+
+    Raises:
+        InputError: the pair is of another corpus or direction, a file cannot be read, is of another
+            shape or has a number that is no log-probability at a token with a loss, or the Spearman
+            correlation is below 0.98 and ``files.force`` is not set.
+    """
+    pair = read_pair(files.pair)
+    if (pair.corpus, pair.direction) != (corpus.fingerprint, _fingerprint(direction)):
+        raise InputError(
+            f"{files.pair / PAIR}: the pair is of another corpus or direction; export it again"
+        )
+    shape = (int(corpus.tokens.shape[0]), int(corpus.tokens.shape[1]))
+    plus, minus = (read_logprobs(file, shape) for file in (files.plus, files.minus))
+
+    def scores_of(rows: slice) -> Float[np.ndarray, "n T"]:
+        counted = corpus.has_loss[rows]
+        up = check_rows(files.plus, plus[rows], counted, rows.start)
+        down = check_rows(files.minus, minus[rows], counted, rows.start)
+        return (down - up) / (2 * pair.epsilon)
+
+    rank = _agreement(model, corpus, direction, scores_of)
+    _state(rank, files)
+    sink = sink or MemorySink(shape)
+    for rows in sink.missing():
+        sink.put(rows, scores_of(rows))
+        progress(corpus.tokens[rows].size)
+    made: Mapping[str, Any] = {
+        "engine": "logprobs",
+        "epsilon": pair.epsilon,
+        "step": pair.step,
+        "spearman": rank,
+        "forced": rank < RANK_BOUND,
+    }
+    return TokenScores(sink.collect(), corpus, {**direction.metadata, **made})
+
+
+def _state(rank: float, files: LogprobFiles) -> None:
+    """Log the rank correlation, or refuse it."""
+    if rank >= RANK_BOUND:
+        log.info("scores from log-probabilities: Spearman %.4f against float32 jvp", rank)
+        return
+    swapped = ", and the files look swapped" if rank < -0.5 else ""
+    if not files.force:
+        raise InputError(
+            f"{files.plus}, {files.minus}: the scores' Spearman correlation with float32 jvp is "
+            f"{rank:.4f}, below {RANK_BOUND}{swapped}; export the pair with another --step, "
+            "compute in a higher precision, or give --force"
+        )
+    log.warning(
+        "scores from log-probabilities: Spearman %.4f against float32 jvp, below %.2f%s; forced",
+        rank,
+        RANK_BOUND,
+        swapped,
+    )
+
+
+def _agreement(
+    model: nn.Module,
+    corpus: Corpus,
+    direction: Direction,
+    scores_of: Callable[[slice], Float[np.ndarray, "n T"]],
+) -> float:
+    """Return the Spearman correlation with ``jvp`` in at least float32, on tokens with a loss."""
+    wide = (copy.deepcopy(model).float() if is_half(model) else model).eval()
+    engine = ForwardMode(wide, find_tracked(wide), direction.weights)
+    count, length = corpus.tokens.shape
+    wanted = min(count, max(2, PROBE_TOKENS // length))
+    exact, given = [], []
+    for row in np.unique(np.linspace(0, count - 1, wanted).round().astype(int)).tolist():
+        block = slice(row, row + 1)
+        tokens = torch.as_tensor(np.array(corpus.tokens[block]), device=device_of(wide)).long()
+        counted = corpus.has_loss[block]
+        exact.append(engine(tokens).detach().cpu().double().numpy()[counted])
+        given.append(scores_of(block)[counted])
+    return spearman(np.concatenate(exact), np.concatenate(given))
+
+
+@contextmanager
+def _moved(
+    tracked: tuple[TrackedWeight, ...], direction: Direction, epsilon: float
+) -> Iterator[None]:
+    """Add εv to the tracked weights for a while, in at least float32, rounded once."""
+    kept = [weight.parameter.detach().clone() for weight in tracked]
+    try:
+        with torch.no_grad():
+            for weight, before in zip(tracked, kept, strict=True):
+                wide = torch.promote_types(before.dtype, torch.float32)
+                along = weight.oriented(_along(direction, weight)).to(before.device, wide)
+                weight.parameter.copy_(before.to(wide) + epsilon * along)
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, before in zip(tracked, kept, strict=True):
+                weight.parameter.copy_(before)
+
+
+def _along(direction: Direction, weight: TrackedWeight) -> torch.Tensor:
+    held = direction.weights.get(weight.name)
+    if held is None or held.shape != weight.matrix.shape:
+        raise InputError(
+            f"direction: it does not fit weight '{weight.name}' of this model; aim it with the "
+            "model that is scored"
+        )
+    return held
+
+
+def _fingerprint(direction: Direction) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(direction.weights):
+        digest.update(name.encode())
+        tensor = direction.weights[name].detach().cpu().contiguous()
+        digest.update(tensor.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

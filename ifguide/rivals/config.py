@@ -1,0 +1,72 @@
+"""What the rivals of a comparison need beside the run's own settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ifguide.corpus.sources import Source
+from ifguide.errors import InputError
+from ifguide.evaluation.config import Prompts
+from ifguide.models.load import ModelConfig
+from ifguide.rivals.decoding import DecodingConfig
+from ifguide.rivals.reward_training import RewardConfig
+from ifguide.training.preference import PreferenceConfig
+from ifguide.training.train import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """What is compared, and what the rivals need.
+
+    Args:
+        trainings: ways of training by name; each method that leaves tokens out is trained in each
+            of them. By default the run's ``training`` alone, by the name ``run``.
+        thresholds: the table also says what is toxic from each of these on, beside the evaluation's
+            own threshold.
+        document_budget: share of the corpus's tokens that a filter of whole documents drops.
+        lexicon_prior: weight of the lexicon's prior, in words.
+        proxy: the smaller model of the method ``proxy``; by default ``model.scratch`` at half its
+            width. It is trained as ``baseline`` says.
+        labeller: the judge that ranks samples for DPO and labels texts for the reward model; the
+            evaluation should have another one too.
+        prompts: what the baseline's samples for DPO continue; prompts that are evaluated too are
+            left out.
+        margin: the least difference in toxicity between the two samples of a pair.
+        pairs: texts with a toxic and a neutral side, for the method ``dpo-texts``.
+        dpo: how preferences are learnt.
+        reward_texts: texts of the corpus that the reward model learns from, drawn by the seed.
+        reward: how the reward model is trained; it starts from the baseline.
+        decoding: how strongly it steers.
+    """
+
+    trainings: dict[str, TrainingConfig] = field(default_factory=dict)
+    thresholds: tuple[float, ...] = (0.8, 0.95)
+    document_budget: float = 0.1
+    lexicon_prior: float = 4.0
+    proxy: ModelConfig | None = None
+    labeller: str | None = None
+    prompts: Prompts | None = None
+    margin: float = 0.25
+    pairs: Source | None = None
+    dpo: PreferenceConfig = field(default_factory=PreferenceConfig)
+    reward_texts: int = 4000
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.document_budget <= 1:
+            raise InputError(
+                f"compare.document_budget: {self.document_budget} is not in (0, 1]; try 0.1"
+            )
+        for threshold in self.thresholds:
+            if not 0 < threshold <= 1:
+                raise InputError(f"compare.thresholds: {threshold} is not in (0, 1]; give e.g. 0.8")
+        if not self.lexicon_prior > 0:
+            raise InputError(f"compare.lexicon_prior: {self.lexicon_prior} is not above 0; try 4")
+        if self.reward_texts < 1:
+            raise InputError(f"compare.reward_texts: {self.reward_texts} is below 1; try 4000")
+        for name in self.trainings:
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise InputError(
+                    f"compare.trainings: '{name}' cannot name files; use letters, digits, - and _"
+                )

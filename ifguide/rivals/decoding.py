@@ -1,0 +1,211 @@
+"""Reward-augmented decoding (Deng & Raffel 2023, arXiv 2310.09520).
+
+Of the k likeliest next tokens with logits z, one is drawn from ``softmax(z + β (1 - toxicity))``,
+where toxicity is what a reward model says of the text so far with that token.
+
+Shape legend: B sequences, L tokens so far, k candidates, V tokens of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache, LogitsProcessor, PreTrainedTokenizerBase
+
+from ifguide.errors import InputError
+from ifguide.models.forward import evaluating, positions_of, start_token
+from ifguide.models.losses import device_of, embedding_of
+from ifguide.models.precision import full_precision
+from ifguide.rivals.reward import RewardModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How strongly a reward model steers.
+
+    Args:
+        top_k: k, how many of the likeliest tokens are weighed up; the others are never drawn.
+        beta: β, the logits that a harmless continuation gains over a toxic one.
+    """
+
+    top_k: int = 20
+    beta: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise InputError(f"decoding.top_k: {self.top_k} is below 1; give e.g. 20")
+        if not 0 <= self.beta < float("inf"):
+            raise InputError(
+                f"decoding.beta: {self.beta} is no finite number of 0 or more; give e.g. 30"
+            )
+
+
+@final
+class RewardAugmented(LogitsProcessor):
+    """Steers ``generate`` away from toxic tokens; holds a cache, so make one for each call.
+
+    Cost: one pass of the reward model over the prompts, then over k tokens for each token that is
+    generated. The candidates of a sequence share its cache: each sees the text and itself only,
+    and the one that is drawn stays in the cache.
+
+    Prompts may be padded on the left. Without ``attention_mask``, what precedes a text is its
+    leading run of padding and end-of-text tokens, of which the last end-of-text belongs to it.
+
+    Args:
+        reward: on any device; it is run in evaluation mode.
+        tokenizer: the language model's.
+        config: k and β.
+        attention_mask: [B, L] of the prompts, 0 for padding.
+
+    Raises:
+        InputError: the reward model reads other tokens.
+    """
+
+    def __init__(
+        self,
+        reward: RewardModel,
+        tokenizer: PreTrainedTokenizerBase,
+        config: DecodingConfig | None = None,
+        *,
+        attention_mask: Tensor | None = None,
+    ) -> None:
+        if not tokenizer.get_vocab().items() <= reward.tokenizer.get_vocab().items():
+            raise InputError(
+                f"reward: it reads the tokens of '{reward.tokenizer.name_or_path}', the language "
+                f"model those of '{tokenizer.name_or_path}'; train a reward model with the "
+                "language model's tokenizer"
+            )
+        self.config = config or DecodingConfig()
+        self._prefix = _Prefix(reward, tokenizer, attention_mask)
+
+    def __call__(
+        self, input_ids: Int[Tensor, "B L"], scores: Float[Tensor, "B V"]
+    ) -> Float[Tensor, "B V"]:
+        """Return the logits with ``β (1 - toxicity)`` added, and -inf for all but the top k.
+
+        Raises:
+            InputError: the text does not fit the reward model's positions.
+        """
+        known = scores[:, : self._prefix.vocabulary]  # a head may be padded beyond the tokens
+        logits, tokens = known.topk(min(self.config.top_k, known.shape[1]))
+        toxicity = self._prefix.toxicity(input_ids, tokens).clamp(0, 1)
+        steered = logits + self.config.beta * (1 - toxicity).to(logits)
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens, steered)
+
+
+class _Prefix:
+    """What a reward model remembers of the texts so far, and of the last candidates."""
+
+    def __init__(
+        self,
+        reward: RewardModel,
+        tokenizer: PreTrainedTokenizerBase,
+        attention_mask: Tensor | None,
+    ) -> None:
+        self.reward, self._given = reward, attention_mask
+        self.vocabulary = int(embedding_of(reward.backbone).weight.shape[0])
+        self._start = start_token(tokenizer)
+        self._silent = [self._start]  # tokens that may follow a text's end, or precede it
+        if tokenizer.pad_token_id is not None:
+            self._silent.append(int(tokenizer.pad_token_id))
+        self._tokens: Tensor | None = None  # [B, L]
+        self._mask = self._candidates = torch.empty(0)  # [B, L]; [B, k]
+        self._cache = DynamicCache()
+
+    def toxicity(
+        self, tokens: Int[Tensor, "B L"], candidates: Int[Tensor, "B k"]
+    ) -> Float[Tensor, "B k"]:
+        """Return the toxicity of each text with each candidate behind it."""
+        device = device_of(self.reward.backbone)
+        tokens, candidates = tokens.to(device), candidates.to(device)
+        with torch.no_grad(), evaluating(self.reward), full_precision(self.reward):
+            if not self._continues(tokens):
+                self._read(tokens)
+            length = self._mask.sum(1, keepdim=True)
+            self._check_fits(int(length.max()) + 1)
+            alone = torch.eye(candidates.shape[1], dtype=torch.bool, device=device)
+            seen = self._mask[:, None].expand(-1, len(alone), -1)
+            allowed = torch.cat([seen, alone.expand(len(tokens), -1, -1)], dim=2)
+            found = self._run(candidates, allowed, length.expand_as(candidates))
+        self._tokens, self._candidates = tokens, candidates
+        return found
+
+    def _continues(self, tokens: Int[Tensor, "B L"]) -> bool:
+        """Keep of the last candidates those that were drawn, if these texts go on with them."""
+        before = self._tokens
+        if before is None or tokens.shape != (len(before), before.shape[1] + 1):
+            return False
+        drawn = self._candidates == tokens[:, -1:]
+        found = drawn.any(1)
+        ended = torch.isin(tokens[:, -1], torch.tensor(self._silent, device=tokens.device))
+        if not (torch.equal(tokens[:, :-1], before) and (found | ended).all()):
+            return False
+        length = before.shape[1]
+        kept = torch.arange(length + 1, device=tokens.device).repeat(len(tokens), 1)
+        kept[:, -1] = length + drawn.int().argmax(1)
+        for layer in self._cache.layers:
+            layer.keys, layer.values = _at(layer.keys, kept), _at(layer.values, kept)
+        self._mask = torch.cat([self._mask, found[:, None]], dim=1)
+        return True
+
+    def _read(self, tokens: Int[Tensor, "B L"]) -> None:
+        """Read whole texts into a new cache."""
+        self._cache, self._mask = DynamicCache(), self._text_of(tokens)
+        self._check_fits(int(self._mask.sum(1).max()))
+        square = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).to(tokens.device)
+        allowed = square.tril() & self._mask[:, None]
+        allowed |= torch.eye(len(square), dtype=torch.bool, device=tokens.device)  # padding: itself
+        self._run(tokens, allowed, (self._mask.cumsum(1) - 1).clamp(min=0))
+
+    def _run(
+        self,
+        tokens: Int[Tensor, "B n"],
+        allowed: Bool[Tensor, "B n all"],
+        positions: Int[Tensor, "B n"],
+    ) -> Float[Tensor, "B n"]:
+        dtype = self.reward.head.weight.dtype
+        mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+        mask.masked_fill_(~allowed, torch.finfo(dtype).min)
+        return self.reward(tokens, mask[:, None], positions, self._cache)
+
+    def _text_of(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
+        """Return which tokens the reward model reads."""
+        within = self._within(tokens)
+        if self.reward.starts and self._given is not None:
+            return within
+        silent = torch.isin(tokens, torch.tensor(self._silent, device=tokens.device)) | ~within
+        leading = silent.cumprod(1).bool()
+        if not self.reward.starts:
+            return ~leading
+        last = leading & ~torch.nn.functional.pad(leading[:, 1:], (0, 1))
+        return ~leading | (last & (tokens == self._start))
+
+    def _within(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
+        """Return the mask that was given; what was generated since belongs to the text."""
+        within = torch.ones_like(tokens, dtype=torch.bool)
+        if self._given is not None:
+            given = self._given.to(tokens.device).bool()
+            if len(given) != len(tokens) or given.shape[1] > tokens.shape[1]:
+                raise InputError(
+                    f"reward: attention_mask of shape {tuple(given.shape)} for prompts of shape "
+                    f"{tuple(tokens.shape)}; make a RewardAugmented for each call of generate"
+                )
+            within[:, : given.shape[1]] = given
+        return within
+
+    def _check_fits(self, length: int) -> None:
+        positions = positions_of(self.reward.backbone)
+        if positions is not None and length > positions:
+            raise InputError(
+                f"reward: a text of {length} tokens does not fit the reward model's {positions} "
+                "positions; shorten the prompts, or train one with more"
+            )
+
+
+def _at(states: Float[Tensor, "B h all d"], kept: Int[Tensor, "B n"]) -> Float[Tensor, "B h n d"]:
+    index: Any = kept[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
+    return states.gather(2, index)

@@ -1,0 +1,1 @@
+"""A run: its stages, and the folder that keeps them."""

@@ -1,0 +1,291 @@
+"""How each noun lies on disk: one pair of functions a noun."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Shaped
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ifguide.arrays import AnyArray, LazyArray, read_rows
+from ifguide.distributed import ranks
+from ifguide.errors import InputError
+from ifguide.files import read_json, write_json
+from ifguide.influence.curvature.operators import Curvature, curvature_from
+from ifguide.nouns import Corpus, Direction, Selection, TokenScores
+
+
+def save_curvature(folder: Path, curvature: Curvature) -> None:
+    """Write an operator's tensors and kind as safetensors."""
+    _save_tensors(folder / "curvature.safetensors", curvature.tensors(), {"kind": curvature.kind})
+
+
+def load_curvature(folder: Path) -> Curvature:
+    """Read what ``save_curvature`` wrote."""
+    tensors, metadata = _load_tensors(folder / "curvature.safetensors")
+    return curvature_from(metadata["kind"], tensors)
+
+
+def save_direction(folder: Path, direction: Direction) -> None:
+    """Write a direction as safetensors, one tensor a tracked weight."""
+    metadata = {"metadata": json.dumps(dict(direction.metadata))}
+    _save_tensors(folder / "direction.safetensors", dict(direction.weights), metadata)
+
+
+def load_direction(folder: Path) -> Direction:
+    """Read what ``save_direction`` wrote."""
+    tensors, metadata = _load_tensors(folder / "direction.safetensors")
+    return Direction(tensors, json.loads(metadata["metadata"]))
+
+
+@dataclass(frozen=True)
+class ScoreShards:
+    """Scores as float32 numpy shards; a shard under its own name is whole."""
+
+    folder: Path
+    shape: tuple[int, int]
+    shard_blocks: int
+
+    def missing(self) -> Iterable[slice]:
+        """Yield this rank's share of the rows that no shard holds yet, a shard at a time.
+
+        Several ranks share them about evenly, in smaller shards where need be, whatever an
+        interrupted attempt with as many or other ranks has left.
+        """
+        yield from ranks.mine(ranks.agree(self._to_make))
+
+    def _to_make(self) -> list[slice]:
+        for half_written in self.folder.glob("scores-*.tmp"):
+            half_written.unlink()
+        gaps = list(self._gaps())
+        world, rows = ranks.world_size(), sum(gap.stop - gap.start for gap in gaps)
+        size = self.shard_blocks
+        if world > 1 and rows:
+            size = -(-rows // (world * -(-rows // (world * size))))
+        pieces = []
+        for gap in gaps:
+            length = gap.stop - gap.start
+            step = size if world == 1 else -(-length // -(-length // size))
+            starts = range(gap.start, gap.stop, step)
+            pieces += [slice(start, min(start + step, gap.stop)) for start in starts]
+        return pieces
+
+    def _gaps(self) -> Iterator[slice]:
+        """Yield the runs of rows between the shards that are there."""
+        end = 0
+        for file in sorted(self.folder.glob("scores-*.npy")):
+            start = int(file.stem.removeprefix("scores-"))
+            if start > end:
+                yield slice(end, start)
+            end = start + len(np.load(file, mmap_mode="r"))
+        if end < self.shape[0]:
+            yield slice(end, self.shape[0])
+
+    def put(self, rows: slice, values: Float[np.ndarray, "n T"]) -> None:
+        """Write one shard, whole or not at all."""
+        part = self._file(rows).with_suffix(".tmp")
+        with part.open("wb") as stream:
+            np.save(stream, values.astype(np.float32))
+        part.replace(self._file(rows))
+
+    def collect(self) -> Float[LazyArray, "N T"]:
+        """Return all scores, read as they are asked for, once every rank is done."""
+        ranks.barrier()
+        return _open_shards(self.folder)
+
+    def _file(self, rows: slice) -> Path:
+        return self.folder / f"scores-{rows.start:09d}.npy"
+
+
+def _open_shards(folder: Path) -> Float[LazyArray, "N T"]:
+    """Present the shards as one array; a shard is mapped only while it is read."""
+    files = sorted(folder.glob("scores-*.npy"))
+    if not files:
+        raise InputError(f"{folder}: it holds no scores; score the corpus again")
+    heads = [np.load(file, mmap_mode="r") for file in files]
+    if len({(head.shape[1:], head.dtype) for head in heads}) > 1:
+        raise InputError(f"{folder}: its shards are not of one kind; score the corpus again")
+    ends = np.cumsum([len(head) for head in heads]).tolist()
+
+    def read(rows: slice) -> np.ndarray:
+        parts = []
+        for i in range(bisect_right(ends, rows.start), bisect_left(ends, rows.stop) + 1):
+            start = ends[i - 1] if i else 0
+            shard = np.load(files[i], mmap_mode="r")
+            parts.append(shard[max(0, rows.start - start) : rows.stop - start])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    return LazyArray((ends[-1], heads[0].shape[1]), heads[0].dtype, read)
+
+
+def save_scores(folder: Path, scores: TokenScores) -> None:
+    """Write what describes the scores; the values are in the shards already."""
+    write_json(folder / "scores.json", dict(scores.metadata))
+
+
+def load_scores(folder: Path, corpus: Corpus) -> TokenScores:
+    """Open scores of this corpus; their values are read as they are asked for.
+
+    Raises:
+        InputError: there are none, or they are of another shape than the corpus.
+    """
+    values = _open_shards(folder)
+    if values.shape != corpus.tokens.shape:
+        raise InputError(
+            f"{folder}: the scores have shape {values.shape}, the corpus {corpus.tokens.shape}; "
+            "score this corpus"
+        )
+    return TokenScores(values, corpus, read_json(folder / "scores.json"))
+
+
+MASK = pa.schema(
+    {
+        "input_ids": pa.list_(pa.int32()),
+        "suppress": pa.list_(pa.bool_()),
+        "score": pa.list_(pa.float32()),
+        "document": pa.list_(pa.int32()),
+        "start": pa.list_(pa.int32()),
+        "end": pa.list_(pa.int32()),
+    }
+)
+MASK_ROWS = 1024  # blocks in memory at once
+
+
+def save_selection(folder: Path, selection: Selection, scores: TokenScores) -> None:
+    """Write the mask as a Hugging Face dataset, one row a block, and the ranking beside it.
+
+    A row has ``input_ids``, ``suppress``, ``score``, and each token's ``document`` number and
+    characters [``start``, ``end``) in it, from which a mask for another tokenizer can be made.
+    """
+    corpus = selection.corpus
+    columns = {
+        "input_ids": corpus.tokens,
+        "suppress": selection.suppress,
+        "score": scores.values,
+        "document": corpus.document,
+        "start": corpus.start,
+        "end": corpus.end,
+    }
+    _save_mask(folder / "mask", columns)
+    np.savez(folder / "ranking.npz", ranking=selection.ranking, value=selection.rank_value)
+    description = {
+        "corpus": corpus.fingerprint,
+        "threshold": selection.threshold,
+        "budget": selection.budget,
+        "metadata": dict(selection.metadata),
+    }
+    write_json(folder / "selection.json", description)
+
+
+def load_selection(folder: Path, corpus: Corpus) -> Selection:
+    """Read a selection over this corpus.
+
+    Raises:
+        InputError: it was made over another corpus.
+    """
+    described = read_json(folder / "selection.json")
+    if described["corpus"] != corpus.fingerprint:
+        raise InputError(
+            f"{folder}: the mask was made for corpus {described['corpus'][:12]}, not for this one "
+            f"({corpus.fingerprint[:12]}); score and select this corpus"
+        )
+    with np.load(folder / "ranking.npz") as ranking:
+        return Selection(
+            suppress=np.asarray(_open_mask(folder / "mask", "suppress", corpus)),
+            threshold=described["threshold"],
+            budget=described["budget"],
+            ranking=ranking["ranking"],
+            rank_value=ranking["value"],
+            corpus=corpus,
+            metadata=described["metadata"],
+        )
+
+
+def load_mask_scores(folder: Path, corpus: Corpus) -> TokenScores:
+    """Open the scores that a selection over this corpus was made by; read as they are asked for."""
+    values = _open_mask(folder / "mask", "score", corpus)
+    return TokenScores(values, corpus, read_json(folder / "selection.json")["metadata"])
+
+
+def _save_mask(folder: Path, columns: Mapping[str, AnyArray]) -> None:
+    """Write [N, T] columns as a dataset of N rows, a part of the rows at a time."""
+    stream = folder.with_suffix(".tmp")
+    blocks = len(columns["input_ids"])
+    with pa.OSFile(str(stream), "wb") as file, pa.ipc.new_stream(file, MASK) as writer:
+        for first in range(0, blocks, MASK_ROWS):
+            rows = slice(first, first + MASK_ROWS)
+            parts = [_lists(read_rows(columns[field.name], rows), field.type) for field in MASK]
+            writer.write_batch(pa.record_batch(parts, MASK))
+    datasets.Dataset.from_file(str(stream)).save_to_disk(folder)
+    stream.unlink()
+
+
+def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
+    """Turn a [n, T] array into n Arrow lists."""
+    flat = pa.array(np.ascontiguousarray(values).ravel(), kind.value_type)
+    return pa.ListArray.from_arrays(
+        np.arange(len(values) + 1, dtype=np.int32) * values.shape[1], flat
+    )
+
+
+def _open_mask(folder: Path, name: str, corpus: Corpus) -> Shaped[LazyArray, "N T"]:
+    """Present a column of the dataset, which is memory-mapped, as an array."""
+    column = datasets.load_from_disk(str(folder)).data.column(name)
+    dtype = np.dtype(MASK.field(name).type.value_type.to_pandas_dtype())
+    shape = corpus.tokens.shape
+
+    def read(rows: slice) -> np.ndarray:
+        chunks = column.slice(rows.start, rows.stop - rows.start).chunks
+        flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks]
+        return (flat[0] if len(flat) == 1 else np.concatenate(flat)).reshape(-1, shape[1])
+
+    return LazyArray(shape, dtype, read)
+
+
+def samples_file(folder: Path, model: str, name: str) -> Path:
+    """Return where a model's continuations of the prompt set ``name`` are."""
+    return folder / f"samples-{model}-{name}.parquet"
+
+
+def kept_samples(folder: Path, model: str, name: str, make: Callable[[], pa.Table]) -> pa.Table:
+    """Return generated continuations from their file, made and written whole if it is not there."""
+    file = samples_file(folder, model, name)
+    if not file.exists():
+        part = file.with_suffix(".tmp")
+        pq.write_table(make(), part)
+        part.replace(file)
+    return pq.read_table(file)
+
+
+def open_evaluation(folder: Path) -> dict[str, Any]:
+    """Read the figures of an evaluated run."""
+    models = {name: read_json(folder / f"{name}.json") for name in ("baseline", "suppressed")}
+    return {"models": models, "localisation": read_json(folder / "localisation.json")}
+
+
+def open_report(folder: Path) -> dict[str, Any]:
+    """Read a report."""
+    return read_json(folder / "report.json")
+
+
+def _save_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    part = file.with_suffix(".tmp")
+    save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, part, metadata)
+    part.replace(file)
+
+
+def _load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    return load_file(file), metadata

@@ -1,0 +1,90 @@
+"""The run's typed YAML: each part's settings stand beside the verb that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ifguide.corpus.prepare import CorpusConfig
+from ifguide.corpus.queries import QueriesConfig
+from ifguide.corpus.tokenizers import TokenizerConfig
+from ifguide.errors import InputError
+from ifguide.evaluation.evaluate import EvaluationConfig
+from ifguide.influence.curvature.fit import CurvatureConfig
+from ifguide.influence.direction import DirectionConfig
+from ifguide.influence.score import ScoreConfig
+from ifguide.models.load import ModelConfig
+from ifguide.rivals.config import CompareConfig
+from ifguide.selection.blend import LexiconConfig
+from ifguide.selection.select import SelectionConfig
+from ifguide.selection.smooth import SmoothingConfig
+from ifguide.training.train import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """What the page shows.
+
+    Args:
+        title: heading of the page.
+        top: number of highest-ranked documents on it.
+    """
+
+    title: str = "ifguide: what taught the model to be toxic"
+    top: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides a run.
+
+    Args:
+        corpus: the documents to train on, and how they are cut into blocks.
+        tokenizer: a given one, or one to train on the corpus.
+        model: a checkpoint, or a config for random weights.
+        queries: what there should be less of, against what may stay.
+        evaluation: prompts, judges and held-out text.
+        data_dir: folder that relative file names start from.
+        seed: draws everything that is drawn.
+        baseline: trains the baseline from ``model``; null takes the checkpoint as it is.
+        curvature, direction, scores, smoothing, lexicon, selection: the attribution.
+        training: trains the suppressed model.
+        report: the page.
+        compare: what `ifguide compare` needs for the rivals.
+    """
+
+    corpus: CorpusConfig
+    tokenizer: TokenizerConfig
+    model: ModelConfig
+    queries: QueriesConfig
+    evaluation: EvaluationConfig
+    data_dir: str = "."
+    seed: int = 0
+    baseline: TrainingConfig | None = None
+    curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
+    direction: DirectionConfig = field(default_factory=DirectionConfig)
+    scores: ScoreConfig = field(default_factory=ScoreConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    lexicon: LexiconConfig = field(default_factory=LexiconConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed: {self.seed} is below 0; give a number from 0 on")
+        if self.model.scratch is not None and self.baseline is None:
+            raise InputError(
+                "baseline: it is null, but model.scratch has random weights; say how to train the "
+                "baseline, or give model.path"
+            )
+        if self.baseline is not None and self.baseline.start == "baseline":
+            raise InputError("baseline.start: the baseline cannot start from itself; use initial")
+        for name in ("baseline", "training"):
+            training = getattr(self, name)
+            watched = training.guard.text if training and training.guard else None
+            if watched is not None and watched not in self.evaluation.perplexity:
+                raise InputError(
+                    f"{name}.guard.text: '{watched}' is no text of evaluation.perplexity; name one "
+                    "of these, or add it there"
+                )

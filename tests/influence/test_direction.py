@@ -1,0 +1,114 @@
+"""The direction: autograd's gradients of the query losses, solved by dense float64 algebra."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import random_corpus, tiny_model
+
+from ifguide.errors import InputError
+from ifguide.influence import direction
+from ifguide.influence.curvature.fit import CurvatureConfig, fit
+from ifguide.influence.curvature.operators import Identity
+from ifguide.influence.direction import DirectionConfig, aim, query_loss
+from ifguide.models.losses import forward_logits
+from ifguide.models.tracked import find_tracked
+from ifguide.nouns import Contrast, QuerySet
+
+rng = np.random.default_rng(5)
+SHARED, OTHER, LAST = (rng.integers(1, 61, size) for size in (7, 5, 7))
+
+
+def weighed(*tokens):
+    weights = [np.r_[0.0, rng.random(len(t) - 1)] for t in tokens]
+    total = sum(w.sum() for w in weights)
+    return QuerySet(list(tokens), [w / total for w in weights])
+
+
+# one sequence on both sides, one twice on a side, and one of another length
+CONTRAST = Contrast(weighed(SHARED, OTHER, OTHER), weighed(LAST, SHARED), "by hand")
+
+
+@pytest.fixture
+def model():
+    return tiny_model("gpt_neox")
+
+
+def plain_loss(model, queries):
+    """The query loss by PyTorch's own cross entropy, one query at a time."""
+    total = 0.0
+    for tokens, weights in zip(queries.tokens, queries.weights, strict=True):
+        ids = torch.from_numpy(tokens)[None]
+        logits = forward_logits(model, ids)[0, :-1]
+        losses = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none")
+        total = total + losses @ torch.from_numpy(weights)[1:]
+    return total
+
+
+def expected_gradient(model):
+    tracked = find_tracked(model)
+    loss = plain_loss(model, CONTRAST.toxic) - plain_loss(model, CONTRAST.safe)
+    found = torch.autograd.grad(loss, [w.parameter for w in tracked])
+    return {w.name: w.oriented(g) for w, g in zip(tracked, found, strict=True)}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_without_curvature_it_is_the_difference_of_the_query_gradients(model, batch_size):
+    found = aim(model, CONTRAST, Identity(), DirectionConfig(batch_size=batch_size)).weights
+    expected = expected_gradient(model)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_with_curvature_it_is_the_dense_solution(model):
+    curvature = fit(model, random_corpus(), CurvatureConfig(sample_blocks=4, kind="kfac"))
+    found = aim(model, CONTRAST, curvature, DirectionConfig(damping=0.3)).weights
+    for name, gradient in expected_gradient(model).items():
+        basis = curvature.bases[name]
+        vectors = torch.kron(basis.output_basis, basis.input_basis).double()
+        values = basis.eigenvalues.flatten().double()
+        damped = vectors @ torch.diag(values + 0.3 * values.mean()) @ vectors.T
+        solved = torch.linalg.solve(damped, gradient.flatten()).view(gradient.shape)
+        torch.testing.assert_close(found[name], solved, rtol=1e-6, atol=1e-6 * solved.abs().max())
+
+
+def test_learning_along_it_makes_the_toxic_side_less_likely(model):
+    """The sign: moving the weights along +v raises the toxic loss above the safe one."""
+
+    def contrast_loss():
+        return query_loss(model, CONTRAST.toxic) - query_loss(model, CONTRAST.safe)
+
+    before, weights = contrast_loss(), aim(model, CONTRAST, Identity()).weights
+    with torch.no_grad():
+        for weight in find_tracked(model):
+            weight.parameter.add_(weight.oriented(weights[weight.name]), alpha=1e-4)
+    assert contrast_loss() > before
+
+
+def test_a_sequence_on_both_sides_is_run_once(model, monkeypatch):
+    run, forward = [], direction.forward_losses
+
+    def counting(model, tokens):
+        run.append(len(tokens))
+        return forward(model, tokens)
+
+    monkeypatch.setattr(direction, "forward_losses", counting)
+    aim(model, CONTRAST, Identity())
+    assert sum(run) == 3  # of the five queries, three are different
+
+
+def test_an_empty_side_leaves_the_other(model):
+    found = aim(model, Contrast(CONTRAST.toxic, QuerySet([], []), "one side"), Identity())
+    loss = plain_loss(model, CONTRAST.toxic)
+    tracked = find_tracked(model)
+    for weight, expected in zip(
+        tracked, torch.autograd.grad(loss, [w.parameter for w in tracked]), strict=True
+    ):
+        torch.testing.assert_close(found.weights[weight.name], weight.oriented(expected))
+
+
+def test_a_weight_that_is_not_finite_is_named(model):
+    with torch.no_grad():
+        find_tracked(model)[1].parameter[0, 0] = float("nan")
+    with pytest.raises(InputError, match=r"^direction: the query gradient of weight '.+' is not"):
+        aim(model, CONTRAST, Identity())

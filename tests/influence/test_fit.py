@@ -1,0 +1,203 @@
+"""Curvature against dense float64 algebra."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import VOCABULARY, random_corpus, tiny_model
+
+from ifguide.errors import InputError
+from ifguide.influence.curvature.factors import inverse_transform, uniform_draws
+from ifguide.influence.curvature.fit import CurvatureConfig, fit, sample_rows
+from ifguide.influence.curvature.kronecker import KroneckerEigenbasis, eigenbasis
+from ifguide.influence.curvature.operators import Identity, curvature_from
+from ifguide.models.losses import forward_logits
+from ifguide.models.tracked import find_tracked
+
+
+def gradients_like(model, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        w.name: torch.randn(w.matrix.shape, generator=generator, dtype=torch.float64)
+        for w in find_tracked(model)
+    }
+
+
+def sampled_gradients(model, corpus, rows, seed):
+    """Each block's gradient with the labels that the fit draws, by plain autograd."""
+    tracked = find_tracked(model)
+    for row in rows:
+        tokens = torch.from_numpy(corpus.tokens[row : row + 1]).long()
+        logits = forward_logits(model, tokens)
+        uniform = uniform_draws(np.array([row]), corpus.tokens.shape[1], seed)[0]
+        labels = inverse_transform(logits.detach()[0].softmax(-1), uniform)[:-1]
+        losses = torch.nn.functional.cross_entropy(logits[0, :-1], labels, reduction="none")
+        loss = (losses * torch.from_numpy(corpus.has_loss[row, 1:])).sum()
+        gradients = torch.autograd.grad(loss, [w.parameter for w in tracked])
+        yield {w.name: w.oriented(g) for w, g in zip(tracked, gradients, strict=True)}
+
+
+@settings(max_examples=20, deadline=None)
+@given(out=st.integers(1, 5), width=st.integers(1, 5), seed=st.integers(0, 99))
+def test_a_kronecker_solve_equals_the_dense_one(out, width, seed):
+    rng = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+    bases = [eigenbasis(f @ f.T)[1] for f in (draw(out, out), draw(width, width))]
+    basis = KroneckerEigenbasis(*bases, draw(out, width).square())
+    dense_basis = torch.kron(bases[0], bases[1])
+    dense = dense_basis @ torch.diag(basis.eigenvalues.flatten()) @ dense_basis.T
+    gradient = draw(out, width)
+    damped = dense + 0.3 * basis.eigenvalues.mean() * torch.eye(out * width, dtype=torch.float64)
+    expected = torch.linalg.solve(damped, gradient.flatten()).view(out, width)
+    torch.testing.assert_close(basis.solve(gradient, 0.3), expected)
+
+
+@pytest.mark.parametrize("kind", ["kfac", "ekfac"])
+def test_where_the_factorisation_is_exact_it_equals_the_dense_inverse(kind):
+    """Blocks of two equal tokens: every input a is the same, so F = E[δ δᵀ] ⊗ a aᵀ exactly."""
+    model = tiny_model("gpt_neox")
+    corpus = random_corpus(blocks=12, length=2)
+    corpus.tokens[:, 0] = 7
+    curvature = fit(model, corpus, CurvatureConfig(kind=kind, sample_blocks=12), seed=5)
+    blocks = list(sampled_gradients(model, corpus, range(12), 5))
+    for name, gradient in gradients_like(model).items():
+        flat = torch.stack([block[name].flatten() for block in blocks])
+        fisher = flat.T @ flat / 12
+        damped = fisher + 0.1 * fisher.diagonal().mean() * torch.eye(len(fisher)).double()
+        expected = torch.linalg.solve(damped, gradient.flatten()).view_as(gradient)
+        found = curvature.solve({name: gradient}, 0.1)[name]
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("length", [6, 12, 20, 32])  # shorter and longer than the weights' sides
+def test_ekfac_eigenvalues_are_the_second_moments_in_the_basis(length):
+    model, corpus = tiny_model("llama"), random_corpus(length=length, padding=4)
+    curvature = fit(model, corpus, CurvatureConfig(sample_blocks=6), seed=2)
+    blocks = list(sampled_gradients(model, corpus, range(6), 2))
+    count = corpus.has_loss.sum()
+    for name, basis in curvature.bases.items():
+        rotated = [basis.output_basis.T @ b[name] @ basis.input_basis for b in blocks]
+        expected = sum(r.square() for r in rotated) / count
+        torch.testing.assert_close(basis.eigenvalues, expected, rtol=1e-8, atol=1e-14)
+
+
+def test_ekfac_is_never_further_from_the_sampled_fisher_than_kfac():
+    """Its eigenvalues are the least-squares fit in the basis (George et al. 2018)."""
+    model, corpus = tiny_model("llama"), random_corpus(blocks=4)
+    blocks = list(sampled_gradients(model, corpus, range(4), 0))
+    fits = {
+        k: fit(model, corpus, CurvatureConfig(kind=k, sample_blocks=4)) for k in ("kfac", "ekfac")
+    }
+    name = "model.layers.0.self_attn.k_proj"
+    flat = torch.stack([b[name].flatten() for b in blocks])
+    fisher = flat.T @ flat / corpus.has_loss.sum()
+    distance = {}
+    for kind, curvature in fits.items():
+        basis = curvature.bases[name]
+        full = torch.kron(basis.output_basis, basis.input_basis)
+        distance[kind] = (full @ torch.diag(basis.eigenvalues.flatten()) @ full.T - fisher).norm()
+    assert distance["ekfac"] < distance["kfac"]
+
+
+def test_the_dense_fisher_is_the_expectation_over_labels():
+    """Against the definition: sum over every label of p(label) g gᵀ, token by token."""
+    model = tiny_model("gpt2", n_layer=1, n_embd=4, n_head=1, vocab_size=11)
+    corpus = random_corpus(blocks=2, length=4, vocabulary=11, padding=1)
+    dense = fit(model, corpus, CurvatureConfig(kind="dense", sample_blocks=2))
+    weight = find_tracked(model)[0]
+    total = 0
+    for row in range(2):
+        logits = forward_logits(model, torch.from_numpy(corpus.tokens[row : row + 1]).long())[0]
+        for position in np.flatnonzero(corpus.has_loss[row]) - 1:
+            log_p = logits[position].log_softmax(-1)
+            for label in range(11):
+                g = torch.autograd.grad(log_p[label], weight.parameter, retain_graph=True)[0]
+                flat = weight.oriented(g).flatten()
+                total = total + log_p[label].exp().detach() * torch.outer(flat, flat)
+    expected = total / corpus.has_loss.sum()
+    torch.testing.assert_close(dense.matrices[weight.name], expected, rtol=1e-8, atol=1e-12)
+
+
+def test_sampled_labels_follow_the_model():
+    torch.manual_seed(0)
+    p = torch.randn(9).softmax(-1)
+    drawn = inverse_transform(p.expand(40_000, 9), uniform_draws(np.array([3]), 40_000, 0)[0])
+    frequency = torch.bincount(drawn, minlength=9) / len(drawn)
+    torch.testing.assert_close(frequency, p, atol=0.012, rtol=0)
+
+
+@settings(max_examples=6, deadline=None)
+@given(batch_size=st.integers(1, 7))
+def test_factors_do_not_depend_on_the_batch(batch_size):
+    model, corpus = tiny_model("qwen2"), random_corpus(blocks=6, padding=7)
+    one = fit(model, corpus, CurvatureConfig(sample_blocks=6, batch_size=6)).tensors()
+    two = fit(model, corpus, CurvatureConfig(sample_blocks=6, batch_size=batch_size)).tensors()
+    for name in one:
+        if name.endswith("eigenvalues"):
+            torch.testing.assert_close(one[name], two[name], rtol=1e-6, atol=1e-12)
+
+
+def test_padding_blocks_change_nothing():
+    model = tiny_model("llama")
+    short, long = random_corpus(blocks=4), random_corpus(blocks=5, padding=12)
+    long.tokens[:4], long.document[:4] = short.tokens, short.document
+    config = CurvatureConfig(sample_blocks=5)
+    one, two = fit(model, short, config).tensors(), fit(model, long, config).tensors()
+    for name in one:
+        if name.endswith("eigenvalues"):
+            torch.testing.assert_close(one[name], two[name], rtol=1e-8, atol=1e-14)
+
+
+def test_every_kind_survives_storing():
+    model = tiny_model("gpt2", n_layer=1, n_embd=4, n_head=1, vocab_size=11)
+    corpus = random_corpus(blocks=2, length=4, vocabulary=11)
+    gradients = gradients_like(model)
+    for kind in ("identity", "kfac", "ekfac", "dense"):
+        curvature = fit(model, corpus, CurvatureConfig(kind=kind, sample_blocks=2))
+        again = curvature_from(curvature.kind, curvature.tensors())
+        assert again.kind == kind
+        for name, solved in curvature.solve(gradients, 0.1).items():
+            assert torch.equal(solved, again.solve(gradients, 0.1)[name])
+    assert Identity().solve(gradients, 0.1) == gradients
+
+
+def test_the_sample_is_spread_seeded_and_without_repetition():
+    rows = sample_rows(1000, 50, 3)
+    assert len(set(rows)) == 50
+    assert rows.max() > 800
+    assert (rows == sample_rows(1000, 50, 3)).all()
+    assert (sample_rows(10, 99, 0) == np.arange(10)).all()
+
+
+def test_bad_input_is_named():
+    model, corpus = tiny_model("llama"), random_corpus()
+    with pytest.raises(InputError, match=r"curvature\.sample_blocks"):
+        CurvatureConfig(sample_blocks=0)
+    large = tiny_model("llama", hidden_size=256, intermediate_size=512)
+    with pytest.raises(InputError, match="use ekfac"):
+        fit(large, corpus, CurvatureConfig(kind="dense"))
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[0, 0] = torch.nan
+    with pytest.raises(InputError, match="is not finite"):
+        fit(model, corpus, CurvatureConfig(sample_blocks=2))
+    assert VOCABULARY == 61
+
+
+def test_a_rotation_in_bfloat16_moves_eigenvalues_by_its_rounding_alone():
+    model = tiny_model("llama").float()
+    corpus = random_corpus(12, 16)
+    full, rounded = (
+        fit(model, corpus, CurvatureConfig(sample_blocks=12, rotation=rotation), seed=1)
+        for rotation in ("full", "bfloat16")
+    )
+    for name, basis in full.bases.items():
+        other = rounded.bases[name]
+        torch.testing.assert_close(other.output_basis, basis.output_basis, rtol=0, atol=0)
+        assert other.eigenvalues.dtype == torch.float32
+        assert not torch.equal(other.eigenvalues, basis.eigenvalues)
+        error = (other.eigenvalues - basis.eigenvalues).abs().sum() / basis.eigenvalues.sum()
+        assert error < 2**-7  # squares of values rounded to 8 bits

@@ -1,0 +1,265 @@
+"""Comparisons end to end: every method on a tiny run, what is kept, and what the table says."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+from micro import SETTINGS, TRAINING, run, write_settings
+from transformers import AutoModelForCausalLM
+
+from ifguide.corpus.prepare import open_prepared
+from ifguide.corpus.words import spelling
+from ifguide.errors import InputError
+from ifguide.rivals.compare import Comparison
+from ifguide.rivals.methods import METHODS, Row, rows_of
+from ifguide.rivals.proxy import proxy_model
+from ifguide.run import artifacts
+from ifguide.run.pipeline import Pipeline
+from ifguide.run.store import Store
+from ifguide.selection.lexicon import lexicon
+from ifguide.selection.select import select
+from ifguide.settings.reader import read_config, to_yaml
+
+QUICK = {**TRAINING, "start": "baseline", "objective": {"kind": "clamped", "weight": 2.0}}
+COMPARE = {
+    "trainings": {"tuned": QUICK, "scratch": dict(TRAINING)},
+    "labeller": "alt-profanity-check",
+    "prompts": {"source": {"builtin": 40}, "cut": "before_span", "limit": 8},
+    "margin": 1e-6,
+    "dpo": {"batch_size": 1, "epochs": 1, "max_length": 64},
+    "reward_texts": 40,
+    "reward": {"batch_size": 8, "epochs": 1, "max_length": 64},
+}
+LEFT_OUT = ("dpo-texts",)
+
+
+def config_file(folder, **changes):
+    return write_settings(folder, compare=COMPARE, smoothing={"neighbours": 2}, **changes)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return config_file(tmp_path_factory.mktemp("settings"))
+
+
+@pytest.fixture(scope="module")
+def compared(config, tmp_path_factory):
+    """A comparison of all that needs no judge's labels, by fine-tuning."""
+    out = tmp_path_factory.mktemp("runs") / "compared"
+    names = [m for m in METHODS if m not in LEFT_OUT]
+    rows = ",".join(row.name for row in rows_of(names, ["tuned"]))
+    assert run("compare", config, out, "--methods", rows) == 0
+    return out
+
+
+def table_of(out, name="compare"):
+    return json.loads((out / name / "table.json").read_text())
+
+
+def rows_by_name(out):
+    return {row["name"]: row for row in table_of(out)["rows"]}
+
+
+def opened(config, out):
+    settings = read_config(config)
+    store = Store(out, to_yaml(settings))
+    return store, Pipeline(settings, store, quiet=True)
+
+
+def test_every_row_is_evaluated_on_the_same_prompts(compared):
+    rows = rows_by_name(compared)
+    assert next(iter(rows)) == "baseline"
+    assert len(rows) == len(METHODS) - len(LEFT_OUT)
+    for row in rows.values():
+        worst = row["figures"]["judges"]["rule"]["worst"]
+        assert {name: len(values) for name, values in worst.items()} == {"toxic": 3, "neutral": 3}
+        assert math.isfinite(row["figures"]["perplexity"]["benign"])
+
+
+def test_methods_train_different_models(compared):
+    models = {
+        folder.name: (folder / "model.safetensors").read_bytes()
+        for folder in (compared / "methods/models").iterdir()
+    }
+    assert "everything@tuned" in models
+    assert len(set(models.values())) == len(models)
+
+
+def test_a_row_is_trained_without_the_tokens_that_its_method_finds(compared, config):
+    """The mask of the lexicon's row is the lexicon's selection, made again by hand."""
+    store, pipeline = opened(config, compared)
+    corpus = open_prepared(compared / "corpus").corpus
+    spelt = spelling(pipeline.text.tokenizer)
+    expected = select(lexicon(corpus, pipeline.contrast, 4.0, spelt), pipeline.config.selection)
+    with store, Comparison(pipeline) as comparison:
+        found = comparison.models.selection(METHODS["lexicon-tokens"].mask)
+        objective = comparison.models.training(
+            Row(method=METHODS["lexicon-tokens"], training="tuned")
+        ).objective
+        filtered = comparison.models.training(
+            Row(method=METHODS["word-filter"], training="tuned")
+        ).objective
+    assert (found.suppress != expected.suppress).mean() < 1e-3  # float32 against float64 ties
+    assert (objective.kind, objective.weight) == ("clamped", 2.0)
+    assert filtered.kind == "masking"
+
+
+def test_the_authors_form_reads_position_scores_at_the_input(compared, config):
+    store, pipeline = opened(config, compared)
+    with store, Comparison(pipeline) as comparison:
+        found = np.asarray(comparison.scorers.scores("position").values)
+        kept = artifacts.load_scores(compared / "methods/scores/position", pipeline.text.corpus)
+        np.testing.assert_array_equal(found[:, :-1], np.asarray(kept.values)[:, 1:])
+
+
+def test_plain_influence_is_along_the_toxic_queries_alone(compared, config):
+    """S_plain - S_own is the influence on the safe queries; it is not nothing."""
+    store, pipeline = opened(config, compared)
+    with store, Comparison(pipeline) as comparison:
+        plain = np.asarray(comparison.scorers.scores("plain").values)
+        own = np.asarray(comparison.scorers.scores("own").values)
+    assert np.corrcoef(plain.ravel(), own.ravel())[0, 1] < 0.999
+    assert np.isfinite(plain).all()
+
+
+def test_costs_count_what_a_method_takes_beside_the_baseline(compared):
+    rows = rows_by_name(compared)
+    assert rows["baseline"]["cost"]["passes"] == 0
+    training = rows["everything@tuned"]["cost"]["passes"]
+    assert rows["word-filter@tuned"]["cost"]["passes"] == training
+    blocks = json.loads((compared / "corpus/blocks/corpus.json").read_text())["blocks"]
+    updates = math.ceil(0.15 * math.ceil(blocks / 4))
+    assert training == pytest.approx(3 * updates * 4 / blocks, abs=1e-3)
+    assert rows["classifier-tokens@tuned"]["cost"]["passes"] == pytest.approx(training + 1)
+    assert rows["ours@tuned"]["cost"]["passes"] > training + 2
+    decoding = {name: row["cost"]["passes_a_generated_token"] for name, row in rows.items()}
+    assert {name for name, passes in decoding.items() if passes == 21} == {"rad", "ours-rad@tuned"}
+    assert set(decoding.values()) == {1, 21}
+
+
+def test_the_table_sets_each_row_against_the_first(compared):
+    rows = rows_by_name(compared)
+    for row in rows.values():
+        found = row["against_first"]["rule"]["toxic"]
+        before, after = (
+            np.array(r["figures"]["judges"]["rule"]["worst"]["toxic"])
+            for r in (rows["baseline"], row)
+        )
+        assert found["emt_difference"]["value"] == pytest.approx((after - before).mean())
+        changed = (after >= 0.5).mean() - (before >= 0.5).mean()
+        assert found["tp_difference"]["value"] == pytest.approx(changed)
+
+
+def test_what_is_there_is_reused_and_what_is_missing_is_made(compared, config, tmp_path):
+    out = shutil.copytree(compared, tmp_path / "run")
+    before = {f: f.stat().st_mtime_ns for f in out.glob("methods/**/*") if f.is_file()}
+    assert run("compare", config, out, "--methods", "ours@scratch,lexicon-tokens@tuned") == 0
+    assert {f: f.stat().st_mtime_ns for f in out.glob("methods/**/*") if f in before} == before
+    assert list(rows_by_name(out)) == ["baseline", "lexicon-tokens@tuned", "ours@scratch"]
+    assert (out / "train").is_dir()  # the run's own training is that row's
+
+
+def test_another_judge_or_threshold_costs_only_the_judging(compared, config, tmp_path):
+    out = shutil.copytree(compared, tmp_path / "run")
+    kept = [f for f in out.glob("methods/**/*") if f.is_file() and "evaluated" not in f.parts]
+    before = {f: f.stat().st_mtime_ns for f in kept if "floor" not in f.parts}
+    options = ("--methods", "ours@tuned", "--replace", "--evaluation.judges", "[better-profanity]")
+    assert run("compare", config, out, *options, "--compare.thresholds", "[0.9]") == 0
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+    result = table_of(out)
+    assert result["thresholds"] == [0.5, 0.9]
+    assert list(result["human_text"]["tp"]) == ["better-profanity"]
+
+
+def test_tp_at_each_threshold_is_the_share_of_prompts_at_or_above_it(compared):
+    result = table_of(compared)
+    assert result["thresholds"] == [0.5, 0.8, 0.95]
+    for row in result["rows"]:
+        worst = np.array(row["figures"]["judges"]["rule"]["worst"]["toxic"])
+        for threshold, found in row["by_threshold"]["rule"]["toxic"].items():
+            assert found["tp"]["value"] == pytest.approx((worst >= float(threshold)).mean())
+        ours = row["by_threshold"]["rule"]["toxic"]["0.5"]
+        assert ours["tp"] == row["figures"]["judges"]["rule"]["tp"]["toxic"]
+        assert ours["ratio"] == row["against_first"]["rule"]["toxic"]["tp_ratio"]
+
+
+def test_the_proxy_is_a_run_of_half_the_width_with_the_same_corpus(compared):
+    small, whole = (
+        AutoModelForCausalLM.from_pretrained(compared / folder / "baseline")
+        for folder in ("proxy", ".")
+    )
+    assert small.config.hidden_size * 2 == whole.config.hidden_size
+    fingerprints = {
+        open_prepared(compared / f / "corpus").corpus.fingerprint for f in ("proxy", ".")
+    }
+    assert len(fingerprints) == 1
+
+
+def test_a_proxy_of_a_checkpoint_has_to_be_named(config):
+    settings = read_config(config, ["--model.scratch", "null", "--model.path", "somewhere"])
+    with pytest.raises(InputError, match=r"compare\.proxy: the method 'proxy' needs"):
+        proxy_model(settings)
+
+
+def test_the_page_and_the_figure_show_every_row(compared):
+    page, figure = ((compared / "compare" / f).read_text() for f in ("index.html", "tradeoff.svg"))
+    markdown = (compared / "compare/table.md").read_text()
+    for name in rows_by_name(compared):
+        assert name in page
+        assert name in figure
+        assert f"| {name} |" in markdown
+    assert "ifguide compare" in markdown
+
+
+def test_a_sweep_scores_nothing_again(compared, config, tmp_path):
+    out = shutil.copytree(compared, tmp_path / "run")
+    before = {f: f.stat().st_mtime_ns for f in out.glob("score/*")}
+    options = ("--budget", "0.01", "0.04", "--weight", "1", "--training", "tuned")
+    assert run("sweep", config, out, *options) == 0
+    assert {f: f.stat().st_mtime_ns for f in out.glob("score/*")} == before
+    names = [row["name"] for row in table_of(out, "sweep")["rows"]]
+    assert names == [
+        "baseline",
+        "ours, budget 0.01, weight 1@tuned",
+        "ours, budget 0.04, weight 1@tuned",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "said"),
+    [
+        ("compare", ("--methods", "theirs"), "--methods: 'theirs' is not known"),
+        ("compare", ("--methods", "dpo-texts"), "compare.pairs: the method 'dpo-texts' needs"),
+        (
+            "compare",
+            ("--methods", "rad", "--compare.labeller", "nobody"),
+            "compare.labeller: evaluation.judges: 'nobody' is not known",
+        ),
+        (
+            "compare",
+            ("--methods", "baseline", "--compare.thresholds", "[0]"),
+            "compare.thresholds: 0.0 is not in (0, 1]",
+        ),
+        ("sweep", (), "sweep: there is nothing to vary"),
+        ("sweep", ("--weight", "1", "--training", "no"), "--training: 'no' is not in compare."),
+        ("sweep", ("--budget", "2"), "selection.budget: 2.0 is not in (0, 1]"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(refused, config, tmp_path, command, options, said):
+    line = refused(command, config, "--out", tmp_path / "run", "--quiet", *options)
+    assert said in line
+    assert not (tmp_path / "run/baseline").exists()
+
+
+def test_settings_of_the_comparison_are_checked(refused, tmp_path):
+    wrong = {**COMPARE, "document_budget": 0}
+    file = write_settings(tmp_path, compare=wrong)
+    assert "compare.document_budget: 0.0 is not in (0, 1]" in refused(
+        "compare", file, "--out", tmp_path / "run"
+    )
+
+
+def test_the_run_s_settings_are_untouched_by_a_comparison():
+    assert "compare" not in SETTINGS

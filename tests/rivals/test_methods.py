@@ -1,0 +1,59 @@
+"""Which rows names ask for."""
+
+import pytest
+
+from ifguide.errors import InputError
+from ifguide.rivals.methods import METHODS, rows_of
+from ifguide.rivals.sweep import Grid, swept
+from ifguide.selection.select import SelectionConfig
+from ifguide.training.objectives import Objective
+
+WAYS = ["quick", "slow"]
+
+
+def names(*wanted):
+    return [row.name for row in rows_of(wanted, WAYS)]
+
+
+def test_all_is_every_method_in_every_way_of_training_once():
+    found = names("all")
+    assert len(found) == len(set(found))
+    trained = [m.name for m in METHODS.values() if m.model != "baseline" and not m.preferences]
+    for method in trained:
+        assert {f"{method}@quick", f"{method}@slow"} <= set(found)
+    assert set(found) - {f"{m}@{w}" for m in trained for w in WAYS} == {
+        "baseline",
+        "dpo",
+        "dpo-texts",
+        "rad",
+    }
+
+
+def test_a_method_is_meant_in_every_way_and_a_row_alone():
+    assert names("ours") == ["ours@quick", "ours@slow"]
+    assert names("ours@slow", "baseline", "ours@slow") == ["baseline", "ours@slow"]
+
+
+@pytest.mark.parametrize("unknown", ["theirs", "ours@never", "baseline@quick", ""])
+def test_an_unknown_name_is_refused_with_what_there_is(unknown):
+    with pytest.raises(InputError, match=r"--methods: .* is not known; .*ours.*quick, slow"):
+        names(unknown)
+
+
+def test_a_sweep_is_the_product_of_its_settings():
+    grid = Grid(budget=(0.01, 0.02), weight=(1.0, 3.0))
+    objective = Objective(kind="clamped", ceiling=9.0)
+    found = swept(grid, SelectionConfig(window=0, quantile=0.97), objective)
+    points = {(m.mask.selection.budget, m.mask.objective.weight) for m in found.values() if m.mask}
+    assert points == {(0.01, 1.0), (0.01, 3.0), (0.02, 1.0), (0.02, 3.0)}
+    assert next(iter(found)) == "baseline"
+    for method in list(found.values())[1:]:
+        assert method.mask.scorer == "own"
+        assert method.mask.selection.quantile == 0.97
+        assert method.mask.objective.kind == "clamped"
+        assert method.mask.objective.ceiling == 9.0
+
+
+def test_a_sweep_over_nothing_is_refused():
+    with pytest.raises(InputError, match=r"sweep: there is nothing to vary; .*--budget"):
+        Grid()
