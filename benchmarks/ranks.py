@@ -34,7 +34,8 @@ from speed import ENGINES
 
 from ifguide.distributed import ranks
 from ifguide.files import write_json, write_text
-from ifguide.influence.score import ScoreConfig, build_engine, score_rows
+from ifguide.influence.config import ScoreConfig
+from ifguide.influence.score import build_engine, score_rows
 from ifguide.models.tracked import find_tracked
 from ifguide.run.artifacts import ScoreShards
 

@@ -32,8 +32,9 @@ from ifguide.files import write_json, write_text
 from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.run.artifacts import ScoreShards, load_scores, save_scores
 from ifguide.run.memory import peak_rss, reset_peak_rss
-from ifguide.selection.select import SelectionConfig, select, select_budgets
-from ifguide.selection.smooth import SmoothingConfig, smooth
+from ifguide.selection.config import SelectionConfig, SmoothingConfig
+from ifguide.selection.select import select, select_budgets
+from ifguide.selection.smooth import smooth
 
 BLOCK = 1024
 SHARD_BLOCKS = 1000

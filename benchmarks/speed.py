@@ -34,10 +34,10 @@ from cases import Case, add_fits, curvature_passes, plain_losses, random_directi
 from torch import nn
 
 from ifguide.files import write_json, write_text
-from ifguide.influence.curvature.fit import CurvatureConfig
+from ifguide.influence.config import CurvatureConfig, ScoreConfig
 from ifguide.influence.curvature.kronecker import eigenbasis
 from ifguide.influence.engines.chunks import CPU_TOKENS
-from ifguide.influence.score import ScoreConfig, build_engine, score_rows
+from ifguide.influence.score import build_engine, score_rows
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus
 from ifguide.run.memory import peak_rss, reset_peak_rss

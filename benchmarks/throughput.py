@@ -35,7 +35,8 @@ from speed import check_agreement
 from torch import nn
 
 from ifguide.files import write_json, write_text
-from ifguide.influence.score import ScoreConfig, build_engine, score_rows
+from ifguide.influence.config import ScoreConfig
+from ifguide.influence.score import build_engine, score_rows
 from ifguide.models.tracked import find_tracked
 
 MODELS = {  # the shapes of Pythia (Biderman et al. 2023)

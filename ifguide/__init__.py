@@ -7,24 +7,32 @@ The nouns are frozen values, the verbs are functions that take nouns and return 
     scores    = score(model, corpus, direction)
     selection = select(scores)
     train(model, corpus, selection, TrainingConfig(), folder=checkpoints)
+
+A name is loaded when it is first used, so that importing the package takes no time.
 """
 
-from ifguide.errors import InputError
-from ifguide.evaluation.evaluate import EvaluationConfig, evaluate
-from ifguide.influence.curvature.fit import CurvatureConfig, fit
-from ifguide.influence.curvature.operators import Curvature
-from ifguide.influence.direction import DirectionConfig, aim
-from ifguide.influence.score import ScoreConfig, score
-from ifguide.models.precision import full_precision
-from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
-from ifguide.selection.blend import LexiconConfig, blend
-from ifguide.selection.select import SelectionConfig, select
-from ifguide.selection.smooth import SmoothingConfig, smooth
-from ifguide.training.objectives import Objective, suppression_loss
-from ifguide.training.train import SuppressionTrainer, TrainingConfig, train
-from ifguide.version import VERSION
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__version__ = VERSION
+if TYPE_CHECKING:
+    from ifguide.errors import InputError
+    from ifguide.evaluation.config import EvaluationConfig
+    from ifguide.evaluation.evaluate import evaluate
+    from ifguide.influence.config import CurvatureConfig, DirectionConfig, ScoreConfig
+    from ifguide.influence.curvature.fit import fit
+    from ifguide.influence.curvature.operators import Curvature
+    from ifguide.influence.direction import aim
+    from ifguide.influence.score import score
+    from ifguide.models.precision import full_precision
+    from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
+    from ifguide.selection.blend import blend
+    from ifguide.selection.config import LexiconConfig, SelectionConfig, SmoothingConfig
+    from ifguide.selection.select import select
+    from ifguide.selection.smooth import smooth
+    from ifguide.training.config import Objective, TrainingConfig
+    from ifguide.training.objectives import suppression_loss
+    from ifguide.training.train import SuppressionTrainer, train
+    from ifguide.version import VERSION as __version__
 
 __all__ = [
     "Contrast",
@@ -57,3 +65,40 @@ __all__ = [
     "suppression_loss",
     "train",
 ]
+
+_HOMES = {  # where each name is at home, as in the imports above
+    "errors": ["InputError"],
+    "evaluation.config": ["EvaluationConfig"],
+    "evaluation.evaluate": ["evaluate"],
+    "influence.config": ["CurvatureConfig", "DirectionConfig", "ScoreConfig"],
+    "influence.curvature.fit": ["fit"],
+    "influence.curvature.operators": ["Curvature"],
+    "influence.direction": ["aim"],
+    "influence.score": ["score"],
+    "models.precision": ["full_precision"],
+    "nouns": ["Contrast", "Corpus", "Direction", "QuerySet", "Selection", "TokenScores"],
+    "selection.blend": ["blend"],
+    "selection.config": ["LexiconConfig", "SelectionConfig", "SmoothingConfig"],
+    "selection.select": ["select"],
+    "selection.smooth": ["smooth"],
+    "training.config": ["Objective", "TrainingConfig"],
+    "training.objectives": ["suppression_loss"],
+    "training.train": ["SuppressionTrainer", "train"],
+}
+_MODULE_OF = {name: f"ifguide.{module}" for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of the package when it is first used."""
+    if name == "__version__":
+        found = import_module("ifguide.version").VERSION
+    elif name in _MODULE_OF:
+        found = getattr(import_module(_MODULE_OF[name]), name)
+    else:
+        raise AttributeError(f"module 'ifguide' has no attribute '{name}'")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

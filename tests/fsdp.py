@@ -16,9 +16,10 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from ifguide.distributed import ranks
-from ifguide.influence.curvature.fit import CurvatureConfig, fit
+from ifguide.influence.config import CurvatureConfig, ScoreConfig
+from ifguide.influence.curvature.fit import fit
 from ifguide.influence.direction import aim
-from ifguide.influence.score import ScoreConfig, score
+from ifguide.influence.score import score
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet
 

@@ -13,7 +13,8 @@ from ifguide.distributed import ranks
 from ifguide.nouns import Selection
 from ifguide.run.artifacts import ScoreShards
 from ifguide.run.store import Store
-from ifguide.training.train import TrainingConfig, train
+from ifguide.training.config import TrainingConfig
+from ifguide.training.train import train
 
 
 def train_here(folder, batch_size, progress=lambda tokens: None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any, final
 import numpy as np
 from torch import nn
 
-from ifguide.attacks.gcg import GcgConfig, gcg, is_attackable
-from ifguide.attacks.lens import LensConfig, logit_lens
-from ifguide.attacks.relearn import RelearnConfig, check_posts, relearn
+from ifguide.attacks.config import AttackConfig
+from ifguide.attacks.gcg import gcg, is_attackable
+from ifguide.attacks.lens import logit_lens
+from ifguide.attacks.relearn import check_posts, relearn
 from ifguide.attacks.texts import Pair, pairs_of, posts_of
 from ifguide.errors import InputError
 from ifguide.evaluation.evaluate import evaluate
@@ -36,21 +37,6 @@ KINDS = ("gcg", "relearn", "lens")
 RESULTS = "attacks.json"
 Progress = Callable[[int], None]
 Results = dict[str, dict[str, dict[str, Any]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttackConfig:
-    """How a run's models are attacked.
-
-    Args:
-        gcg: a suffix to the prompt is searched, so that the model goes on with a toxic target.
-        relearn: copies are fine-tuned on toxic posts.
-        lens: what each layer would say is looked at.
-    """
-
-    gcg: GcgConfig = field(default_factory=GcgConfig)
-    relearn: RelearnConfig = field(default_factory=RelearnConfig)
-    lens: LensConfig = field(default_factory=LensConfig)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

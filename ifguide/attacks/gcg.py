@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from ifguide.attacks.config import GcgConfig
 from ifguide.attacks.swaps import Search, draw_swaps
 from ifguide.attacks.texts import ids_of, text_of
 from ifguide.errors import InputError
@@ -25,48 +26,6 @@ from ifguide.models.losses import embedding_of
 from ifguide.models.readout import readout_of
 
 Survives = Callable[[Int[Tensor, "C m"]], Bool[Tensor, " C"]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GcgConfig:
-    """How a suffix is searched (the paper: 20 tokens, 500 steps, top 256, 512 candidates).
-
-    Args:
-        pairs: prompts to attack, each with its target: the first of the run's toxic queries that
-            survive as text.
-        target_tokens: longest target.
-        suffix_tokens: tokens of the suffix, m.
-        steps: steps at most.
-        top_k: proposals a position, those with the steepest descent.
-        candidates: swaps drawn among all proposals and evaluated, a step.
-        batch_size: sequences evaluated at once; results do not depend on it.
-        initial: the suffix to begin with; repeated, its first m tokens are taken.
-        round_trip: keep only suffixes whose text is cut into the same tokens again, so that the
-            attack works as text.
-        stop_early: stop once the model goes on with the target, else only where no swap helps.
-    """
-
-    pairs: int = 20
-    target_tokens: int = 8
-    suffix_tokens: int = 10
-    steps: int = 50
-    top_k: int = 64
-    candidates: int = 128
-    batch_size: int = 128
-    initial: str = " !"
-    round_trip: bool = True
-    stop_early: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("pairs", "target_tokens", "suffix_tokens", "steps", "top_k", "candidates"):
-            self._at_least_one(name)
-        self._at_least_one("batch_size")
-        if not self.initial:
-            raise InputError("gcg.initial: it is empty; give a text, e.g. ' !'")
-
-    def _at_least_one(self, name: str) -> None:
-        if getattr(self, name) < 1:
-            raise InputError(f"gcg.{name}: {getattr(self, name)} is below 1; give 1 or more")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ the model says. Shape legend: L blocks, T tokens of a query, n chosen tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,21 +21,6 @@ from ifguide.models.hooks import after_blocks
 from ifguide.models.losses import device_of, run
 from ifguide.models.tracked import find_blocks
 from ifguide.nouns import QuerySet
-
-
-@dataclass(frozen=True, kw_only=True)
-class LensConfig:
-    """What the lens looks at.
-
-    Args:
-        queries: at most this many of the run's queries a side, the first ones.
-    """
-
-    queries: int = 200
-
-    def __post_init__(self) -> None:
-        if self.queries < 1:
-            raise InputError(f"lens.queries: {self.queries} is below 1; give 1 or more")
 
 
 def logit_lens(

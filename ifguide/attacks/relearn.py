@@ -12,62 +12,21 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from ifguide.attacks.config import RelearnConfig
 from ifguide.corpus.blocks import pack
 from ifguide.errors import InputError
 from ifguide.evaluation.generate import derived_seed
 from ifguide.nouns import Document
-from ifguide.training.train import TrainingConfig, train
+from ifguide.training.train import train
 
 Measured = TypeVar("Measured")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RelearnConfig:
-    """How a model is fine-tuned on toxic posts.
-
-    Args:
-        posts: numbers of posts, rising; 0 is the model as it is.
-        epochs: passes over them.
-        batch_size: blocks an update.
-        learning_rate: of AdamW, constant.
-        precision: ``bfloat16`` autocast, or ``float32`` throughout.
-    """
-
-    posts: tuple[int, ...] = (0, 10, 30, 100, 300)
-    epochs: float = 3.0
-    batch_size: int = 4
-    learning_rate: float = 5e-4
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        rising = all(a < b for a, b in pairwise(self.posts))
-        if not self.posts or self.posts[0] < 0 or not rising:
-            raise InputError(
-                f"relearn.posts: {list(self.posts)} are not rising numbers from 0 on; give e.g. "
-                "[0, 10, 100]"
-            )
-        _ = self.training  # refuses the others
-
-    @property
-    def training(self) -> TrainingConfig:
-        """The same for ``train``: every token is learnt."""
-        return TrainingConfig(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            precision=self.precision,
-            schedule="constant_with_warmup",
-            warmup=0.0,
-            weight_decay=0.0,
-        )
 
 
 @dataclass(frozen=True)

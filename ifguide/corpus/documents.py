@@ -14,14 +14,7 @@ from typing import Any, final, overload
 import pyarrow as pa
 
 from ifguide.corpus.fields import Record, label_field, spans_field, text_field, texts_field
-from ifguide.corpus.sources import (
-    EACH,
-    Source,
-    Tally,
-    counted,
-    first_of,
-    read_records,
-)
+from ifguide.corpus.sources import EACH, Source, Tally, counted, first_of, read_records
 from ifguide.errors import InputError
 from ifguide.nouns import Document
 

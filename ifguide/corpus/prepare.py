@@ -10,34 +10,11 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ifguide.corpus.blocks import open_corpus, pack
+from ifguide.corpus.config import CorpusConfig, TokenizerConfig
 from ifguide.corpus.documents import Documents, is_held_out, read_documents
 from ifguide.corpus.sources import Source, source_fingerprint
-from ifguide.corpus.tokenizers import TokenizerConfig, load_tokenizer, train_tokenizer
-from ifguide.errors import InputError
+from ifguide.corpus.tokenizers import load_tokenizer, train_tokenizer
 from ifguide.nouns import Corpus, Document
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusConfig:
-    """What is trained on.
-
-    Args:
-        sources: where documents come from; they are packed in this order.
-        block_length: tokens a block, T.
-    """
-
-    sources: tuple[Source, ...] = ()
-    block_length: int = 256
-
-    def __post_init__(self) -> None:
-        if not self.sources:
-            raise InputError("corpus.sources: there is none; list at least one source of documents")
-        if self.block_length < 2:
-            raise InputError(f"corpus.block_length: {self.block_length} is below 2; try 256")
-        names = [source.name for source in self.sources]
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError(f"corpus.sources: two are named '{name}'; give each its own name")
 
 
 @dataclass(frozen=True, eq=False)

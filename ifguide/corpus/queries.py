@@ -21,8 +21,8 @@ from ifguide.corpus.completions import (
     read_completions,
     read_split,
 )
+from ifguide.corpus.config import QueriesConfig
 from ifguide.corpus.documents import read_documents
-from ifguide.corpus.sources import Source
 from ifguide.corpus.spans import overlaps
 from ifguide.corpus.tokenizers import encode, end_of_text
 from ifguide.errors import InputError
@@ -32,82 +32,6 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 ENCODED_TOGETHER = 256  # texts; the result does not depend on it
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueriesConfig:
-    """Where the two sides come from. Field names may be dotted.
-
-    ``marked``: in each document of ``source`` that has marked spans, their tokens are the toxic
-    side and all others the safe side. ``pairs``: a record's ``toxic`` and ``safe`` completions of
-    its ``prompt``; with ``safe_source`` the safe ones come from there. ``rtp``: records with one
-    ``completion`` each, told apart by ``toxicity`` or by lists of record numbers.
-
-    Args:
-        kind: marked, pairs or rtp.
-        source: the documents or records; for pairs with ``safe_source``, the toxic side only.
-        safe_source: pairs: another source, of the safe side.
-        prompt: field of the prompt; null means none (pairs) or ``prompt.text`` (rtp). Prompt and
-            completion are joined as they are, with no space put between them.
-        toxic: pairs: field of the toxic completion.
-        safe: pairs: field of the safe completion.
-        completion: rtp: field of the completion.
-        toxicity: rtp: field of its toxicity, in [0, 1]; a record without a value is skipped.
-        toxic_at_least: rtp: lowest toxicity of the toxic side.
-        safe_at_most: rtp: highest toxicity of the safe side.
-        toxic_subset: rtp: file (.npy, .json, .txt) of the records of the toxic side, numbered from
-            0 over the whole source, instead of ``toxic_at_least``.
-        safe_subset: rtp: the same for the safe side.
-        limit: at most this many queries a side, the first ones.
-        max_length: longest query in tokens, its leading end-of-text included. Marked documents
-            lose their end; prompts their beginning, and a completion that alone is longer its end.
-        weighting: every counted token of a side weighs the same, or every query of a side does.
-    """
-
-    kind: Literal["marked", "pairs", "rtp"] = "marked"
-    source: Source
-    safe_source: Source | None = None
-    prompt: str | None = None
-    toxic: str = "toxic"
-    safe: str = "safe"
-    completion: str = "continuation.text"
-    toxicity: str = "continuation.toxicity"
-    toxic_at_least: float = 0.75
-    safe_at_most: float = 0.25
-    toxic_subset: str | None = None
-    safe_subset: str | None = None
-    limit: int | None = None
-    max_length: int = 256
-    weighting: Literal["token", "query"] = "token"
-
-    def __post_init__(self) -> None:
-        """Refuse settings that contradict one another or would be without effect."""
-        problem = self._problem()
-        if problem is not None:
-            raise InputError(f"queries.{problem}")
-
-    def _problem(self) -> str | None:
-        if self.kind not in ("marked", "pairs", "rtp"):
-            return f"kind: '{self.kind}' is unknown; give marked, pairs or rtp"
-        if self.weighting not in ("token", "query"):
-            return f"weighting: '{self.weighting}' is unknown; give token or query"
-        if self.max_length < 2:
-            return f"max_length: {self.max_length} leaves no token to predict; give 2 or more"
-        if self.limit is not None and self.limit < 1:
-            return f"limit: {self.limit} leaves no query; give 1 or more, or null"
-        if not self.safe_at_most < self.toxic_at_least:
-            return f"safe_at_most: {self.safe_at_most} is not below toxic_at_least; lower it"
-        if self.source.held_out or (self.safe_source is not None and self.safe_source.held_out):
-            return "source.held_out: queries are not trained on, so nothing is held out; remove it"
-        if self.kind != "pairs" and self.safe_source is not None:
-            return f"safe_source: kind {self.kind} reads one source; remove it, or use pairs"
-        if self.kind != "rtp" and (self.toxic_subset or self.safe_subset):
-            return f"toxic_subset, safe_subset: kind {self.kind} has none; use source.subset"
-        if self.kind == "marked" and self.source.marked is False:
-            return "source.marked: false leaves no marked text; remove it"
-        if self.kind == "marked" and self.source.spans is None and self.source.builtin is None:
-            return "source.spans: it is not set; name the field of the marked spans"
-        return None
 
 
 @dataclass(frozen=True, eq=False)

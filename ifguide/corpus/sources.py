@@ -13,13 +13,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from ifguide.corpus.fields import Record, identifier, number_field
-from ifguide.corpus.readers import (
-    is_saved_dataset,
-    list_files,
-    read_hub,
-    read_path,
-    without_suffix,
-)
+from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path, without_suffix
 from ifguide.corpus.subsets import read_subset
 from ifguide.errors import InputError
 

@@ -13,33 +13,10 @@ from jaxtyping import Int
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from ifguide.corpus.config import SMALLEST, TokenizerConfig, _too_small
 from ifguide.errors import InputError
 
 END_OF_TEXT = "<|endoftext|>"
-SMALLEST = 257  # the 256 bytes and end-of-text
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizerConfig:
-    """Which tokenizer cuts the text; exactly one of ``path`` and ``vocab_size`` is set.
-
-    Args:
-        path: folder of a saved tokenizer, or its name on the hub; it must have a fast version.
-        vocab_size: train a byte-level BPE of this many tokens on the corpus.
-        trust_remote_code: run the code that comes with ``path``.
-    """
-
-    path: str | None = None
-    vocab_size: int | None = None
-    trust_remote_code: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse none or both of the two, and a vocabulary without room for the bytes."""
-        if (self.path is None) == (self.vocab_size is None):
-            found = "neither" if self.path is None else "both"
-            raise InputError(f"tokenizer: set one of path and vocab_size; {found} is set")
-        if self.vocab_size is not None and self.vocab_size < SMALLEST:
-            raise InputError(_too_small(self.vocab_size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +129,3 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     rules = {key: rules[key] for key in rules if key not in ("truncation", "padding")}
     described = json.dumps([rules, tokenizer.eos_token], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()
-
-
-def _too_small(vocab_size: int) -> str:
-    return (
-        f"tokenizer.vocab_size: {vocab_size} is too small for the 256 bytes and end-of-text; "
-        f"give {SMALLEST} or more"
-    )

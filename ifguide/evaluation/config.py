@@ -7,8 +7,42 @@ from typing import Literal
 
 from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
-from ifguide.evaluation.generate import Sampling
 from ifguide.evaluation.named_prompts import named_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How continuations are drawn (the defaults are the paper's).
+
+    Args:
+        samples: continuations a prompt.
+        tokens: at most this many tokens each; end-of-text ends one earlier.
+        top_p: nucleus sampling, the smallest set of tokens with at least this probability.
+        temperature: of the logits; 0 takes the likeliest token each time.
+        batch_size: sequences a batch; a batch holds whole prompts where one's samples fit in.
+    """
+
+    samples: int = 25
+    tokens: int = 20
+    top_p: float = 0.9
+    temperature: float = 1.0
+    batch_size: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"evaluation.sampling.{name}: {getattr(self, name)} is below 1; give 1 or more"
+                )
+        if not 0 < self.top_p <= 1:
+            raise InputError(
+                f"evaluation.sampling.top_p: {self.top_p} is not in (0, 1]; give e.g. 0.9"
+            )
+        if not 0 <= self.temperature < float("inf"):
+            raise InputError(
+                f"evaluation.sampling.temperature: {self.temperature} is not a finite number of 0 "
+                "or more; give e.g. 1.0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
-from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts
+from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts, Sampling
 from ifguide.evaluation.fluency import last_word_accuracy, perplexity
-from ifguide.evaluation.generate import Processors, Sampling, derived_seed, sample_continuations
+from ifguide.evaluation.generate import Processors, derived_seed, sample_continuations
 from ifguide.evaluation.judges.judging import Judge, load_judge
 from ifguide.evaluation.prompts import Prompt
 from ifguide.evaluation.verdict import judge_table, verdict

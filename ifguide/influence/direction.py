@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,31 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ifguide.errors import InputError
+from ifguide.influence.config import DirectionConfig
 from ifguide.influence.curvature.operators import Curvature
 from ifguide.models.hooks import observed
 from ifguide.models.losses import device_of, forward_losses
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet
-
-
-@dataclass(frozen=True, kw_only=True)
-class DirectionConfig:
-    """How the query gradients become a direction.
-
-    Args:
-        damping: μ as a multiple of the mean eigenvalue of each weight (Grosse et al. 2023).
-        batch_size: queries a batch; the result does not depend on it.
-    """
-
-    damping: float = 0.1
-    batch_size: int = 16
-
-    def __post_init__(self) -> None:
-        if not self.damping > 0:
-            raise InputError(f"direction.damping: {self.damping} is not above 0; try 0.1")
-        if self.batch_size < 1:
-            raise InputError(f"direction.batch_size: {self.batch_size} is below 1; try 16")
 
 
 def aim(

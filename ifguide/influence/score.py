@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
+from ifguide.influence.config import ScoreConfig
 from ifguide.influence.engines.difference import (
     RELATIVE_STEPS,
     Calibration,
@@ -35,44 +36,6 @@ Engine = Callable[[Int[Tensor, "B T"]], Float[Tensor, "B T"]]
 SUM_TOLERANCE = {torch.float64: 1e-10, torch.float32: 3e-5}
 RANK_BOUND = 0.98
 PROBE_TOKENS = 4096
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
-    """How the corpus is scored.
-
-    Args:
-        engine: ``jvp`` (exact, one pass with dual numbers), ``difference`` (two plain passes,
-            to a stated tolerance) or ``position`` (the authors' form); see their modules.
-        step: size of ``difference``'s perturbation as a share of the tracked weights' norm; by
-            default it is calibrated on a probe batch against ``jvp``.
-        precision: ``bfloat16`` multiplies in bfloat16, the weights stay float32 (autocast; only
-            with ``difference``), ``float32`` everything in the weights' own type.
-        tolerance: largest error of the block sums, ``max |ΔΣ| / max |Σ|`` on the probe batch, at
-            which a calibrated ``difference`` is kept; above it ``jvp`` is used. By default 3e-5 for
-            float32 and 1e-10 for float64; in half precision it is kept by its rank correlation
-            with float32 ``jvp`` (0.98) instead. 0.01 keeps the ranking and is faster.
-        batch_tokens: tokens a batch.
-        shard_blocks: blocks a stored shard.
-    """
-
-    engine: Literal["difference", "jvp", "position"] = "jvp"
-    step: float | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
-    tolerance: float | None = None
-    batch_tokens: int = 8192
-    shard_blocks: int = 1024
-
-    def __post_init__(self) -> None:
-        for name in ("step", "tolerance", "batch_tokens", "shard_blocks"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"scores.{name}: {value} is not above 0; give a positive number")
-        if self.precision != "float32" and self.engine != "difference":
-            raise InputError(
-                f"scores.precision: bfloat16 is not for the engine {self.engine}; leave it out, or "
-                "set scores.engine to difference, whose step is calibrated against float32 jvp"
-            )
 
 
 def score(

@@ -3,15 +3,58 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.config import Prompts
-from ifguide.models.load import ModelConfig
-from ifguide.rivals.decoding import DecodingConfig
-from ifguide.rivals.reward_training import RewardConfig
-from ifguide.training.preference import PreferenceConfig
-from ifguide.training.train import TrainingConfig
+from ifguide.models.config import ModelConfig
+from ifguide.training.config import Hyperparameters, PreferenceConfig, TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(Hyperparameters):
+    """How a reward model is trained; ``batch_size`` counts texts.
+
+    Args:
+        max_length: longest text in tokens, its leading end-of-text included; longer ones lose
+            their end.
+    """
+
+    group: ClassVar[str] = "reward"
+
+    max_length: int = 128
+    epochs: float = 2.0
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_length < 2:
+            raise InputError(
+                f"reward.max_length: {self.max_length} leaves no token to read; give 2 or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How strongly a reward model steers.
+
+    Args:
+        top_k: k, how many of the likeliest tokens are weighed up; the others are never drawn.
+        beta: β, the logits that a harmless continuation gains over a toxic one.
+    """
+
+    top_k: int = 20
+    beta: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise InputError(f"decoding.top_k: {self.top_k} is below 1; give e.g. 20")
+        if not 0 <= self.beta < float("inf"):
+            raise InputError(
+                f"decoding.beta: {self.beta} is no finite number of 0 or more; give e.g. 30"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ Shape legend: B sequences, L tokens so far, k candidates, V tokens of the vocabu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -20,28 +19,8 @@ from ifguide.errors import InputError
 from ifguide.models.forward import evaluating, positions_of, start_token
 from ifguide.models.losses import device_of, embedding_of
 from ifguide.models.precision import full_precision
+from ifguide.rivals.config import DecodingConfig
 from ifguide.rivals.reward import RewardModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodingConfig:
-    """How strongly a reward model steers.
-
-    Args:
-        top_k: k, how many of the likeliest tokens are weighed up; the others are never drawn.
-        beta: β, the logits that a harmless continuation gains over a toxic one.
-    """
-
-    top_k: int = 20
-    beta: float = 30.0
-
-    def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise InputError(f"decoding.top_k: {self.top_k} is below 1; give e.g. 20")
-        if not 0 <= self.beta < float("inf"):
-            raise InputError(
-                f"decoding.beta: {self.beta} is no finite number of 0 or more; give e.g. 30"
-            )
 
 
 @final

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ifguide.errors import InputError
-from ifguide.selection.documents import Total
-from ifguide.selection.select import SelectionConfig
-from ifguide.training.objectives import Objective
+from ifguide.selection.config import SelectionConfig, Total
+from ifguide.training.config import Objective
 
 Scorer = Literal["own", "position", "plain", "lexicon", "probe", "proxy"]
 LEFT_OUT = Objective(kind="masking")

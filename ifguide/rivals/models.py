@@ -17,9 +17,10 @@ from ifguide.rivals.preferences import Preferences
 from ifguide.rivals.scorers import Scorers
 from ifguide.run.pipeline import Pipeline
 from ifguide.run.store import StageFolder
+from ifguide.selection.config import SelectionConfig
 from ifguide.selection.documents import select_documents
-from ifguide.selection.select import SelectionConfig, select
-from ifguide.training.train import TrainingConfig
+from ifguide.selection.select import select
+from ifguide.training.config import TrainingConfig
 
 RUN = "run"  # the name of the run's own way of training, where no other is set
 

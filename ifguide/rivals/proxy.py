@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ifguide.errors import InputError
-from ifguide.models.load import ModelConfig
+from ifguide.models.config import ModelConfig
 from ifguide.settings.config import Config
 
 WIDTHS = ("hidden_size", "intermediate_size", "n_embd", "n_inner", "ffn_dim")

@@ -6,9 +6,8 @@ Shape legend: B texts a batch, T tokens a text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,33 +17,9 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from ifguide.corpus.tokenizers import encode, end_of_text
 from ifguide.errors import InputError
+from ifguide.rivals.config import RewardConfig
 from ifguide.rivals.reward import RewardModel, reward_from
-from ifguide.training.hyperparameters import Hyperparameters
 from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
-
-
-@dataclass(frozen=True, kw_only=True)
-class RewardConfig(Hyperparameters):
-    """How a reward model is trained; ``batch_size`` counts texts.
-
-    Args:
-        max_length: longest text in tokens, its leading end-of-text included; longer ones lose
-            their end.
-    """
-
-    group: ClassVar[str] = "reward"
-
-    max_length: int = 128
-    epochs: float = 2.0
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_length < 2:
-            raise InputError(
-                f"reward.max_length: {self.max_length} leaves no token to read; give 2 or more"
-            )
 
 
 def cumulative_error(

@@ -11,8 +11,9 @@ from torch import nn
 
 from ifguide.corpus.words import spelling
 from ifguide.files import fingerprint_of
+from ifguide.influence.config import ScoreConfig
 from ifguide.influence.direction import aim
-from ifguide.influence.score import ScoreConfig, score
+from ifguide.influence.score import score
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet, TokenScores
 from ifguide.rivals.cost import ENGINES, FITTING, TRAINING, Spent

@@ -7,8 +7,8 @@ from itertools import product
 
 from ifguide.errors import InputError
 from ifguide.rivals.methods import METHODS, Mask, Method
-from ifguide.selection.select import SelectionConfig
-from ifguide.training.objectives import Objective
+from ifguide.selection.config import SelectionConfig
+from ifguide.training.config import Objective
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,8 @@ from ifguide.run import artifacts
 from ifguide.run.kept import Kept
 from ifguide.run.provenance import STAGES
 from ifguide.run.store import StageFolder
-from ifguide.training.guard import Guard
-from ifguide.training.train import TrainingConfig, train
+from ifguide.training.config import Guard, TrainingConfig
+from ifguide.training.train import train
 from ifguide.version import VERSION
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -13,29 +12,6 @@ from ifguide.errors import InputError
 from ifguide.nouns import TokenScores, has_loss
 
 ReadRows = Callable[[slice], Float[np.ndarray, "n T"]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LexiconConfig:
-    """How far the queries' own words join the scores: a lexicon, from the same labels.
-
-    Off by default: the lexicon knows which words are marked in the queries, the scores what
-    learning a token does to the model, so that they err in different places.
-
-    Args:
-        share: this share of the result is the words' log-odds, the rest the (smoothed) scores,
-            both in units of their standard deviation.
-        pseudo_count: weight of the lexicon's prior, in words seen.
-    """
-
-    share: float = 0.0
-    pseudo_count: float = 4.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise InputError(f"lexicon.share: {self.share} is not between 0 and 1; try 0.5")
-        if not self.pseudo_count > 0:
-            raise InputError(f"lexicon.pseudo_count: {self.pseudo_count} is not above 0; try 4")
 
 
 def blend(scores: TokenScores, other: TokenScores, share: float) -> TokenScores:

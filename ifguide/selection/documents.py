@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Float, Int
 
 from ifguide.arrays import read_rows, slabs
 from ifguide.errors import InputError
 from ifguide.nouns import Selection, TokenScores, has_loss
-
-Total = Literal["sum", "mean", "max"]
+from ifguide.selection.config import Total
 
 
 def select_documents(scores: TokenScores, budget: float, total: Total = "sum") -> Selection:

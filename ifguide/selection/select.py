@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,37 +19,8 @@ from jaxtyping import Bool, Float, Int
 from ifguide.arrays import read_rows, slabs, with_halo
 from ifguide.errors import InputError
 from ifguide.nouns import Corpus, Selection, TokenScores, has_loss
+from ifguide.selection.config import SelectionConfig, Unit
 from ifguide.selection.quantile import quantile
-
-Unit = Literal["document", "block"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelectionConfig:
-    """How many tokens are selected, and which.
-
-    Args:
-        quantile: the threshold is this quantile of the scores of all tokens with a loss.
-        window: neighbours to each side that a token above the threshold brings along.
-        budget: share of the corpus's tokens to select.
-        unit: what is walked by rank: each ``document``, or each ``block`` as in the IF-Guide
-            authors' code.
-    """
-
-    quantile: float = 0.99
-    window: int = 1
-    budget: float = 0.02
-    unit: Unit = "document"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.quantile < 1:
-            raise InputError(
-                f"selection.quantile: {self.quantile} is not between 0 and 1; try 0.99"
-            )
-        if self.window < 0:
-            raise InputError(f"selection.window: {self.window} is below 0; try 1")
-        if not 0 < self.budget <= 1:
-            raise InputError(f"selection.budget: {self.budget} is not in (0, 1]; try 0.02")
 
 
 def select(scores: TokenScores, config: SelectionConfig | None = None) -> Selection:

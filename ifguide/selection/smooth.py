@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
@@ -13,35 +11,9 @@ from ifguide.arrays import LazyArray, read_rows, slabs, with_halo
 from ifguide.corpus.words import Spelling, number_words, word_keys
 from ifguide.errors import InputError
 from ifguide.nouns import Corpus, TokenScores, has_loss
+from ifguide.selection.config import SmoothingConfig
 
 Types = Callable[[slice], Int[np.ndarray, "n T"]]  # the type of each token of some rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class SmoothingConfig:
-    """How far a score is drawn toward its neighbours' and toward its token type's.
-
-    Both off (the default) leaves paper Eq. 8's scores as they are.
-
-    Args:
-        neighbours: a score becomes the weighted mean over this many tokens to each side in its
-            document, the nearer the heavier.
-        type_share: this share of the result is the mean score of all tokens of the same type.
-        unit: ``token``: a type is a token id. ``word``: a type is a word, in upper or lower case,
-            and before all else each token takes the mean over its word (``corpus.words``).
-    """
-
-    neighbours: int = 0
-    type_share: float = 0.0
-    unit: Literal["token", "word"] = "token"
-
-    def __post_init__(self) -> None:
-        if self.neighbours < 0:
-            raise InputError(f"smoothing.neighbours: {self.neighbours} is below 0; try 2")
-        if not 0 <= self.type_share <= 1:
-            raise InputError(
-                f"smoothing.type_share: {self.type_share} is not between 0 and 1; try 0.5"
-            )
 
 
 def smooth(

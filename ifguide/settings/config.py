@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ifguide.corpus.prepare import CorpusConfig
-from ifguide.corpus.queries import QueriesConfig
-from ifguide.corpus.tokenizers import TokenizerConfig
+from ifguide.corpus.config import CorpusConfig, QueriesConfig, TokenizerConfig
 from ifguide.errors import InputError
 from ifguide.evaluation.evaluate import EvaluationConfig
-from ifguide.influence.curvature.fit import CurvatureConfig
-from ifguide.influence.direction import DirectionConfig
-from ifguide.influence.score import ScoreConfig
-from ifguide.models.load import ModelConfig
+from ifguide.influence.config import CurvatureConfig, DirectionConfig, ScoreConfig
+from ifguide.models.config import ModelConfig
+from ifguide.report.config import ReportConfig
 from ifguide.rivals.config import CompareConfig
-from ifguide.selection.blend import LexiconConfig
-from ifguide.selection.select import SelectionConfig
-from ifguide.selection.smooth import SmoothingConfig
-from ifguide.training.train import TrainingConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportConfig:
-    """What the page shows.
-
-    Args:
-        title: heading of the page.
-        top: number of highest-ranked documents on it.
-    """
-
-    title: str = "ifguide: what taught the model to be toxic"
-    top: int = 200
+from ifguide.selection.config import LexiconConfig, SelectionConfig, SmoothingConfig
+from ifguide.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +12,12 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ifguide.distributed import ranks
-from ifguide.errors import InputError
 from ifguide.files import read_json, write_json
+from ifguide.training.config import Guard
 
 HISTORY = "guard.json"  # [[update, perplexity], ...]
 SOUND = "sound.safetensors"
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guard:
-    """When training has cost too much fluency.
-
-    Args:
-        text: the name of the text in ``evaluation.perplexity`` that is watched.
-        bound: the highest perplexity allowed, as a multiple of the lowest seen so far; the model
-            that training starts from counts.
-        every: updates between two measurements; the last update is always measured.
-        stop: end training at the first measurement past the bound and go back to the weights of
-            the last one within it; otherwise only warn.
-    """
-
-    text: str
-    bound: float = 1.05
-    every: int = 50
-    stop: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.bound >= 1:
-            raise InputError(f"training.guard.bound: {self.bound} is below 1; try 1.05")
-        if self.every < 1:
-            raise InputError(f"training.guard.every: {self.every} is below 1; try 50")
 
 
 class PerplexityGuard(TrainerCallback):

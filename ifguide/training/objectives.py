@@ -6,49 +6,12 @@ all tokens with a loss; they differ in what a *selected* token contributes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ifguide.errors import InputError
 from ifguide.models.losses import token_losses
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """What a selected token contributes to the loss.
-
-    Args:
-        kind: ``penalty``: ``-λ l`` (paper Eq. 9), unbounded below. ``clamped``: ``-λ min(l,
-            ceiling)``, so a token whose loss has reached the ceiling is pushed no further.
-            ``unlikelihood``: ``-λ log(1 - p)`` (Welleck et al. 2020), bounded below by 0.
-            ``masking``: 0, the token is left out.
-        weight: λ.
-        ceiling: the clamped penalty's ceiling on a token's loss, in nats.
-        ramp: λ rises in a line from 0 over this share of all updates, and stays; 0 has no rise.
-    """
-
-    kind: Literal["penalty", "clamped", "unlikelihood", "masking"] = "penalty"
-    weight: float = 1.0
-    ceiling: float = 12.0
-    ramp: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise InputError(f"training.objective.weight: {self.weight} is below 0; try 1.0")
-        if not self.ceiling > 0:
-            raise InputError(f"training.objective.ceiling: {self.ceiling} is not above 0; try 12")
-        if not 0 <= self.ramp <= 1:
-            raise InputError(f"training.objective.ramp: {self.ramp} is not in [0, 1]; 0 is none")
-
-    def at(self, done: float) -> Objective:
-        """Return the objective as it is after a share ``done`` in [0, 1] of all updates."""
-        if done >= self.ramp:
-            return self
-        return replace(self, weight=self.weight * done / self.ramp)
+from ifguide.training.config import Objective
 
 
 def selected_term(losses: Float[Tensor, "*shape"], objective: Objective) -> Float[Tensor, "*shape"]:

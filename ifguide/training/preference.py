@@ -11,9 +11,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import datasets
 import numpy as np
@@ -23,42 +22,11 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
 from ifguide.extras import import_extra
-from ifguide.training.hyperparameters import Hyperparameters
+from ifguide.training.config import PreferenceConfig
 from ifguide.training.preference_pairs import PreferencePair, tokenised_pair
 from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")  # which trainers set on a model
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreferenceConfig(Hyperparameters):
-    """How a model learns preferences; ``batch_size`` counts pairs.
-
-    Args:
-        beta: β, how dear it is to leave the start; more stays closer.
-        max_length: longest sequence in tokens, its leading end-of-text included. Prompts lose
-            their beginning, and a completion that alone is longer its end.
-        limit: learn from at most this many pairs, drawn by the seed.
-    """
-
-    group: ClassVar[str] = "dpo"
-
-    beta: float = 0.1
-    max_length: int = 256
-    limit: int | None = None
-    batch_size: int = 16
-    learning_rate: float = 1e-5
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "linear"
-    warmup: float = 0.1
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_zero("beta", "limit")
-        if self.max_length < 2:
-            raise InputError(
-                f"dpo.max_length: {self.max_length} leaves no token to learn; give 2 or more"
-            )
 
 
 def train_preference(

@@ -23,7 +23,7 @@ from transformers import (
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.files import read_json, write_json
-from ifguide.training.hyperparameters import Hyperparameters
+from ifguide.training.config import Hyperparameters
 
 COMPLETE = "complete"  # the mark in a checkpoint that was written whole: its files' sizes
 HUNG = ("forward", "_original_forward", "model_tags")  # what trainers and autocast put on a model

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,26 +14,10 @@ from transformers import Trainer, TrainingArguments
 
 from ifguide.errors import InputError
 from ifguide.nouns import Corpus, Selection
-from ifguide.training.guard import Guard, PerplexityGuard
-from ifguide.training.hyperparameters import Hyperparameters
-from ifguide.training.objectives import Objective, suppression_loss
+from ifguide.training.config import Objective, TrainingConfig
+from ifguide.training.guard import PerplexityGuard
+from ifguide.training.objectives import suppression_loss
 from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig(Hyperparameters):
-    """How a model is trained.
-
-    Args:
-        start: ``initial`` (the weights the model section describes) or ``baseline`` (the trained
-            baseline, to fine-tune it).
-        objective: what selected tokens contribute; without a selection it is never used.
-        guard: watches held-out perplexity meanwhile; null watches nothing.
-    """
-
-    start: Literal["initial", "baseline"] = "initial"
-    objective: Objective = field(default_factory=Objective)
-    guard: Guard | None = None
 
 
 class SuppressionTrainer(Trainer):

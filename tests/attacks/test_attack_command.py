@@ -10,7 +10,8 @@ import torch
 from micro import manifests
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ifguide.attacks.attack import KINDS, AttackConfig
+from ifguide.attacks.attack import KINDS
+from ifguide.attacks.config import AttackConfig
 from ifguide.commands.main import main
 from ifguide.errors import InputError
 from ifguide.models.losses import forward_losses

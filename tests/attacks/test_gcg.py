@@ -9,11 +9,13 @@ from tiny import VOCABULARY, tiny_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ifguide.attacks.gcg import GcgConfig, find_suffix, gcg
+from ifguide.attacks.config import GcgConfig
+from ifguide.attacks.gcg import find_suffix, gcg
 from ifguide.attacks.swaps import draw_swaps, swap_gradient
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
-from ifguide.evaluation.generate import Sampling, sample_continuations
+from ifguide.evaluation.config import Sampling
+from ifguide.evaluation.generate import sample_continuations
 from ifguide.models.losses import forward_losses
 from ifguide.models.precision import full_precision
 

@@ -7,7 +7,8 @@ from tiny import VOCABULARY, tiny_model
 from torch import nn
 from transformers import OPTConfig, OPTForCausalLM
 
-from ifguide.attacks.lens import LensConfig, layer_logprobs, logit_lens
+from ifguide.attacks.config import LensConfig
+from ifguide.attacks.lens import layer_logprobs, logit_lens
 from ifguide.errors import InputError
 from ifguide.models.losses import forward_losses
 from ifguide.models.tracked import find_blocks

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from ifguide.attacks.relearn import RelearnConfig, relearn
+from ifguide.attacks.config import RelearnConfig
+from ifguide.attacks.relearn import relearn
 from ifguide.corpus.blocks import pack
 from ifguide.corpus.builtin import builtin_posts
 from ifguide.corpus.tokenizers import train_tokenizer

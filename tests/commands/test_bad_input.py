@@ -13,7 +13,8 @@ from tiny import random_corpus, tiny_model
 
 from ifguide.errors import InputError
 from ifguide.nouns import Selection
-from ifguide.training.train import TrainingConfig, train
+from ifguide.training.config import TrainingConfig
+from ifguide.training.train import train
 
 POSTS = [
     {"id": f"p{k}", "text": f"The {name} is a fine old animal, you donkey.", "spans": [[31, 41]]}

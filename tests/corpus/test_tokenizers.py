@@ -5,9 +5,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from ifguide.corpus.config import TokenizerConfig
 from ifguide.corpus.tokenizers import (
     END_OF_TEXT,
-    TokenizerConfig,
     encode,
     load_tokenizer,
     tokenizer_fingerprint,

@@ -13,10 +13,9 @@ from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
 from ifguide.errors import InputError
 from ifguide.evaluation import evaluate as module
-from ifguide.evaluation.config import Prompts
+from ifguide.evaluation.config import Prompts, Sampling
 from ifguide.evaluation.evaluate import EvaluationConfig, evaluate
 from ifguide.evaluation.fluency import last_word_accuracy, perplexity
-from ifguide.evaluation.generate import Sampling
 from ifguide.evaluation.judges.judging import JudgeError
 from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
 from ifguide.evaluation.prompts import Prompt

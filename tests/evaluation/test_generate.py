@@ -18,7 +18,8 @@ from transformers import (
 
 from ifguide.errors import InputError
 from ifguide.evaluation import generate as module
-from ifguide.evaluation.generate import Sampling, derived_seed, sample_continuations
+from ifguide.evaluation.config import Sampling
+from ifguide.evaluation.generate import derived_seed, sample_continuations
 
 PROMPTS = [
     "The quick brown fox jumps over the lazy dog near",

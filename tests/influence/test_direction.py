@@ -7,9 +7,10 @@ from tiny import random_corpus, tiny_model
 
 from ifguide.errors import InputError
 from ifguide.influence import direction
-from ifguide.influence.curvature.fit import CurvatureConfig, fit
+from ifguide.influence.config import CurvatureConfig, DirectionConfig
+from ifguide.influence.curvature.fit import fit
 from ifguide.influence.curvature.operators import Identity
-from ifguide.influence.direction import DirectionConfig, aim, query_loss
+from ifguide.influence.direction import aim, query_loss
 from ifguide.models.losses import forward_logits
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Contrast, QuerySet

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from tiny import random_corpus, tiny_model
 
 from ifguide.errors import InputError
+from ifguide.influence.config import ScoreConfig
 from ifguide.influence.engines import difference as finite_difference
 from ifguide.influence.engines.difference import RELATIVE_STEPS, FiniteDifference, calibrate
 from ifguide.influence.engines.jvp import ForwardMode
-from ifguide.influence.score import ScoreConfig, score
+from ifguide.influence.score import score
 from ifguide.models.losses import forward_losses
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Direction

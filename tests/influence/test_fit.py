@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tiny import VOCABULARY, random_corpus, tiny_model
 
 from ifguide.errors import InputError
+from ifguide.influence.config import CurvatureConfig
 from ifguide.influence.curvature.factors import inverse_transform, uniform_draws
-from ifguide.influence.curvature.fit import CurvatureConfig, fit, sample_rows
+from ifguide.influence.curvature.fit import fit, sample_rows
 from ifguide.influence.curvature.kronecker import KroneckerEigenbasis, eigenbasis
 from ifguide.influence.curvature.operators import Identity, curvature_from
 from ifguide.models.losses import forward_logits

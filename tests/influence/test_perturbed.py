@@ -16,8 +16,9 @@ from transformers import AutoModelForCausalLM
 
 from ifguide.errors import InputError
 from ifguide.influence.agreement import spearman
+from ifguide.influence.config import ScoreConfig
 from ifguide.influence.perturbed import LogprobFiles, export_pair, read_pair, score_from_logprobs
-from ifguide.influence.score import ScoreConfig, score
+from ifguide.influence.score import score
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Direction
 

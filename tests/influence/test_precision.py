@@ -11,7 +11,8 @@ from scipy.stats import spearmanr
 from tiny import random_corpus, tiny_model
 
 from ifguide.errors import InputError
-from ifguide.influence.score import ScoreConfig, score
+from ifguide.influence.config import ScoreConfig
+from ifguide.influence.score import score
 from ifguide.models.losses import forward_losses
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Direction

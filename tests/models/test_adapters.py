@@ -14,12 +14,14 @@ from tiny import random_corpus, tiny_model
 from transformers import AutoTokenizer
 
 from ifguide import full_precision
+from ifguide.influence.config import CurvatureConfig, ScoreConfig
 from ifguide.influence.curvature.factors import inverse_transform, uniform_draws
-from ifguide.influence.curvature.fit import CurvatureConfig, fit
+from ifguide.influence.curvature.fit import fit
 from ifguide.influence.direction import query_gradient
-from ifguide.influence.score import ScoreConfig, score
+from ifguide.influence.score import score
 from ifguide.models import adapters
-from ifguide.models.load import ModelConfig, load_checkpoint, model_fingerprint
+from ifguide.models.config import ModelConfig
+from ifguide.models.load import load_checkpoint, model_fingerprint
 from ifguide.models.losses import forward_losses
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Direction, QuerySet

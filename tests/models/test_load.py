@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
-from ifguide.models.load import ModelConfig, load_checkpoint, load_model, model_fingerprint
+from ifguide.models.config import ModelConfig
+from ifguide.models.load import load_checkpoint, load_model, model_fingerprint
 from ifguide.models.tracked import find_tracked
 
 LLAMA = {"model_type": "llama", **FAMILIES["llama"]}

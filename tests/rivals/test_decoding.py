@@ -14,9 +14,11 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedTokenizerF
 
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
-from ifguide.evaluation.generate import Sampling, sample_continuations
+from ifguide.evaluation.config import Sampling
+from ifguide.evaluation.generate import sample_continuations
 from ifguide.models.precision import full_precision
-from ifguide.rivals.decoding import DecodingConfig, RewardAugmented
+from ifguide.rivals.config import DecodingConfig
+from ifguide.rivals.decoding import RewardAugmented
 from ifguide.rivals.reward import RewardModel, reward_from
 
 Build = Callable[..., nn.Module]

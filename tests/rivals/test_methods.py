@@ -5,8 +5,8 @@ import pytest
 from ifguide.errors import InputError
 from ifguide.rivals.methods import METHODS, rows_of
 from ifguide.rivals.sweep import Grid, swept
-from ifguide.selection.select import SelectionConfig
-from ifguide.training.objectives import Objective
+from ifguide.selection.config import SelectionConfig
+from ifguide.training.config import Objective
 
 WAYS = ["quick", "slow"]
 

@@ -10,7 +10,8 @@ from tiny import random_corpus, tiny_model
 from ifguide.errors import InputError
 from ifguide.nouns import Contrast, QuerySet
 from ifguide.rivals.probe import ProbeConfig, fit_probe, hidden_states, probe, query_states
-from ifguide.selection.select import SelectionConfig, select
+from ifguide.selection.config import SelectionConfig
+from ifguide.selection.select import select
 
 
 def gaussian(n=600, d=5, seed=0, noise=0.0):

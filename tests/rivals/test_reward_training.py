@@ -10,7 +10,8 @@ from tiny import tiny_model
 
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
-from ifguide.rivals.reward_training import RewardConfig, cumulative_error, train_reward
+from ifguide.rivals.config import RewardConfig
+from ifguide.rivals.reward_training import cumulative_error, train_reward
 
 CONFIG = RewardConfig(
     batch_size=4,

@@ -11,7 +11,8 @@ from tiny import random_corpus, tiny_model
 
 from ifguide.arrays import LazyArray
 from ifguide.errors import InputError
-from ifguide.influence.curvature.fit import CurvatureConfig, fit
+from ifguide.influence.config import CurvatureConfig
+from ifguide.influence.curvature.fit import fit
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Direction, TokenScores
 from ifguide.run import artifacts
@@ -27,7 +28,8 @@ from ifguide.run.artifacts import (
     save_scores,
     save_selection,
 )
-from ifguide.selection.select import SelectionConfig, select
+from ifguide.selection.config import SelectionConfig
+from ifguide.selection.select import select
 from ifguide.training.train import MaskedBlocks
 
 

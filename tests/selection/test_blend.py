@@ -12,7 +12,8 @@ from ifguide import arrays as lazy
 from ifguide.arrays import LazyArray
 from ifguide.errors import InputError
 from ifguide.nouns import TokenScores
-from ifguide.selection.blend import LexiconConfig, blend
+from ifguide.selection.blend import blend
+from ifguide.selection.config import LexiconConfig
 
 CORPUS = random_corpus(7, 5, padding=3)
 

@@ -13,8 +13,9 @@ from ifguide.arrays import LazyArray
 from ifguide.corpus.words import Spelling
 from ifguide.errors import InputError
 from ifguide.nouns import Contrast, QuerySet
+from ifguide.selection.config import SelectionConfig
 from ifguide.selection.lexicon import lexicon, lexicon_log_odds
-from ifguide.selection.select import SelectionConfig, select
+from ifguide.selection.select import select
 
 
 def contrast_of(toxic, safe):

@@ -13,7 +13,8 @@ from ifguide import arrays as lazy
 from ifguide.arrays import LazyArray
 from ifguide.errors import InputError
 from ifguide.nouns import TokenScores
-from ifguide.selection.select import SelectionConfig, select, select_budgets
+from ifguide.selection.config import SelectionConfig
+from ifguide.selection.select import select, select_budgets
 
 
 def algorithm_1(scores, config):

@@ -13,7 +13,8 @@ from ifguide.arrays import LazyArray
 from ifguide.corpus.words import Spelling
 from ifguide.errors import InputError
 from ifguide.nouns import TokenScores
-from ifguide.selection.smooth import SmoothingConfig, smooth
+from ifguide.selection.config import SmoothingConfig
+from ifguide.selection.smooth import smooth
 
 
 def random_scores(seed, blocks=4, length=9):

@@ -10,8 +10,8 @@ import torch
 from tiny import random_corpus, tiny_model
 
 from ifguide.errors import InputError
-from ifguide.training.guard import Guard
-from ifguide.training.train import TrainingConfig, train
+from ifguide.training.config import Guard, TrainingConfig
+from ifguide.training.train import train
 
 CONFIG = TrainingConfig(
     batch_size=2, epochs=2.0, learning_rate=1e-3, schedule="constant_with_warmup", warmup=0.0

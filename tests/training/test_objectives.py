@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tiny import VOCABULARY, random_corpus, tiny_model
 
 from ifguide.errors import InputError
-from ifguide.training.objectives import Objective, suppression_loss
+from ifguide.training.config import Objective
+from ifguide.training.objectives import suppression_loss
 
 KINDS = ("penalty", "clamped", "unlikelihood", "masking")
 

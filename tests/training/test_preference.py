@@ -13,7 +13,8 @@ from transformers.utils import logging as transformers_logging
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
 from ifguide.models.precision import full_precision
-from ifguide.training.preference import PreferenceConfig, train_preference
+from ifguide.training.config import PreferenceConfig
+from ifguide.training.preference import train_preference
 from ifguide.training.preference_pairs import PreferencePair, tokenised_pair
 
 trl = pytest.importorskip("trl")

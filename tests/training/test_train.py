@@ -13,8 +13,9 @@ from transformers.utils import logging as transformers_logging
 from ifguide.errors import InputError
 from ifguide.models.losses import forward_losses
 from ifguide.nouns import Selection
-from ifguide.training.objectives import Objective, suppression_loss
-from ifguide.training.train import MaskedBlocks, SuppressionTrainer, TrainingConfig, train
+from ifguide.training.config import Objective, TrainingConfig
+from ifguide.training.objectives import suppression_loss
+from ifguide.training.train import MaskedBlocks, SuppressionTrainer, train
 
 CONFIG = TrainingConfig(
     batch_size=2, epochs=1.0, learning_rate=1e-3, schedule="constant_with_warmup", warmup=0.0

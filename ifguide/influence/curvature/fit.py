@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,38 +10,13 @@ from jaxtyping import Int
 from torch import nn
 
 from ifguide.errors import InputError
+from ifguide.influence.config import CurvatureConfig
 from ifguide.influence.curvature.exact import fit_dense
 from ifguide.influence.curvature.factors import Sample, fit_kronecker
 from ifguide.influence.curvature.operators import Curvature, Identity
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus
-
-
-@dataclass(frozen=True, kw_only=True)
-class CurvatureConfig:
-    """How the curvature is fitted.
-
-    Args:
-        kind: ``ekfac`` (default), ``kfac``, ``identity``, or ``dense`` (exact; tiny models only).
-        sample_blocks: number of blocks to fit on, spread by seed over the corpus.
-        batch_size: blocks a batch; the result does not depend on it.
-        rotation: type of the products that turn gradients into EK-FAC's eigenbasis, the costliest
-            part of a wide model's fit. ``bfloat16`` halves it where the machine multiplies in that
-            type; each eigenvalue is a mean of squares and moves by about 0.3%.
-    """
-
-    kind: Literal["identity", "kfac", "ekfac", "dense"] = "ekfac"
-    sample_blocks: int = 160
-    batch_size: int = 8
-    rotation: Literal["full", "bfloat16"] = "full"
-
-    def __post_init__(self) -> None:
-        for name in ("sample_blocks", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"curvature.{name}: {getattr(self, name)} is below 1; give a positive number"
-                )
 
 
 def fit(

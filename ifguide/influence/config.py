@@ -1,0 +1,91 @@
+"""The attribution's part of a run's YAML: curvature, direction, scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ifguide.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvatureConfig:
+    """How the curvature is fitted.
+
+    Args:
+        kind: ``ekfac`` (default), ``kfac``, ``identity``, or ``dense`` (exact; tiny models only).
+        sample_blocks: number of blocks to fit on, spread by seed over the corpus.
+        batch_size: blocks a batch; the result does not depend on it.
+        rotation: type of the products that turn gradients into EK-FAC's eigenbasis, the costliest
+            part of a wide model's fit. ``bfloat16`` halves it where the machine multiplies in that
+            type; each eigenvalue is a mean of squares and moves by about 0.3%.
+    """
+
+    kind: Literal["identity", "kfac", "ekfac", "dense"] = "ekfac"
+    sample_blocks: int = 160
+    batch_size: int = 8
+    rotation: Literal["full", "bfloat16"] = "full"
+
+    def __post_init__(self) -> None:
+        for name in ("sample_blocks", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"curvature.{name}: {getattr(self, name)} is below 1; give a positive number"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionConfig:
+    """How the query gradients become a direction.
+
+    Args:
+        damping: μ as a multiple of the mean eigenvalue of each weight (Grosse et al. 2023).
+        batch_size: queries a batch; the result does not depend on it.
+    """
+
+    damping: float = 0.1
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if not self.damping > 0:
+            raise InputError(f"direction.damping: {self.damping} is not above 0; try 0.1")
+        if self.batch_size < 1:
+            raise InputError(f"direction.batch_size: {self.batch_size} is below 1; try 16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """How the corpus is scored.
+
+    Args:
+        engine: ``jvp`` (exact, one pass with dual numbers), ``difference`` (two plain passes,
+            to a stated tolerance) or ``position`` (the authors' form); see their modules.
+        step: size of ``difference``'s perturbation as a share of the tracked weights' norm; by
+            default it is calibrated on a probe batch against ``jvp``.
+        precision: ``bfloat16`` multiplies in bfloat16, the weights stay float32 (autocast; only
+            with ``difference``), ``float32`` everything in the weights' own type.
+        tolerance: largest error of the block sums, ``max |ΔΣ| / max |Σ|`` on the probe batch, at
+            which a calibrated ``difference`` is kept; above it ``jvp`` is used. By default 3e-5 for
+            float32 and 1e-10 for float64; in half precision it is kept by its rank correlation
+            with float32 ``jvp`` (0.98) instead. 0.01 keeps the ranking and is faster.
+        batch_tokens: tokens a batch.
+        shard_blocks: blocks a stored shard.
+    """
+
+    engine: Literal["difference", "jvp", "position"] = "jvp"
+    step: float | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    tolerance: float | None = None
+    batch_tokens: int = 8192
+    shard_blocks: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("step", "tolerance", "batch_tokens", "shard_blocks"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"scores.{name}: {value} is not above 0; give a positive number")
+        if self.precision != "float32" and self.engine != "difference":
+            raise InputError(
+                f"scores.precision: bfloat16 is not for the engine {self.engine}; leave it out, or "
+                "set scores.engine to difference, whose step is calibrated against float32 jvp"
+            )
