@@ -14,7 +14,7 @@ from ifguide.settings.config import Config
 from ifguide.settings.faults import checked
 from ifguide.settings.reader import read_config
 
-FOLDER = Path(__file__).parent.parent
+FOLDER = Path(__file__).parents[2]
 EXAMPLES = [*sorted((FOLDER / "examples").glob("*.yaml")), FOLDER / "ifguide" / "demo.yaml"]
 PAPER = FOLDER / "examples" / "pythia_160m.yaml"
 

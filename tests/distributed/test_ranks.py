@@ -12,6 +12,7 @@ import torch
 from fsdp import CASES, loaded, make_model, results
 from torch import nn
 
+from ifguide.distributed import ranks
 from ifguide.models.sharded import is_sharded
 from ifguide.run.artifacts import ScoreShards
 

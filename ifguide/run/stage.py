@@ -1,0 +1,166 @@
+"""A stage is one declared value: what it needs, which settings it is given, and what makes it.
+
+Its ``make`` receives its settings and the nouns of its needs, and nothing else, so that nothing
+can be read that is not declared, and nothing reused that should not be: a stage's fingerprint is of
+its version, its settings and the fingerprints of its needs. What comes from outside the run folder
+is a need as well, known by the content of its files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
+
+if TYPE_CHECKING:
+    from ifguide.run.work import Work
+    from ifguide.settings.config import Config
+
+Noun = TypeVar("Noun")
+Settings = TypeVar("Settings")
+Nouns = TypeVarTuple("Nouns")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
+
+NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?(/[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?)?")
+
+
+@dataclass(frozen=True, eq=False)
+class Need(Generic[Noun]):
+    """What a stage may need: an earlier stage, or something outside the run folder."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Needs(Generic[*Nouns]):
+    """What a stage needs, in the order in which its ``make`` receives the nouns."""
+
+    all: tuple[Need[Any], ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outside(Need[Noun]):
+    """Something that is read and that no stage has made: texts, checkpoints, judges.
+
+    Args:
+        name: what messages call it: the settings that name it.
+        files: every file on this machine that decides it, with its name there (empty for a file
+            that is named itself). Their content counts; where they lie does not.
+        known_by: what else decides it, ready for JSON, such as the version of a package.
+        open: returns the noun.
+    """
+
+    files: Callable[[Config], Iterable[tuple[Path, str]]]
+    known_by: Callable[[Config], Any] = lambda config: None
+    open: Callable[[Config], Noun]
+
+
+class Get(Protocol):
+    """Gives the noun of a need."""
+
+    def __call__(self, need: Need[A], /) -> A:
+        """Return the noun."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stage(Need[Noun], Generic[Noun, Settings, *Nouns]):
+    """One step of a run, and how its result lies on disk.
+
+    Args:
+        name: of its folder and its command: lower case letters, digits, ``_``, ``-``, with one
+            slash at most. A name that people gave goes through ``folder_name``.
+        about: what it makes, in a line.
+        needs: what ``make`` receives, from ``needs(...)``.
+        settings: the part of the settings that it is given; nothing else of them counts.
+        section: where that part stands in the settings, "" for a dataclass of several parts.
+        version: raised when what it makes changes its meaning.
+        make: returns the noun. It runs on every rank.
+        save: writes the noun to a folder, on the main rank; None if ``make`` has written it all.
+        load: opens what lies in the folder; its second argument gives the nouns of the needs.
+        files: patterns (``fnmatch``, a ``*`` may span folders) of all files that it writes; what
+            fits none of them is somebody else's.
+        kept: whether it has a folder at all under these settings; otherwise it is made whenever it
+            is asked for.
+        total: how many tokens it goes through, where that is known beforehand.
+        passes: forward passes that a token of it costs.
+
+    Raises:
+        TypeError: ``make`` asks for more or less than the stage declares.
+        ValueError: the name is no name of a folder.
+    """
+
+    about: str = ""
+    needs: Needs[*Nouns]
+    settings: Callable[[Config], Settings]
+    section: str = ""
+    version: int = 1
+    make: Callable[[Work, Settings, *Nouns], Noun]
+    save: Callable[[Path, Noun], None] | None = None
+    load: Callable[[Path, Get], Noun]
+    files: tuple[str, ...]
+    kept: Callable[[Config], bool] = lambda config: True
+    total: Callable[[Settings, *Nouns], int | None] | None = None
+    passes: Callable[[Settings], float] = lambda settings: 0.0
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"'{self.name}' is no name of a stage")
+        given = 2 + len(self.needs.all)
+        try:
+            inspect.signature(self.make).bind(*range(given))
+        except TypeError as error:
+            raise TypeError(
+                f"stage '{self.name}': make does not take its work, its settings and the "
+                f"{given - 2} nouns that it needs ({error})"
+            ) from error
+
+
+AnyStage = Stage[Any, Any, *tuple[Any, ...]]
+
+
+@overload
+def needs() -> Needs[()]: ...
+@overload
+def needs(a: Need[A], /) -> Needs[A]: ...
+@overload
+def needs(a: Need[A], b: Need[B], /) -> Needs[A, B]: ...
+@overload
+def needs(a: Need[A], b: Need[B], c: Need[C], /) -> Needs[A, B, C]: ...
+@overload
+def needs(a: Need[A], b: Need[B], c: Need[C], d: Need[D], /) -> Needs[A, B, C, D]: ...
+@overload
+def needs(
+    a: Need[A], b: Need[B], c: Need[C], d: Need[D], e: Need[E], /
+) -> Needs[A, B, C, D, E]: ...
+@overload
+def needs(
+    a: Need[A], b: Need[B], c: Need[C], d: Need[D], e: Need[E], f: Need[F], /
+) -> Needs[A, B, C, D, E, F]: ...
+def needs(*stages: Need[Any]) -> Any:
+    """Declare what a stage needs; its ``make`` receives these nouns after its settings."""
+    return Needs(stages)
+
+
+def folder_name(given: str) -> str:
+    """Return a folder's name for a name that people gave, another one for every other name.
+
+    >>> folder_name("everything"), folder_name("non-toxic")
+    ('everything', 'non-toxic')
+    >>> folder_name("Ours, budget 0.01"), folder_name("../up")
+    ('ours-budget-0.01-1d5bbb2f', 'up-d0e6c5a5')
+    """
+    plain = re.sub(r"[^a-z0-9_.]+", "-", given.lower()).strip("-.")[:48].strip("-.")
+    if plain == given and NAME.fullmatch(plain):
+        return plain
+    mark = hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain}-{mark}" if plain else mark
