@@ -1,27 +1,30 @@
-"""Files that are written whole or not at all, and what they and settings are known by."""
+"""Files that are written whole or not at all, and what values are known by."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from ifguide.errors import InputError
 
+TEMPORARY = ".ifguide-tmp"  # how the name of a file ends that is being written
+
 
 def write_text(file: Path, text: str) -> None:
     """Write a whole file or nothing."""
-    part = file.with_name(f"{file.name}.tmp")
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         part.write_text(text, encoding="utf-8")
-    except OSError:
+        os.replace(part, file)
+    except BaseException:
         part.unlink(missing_ok=True)
         raise
-    os.replace(part, file)
 
 
 def write_json(file: Path, value: Any) -> None:
@@ -33,22 +36,59 @@ def read_json(file: Path) -> Any:
     """Read a JSON file of ours."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read ({error}); delete it and run again") from error
 
 
-def fingerprint_of(value: Any) -> str:
-    """Return a sha256 of a value made of dataclasses and what JSON holds."""
-    plain = json.dumps(value, sort_keys=True, default=_fields)
-    return hashlib.sha256(plain.encode()).hexdigest()
+def write_output(file: Path, text: str, *, replace: bool) -> None:
+    """Write a file that somebody named, over another one only if that is asked for.
 
-
-def _fields(value: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON has it; a field that maps nothing counts as if it were not there.
-
-    So the filters that were added to sources later change no fingerprint where none is set.
+    Raises:
+        InputError: something is there already.
     """
-    return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if v != {}})
+    check_output(file, replace=replace)
+    write_text(file, text)
+
+
+def check_output(file: Path, *, replace: bool) -> None:
+    """Refuse to write where something is already, unless that is asked for.
+
+    Raises:
+        InputError: something is there already.
+    """
+    if os.path.lexists(file) and not replace:
+        raise InputError(f"{file}: it is there already; give another name, or --replace")
+    if file.is_dir():
+        raise InputError(f"{file}: it is a folder; give the name of a file")
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"{file}: there is no folder {file.parent}; make it, or give another name")
+
+
+def plain(value: Any, *, counted: bool = False) -> Any:
+    """Return a value of dataclasses as what JSON holds.
+
+    What a setting leaves open (None, or a mapping of nothing) is left out, so that a setting that
+    was added later changes nothing where it is not used; and so is what a class lists as
+    ``unrecorded``. With ``counted`` what it lists as ``uncounted`` is left out too: where a file
+    lies does not matter, what is in it is counted by whoever reads it.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        left_out = {*getattr(value, "unrecorded", ())}
+        left_out |= {*getattr(value, "uncounted", ())} if counted else set()
+        names = (field.name for field in fields(value) if field.name not in left_out)
+        held = {name: plain(getattr(value, name), counted=counted) for name in names}
+        return {name: item for name, item in held.items() if item is not None and item != {}}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, counted=counted) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, counted=counted) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def fingerprint_of(value: Any) -> str:
+    """Return a sha256 of a value made of dataclasses and what JSON holds, as far as it counts."""
+    counted = plain(value, counted=True)
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 
 def describe(file: Path) -> dict[str, Any]:
@@ -56,10 +96,3 @@ def describe(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {"bytes": file.stat().st_size, "sha256": digest}
-
-
-def is_intact(file: Path, seen: Mapping[str, Any]) -> bool:
-    """Whether a file is as ``describe`` saw it."""
-    if not file.is_file() or file.stat().st_size != seen["bytes"]:
-        return False
-    return bool(describe(file)["sha256"] == seen["sha256"])

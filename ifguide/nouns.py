@@ -7,14 +7,14 @@ mask do, so that nothing downstream ever needs a shift.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ifguide.arrays import AnyArray
 
@@ -132,3 +132,25 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage has cost: seconds and tokens over all attempts, peak memory of the last."""
+
+    seconds: float = 0.0
+    tokens: int = 0
+    peak_rss_bytes: int = 0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A causal language model that can be opened: a stage's, or the one that a run was given."""
+
+    open: Callable[[], nn.Module]
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model, in evaluation mode and shared; whoever changes it opens one of its own."""
+        return self.open()

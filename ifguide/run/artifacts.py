@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ifguide.arrays import AnyArray, LazyArray, read_rows
+from ifguide.corpus.blocks import open_corpus
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
-from ifguide.files import read_json, write_json
+from ifguide.evaluation.prompts import Prompt
+from ifguide.files import TEMPORARY, read_json, write_json
 from ifguide.influence.curvature.operators import Curvature, curvature_from
-from ifguide.nouns import Corpus, Direction, Selection, TokenScores
+from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
 
 
 def save_curvature(folder: Path, curvature: Curvature) -> None:
@@ -51,11 +53,12 @@ def load_direction(folder: Path) -> Direction:
 
 @dataclass(frozen=True)
 class ScoreShards:
-    """Scores as float32 numpy shards; a shard under its own name is whole."""
+    """Scores as float32 numpy shards; a shard under its own name is whole, and ``keep`` is told."""
 
     folder: Path
     shape: tuple[int, int]
     shard_blocks: int
+    keep: Callable[[Path], None] = lambda file: None
 
     def missing(self) -> Iterable[slice]:
         """Yield this rank's share of the rows that no shard holds yet, a shard at a time.
@@ -66,8 +69,6 @@ class ScoreShards:
         yield from ranks.mine(ranks.agree(self._to_make))
 
     def _to_make(self) -> list[slice]:
-        for half_written in self.folder.glob("scores-*.tmp"):
-            half_written.unlink()
         gaps = list(self._gaps())
         world, rows = ranks.world_size(), sum(gap.stop - gap.start for gap in gaps)
         size = self.shard_blocks
@@ -94,10 +95,12 @@ class ScoreShards:
 
     def put(self, rows: slice, values: Float[np.ndarray, "n T"]) -> None:
         """Write one shard, whole or not at all."""
-        part = self._file(rows).with_suffix(".tmp")
+        file = self._file(rows)
+        part = file.with_name(f"{file.name}{TEMPORARY}")
         with part.open("wb") as stream:
             np.save(stream, values.astype(np.float32))
-        part.replace(self._file(rows))
+        part.replace(file)
+        self.keep(file)
 
     def collect(self) -> Float[LazyArray, "N T"]:
         """Return all scores, read as they are asked for, once every rank is done."""
@@ -220,7 +223,7 @@ def load_mask_scores(folder: Path, corpus: Corpus) -> TokenScores:
 
 def _save_mask(folder: Path, columns: Mapping[str, AnyArray]) -> None:
     """Write [N, T] columns as a dataset of N rows, a part of the rows at a time."""
-    stream = folder.with_suffix(".tmp")
+    stream = folder.with_name(f"{folder.name}{TEMPORARY}")
     blocks = len(columns["input_ids"])
     with pa.OSFile(str(stream), "wb") as file, pa.ipc.new_stream(file, MASK) as writer:
         for first in range(0, blocks, MASK_ROWS):
@@ -253,34 +256,85 @@ def _open_mask(folder: Path, name: str, corpus: Corpus) -> Shaped[LazyArray, "N 
     return LazyArray(shape, dtype, read)
 
 
-def samples_file(folder: Path, model: str, name: str) -> Path:
-    """Return where a model's continuations of the prompt set ``name`` are."""
-    return folder / f"samples-{model}-{name}.parquet"
+def save_contrast(folder: Path, contrast: Contrast) -> None:
+    """Write the two query sets: all tokens and weights one after the other, and the lengths."""
+    arrays: dict[str, np.ndarray] = {}
+    for side, queries in (("toxic", contrast.toxic), ("safe", contrast.safe)):
+        arrays[f"{side}_length"] = np.array([len(tokens) for tokens in queries.tokens], np.int64)
+        arrays[f"{side}_tokens"] = np.concatenate([np.zeros(0, np.int64), *queries.tokens])
+        arrays[f"{side}_weights"] = np.concatenate([np.zeros(0), *queries.weights])
+    with (folder / "queries.npz").open("wb") as stream:
+        np.savez(stream, fingerprint=np.array(contrast.fingerprint), **arrays)
 
 
-def kept_samples(folder: Path, model: str, name: str, make: Callable[[], pa.Table]) -> pa.Table:
-    """Return generated continuations from their file, made and written whole if it is not there."""
-    file = samples_file(folder, model, name)
-    if not file.exists():
-        part = file.with_suffix(".tmp")
-        pq.write_table(make(), part)
-        part.replace(file)
-    return pq.read_table(file)
+def load_contrast(folder: Path) -> Contrast:
+    """Read what ``save_contrast`` wrote."""
+    with np.load(folder / "queries.npz", allow_pickle=False) as held:
+        sides = []
+        for side in ("toxic", "safe"):
+            ends = np.cumsum(held[f"{side}_length"])[:-1]
+            parts = (np.split(held[f"{side}_{what}"], ends) for what in ("tokens", "weights"))
+            tokens, weights = (part if len(held[f"{side}_length"]) else [] for part in parts)
+            sides.append(QuerySet([row.astype(np.int32) for row in tokens], weights))
+        return Contrast(*sides, fingerprint=str(held["fingerprint"]))
 
 
-def open_evaluation(folder: Path) -> dict[str, Any]:
-    """Read the figures of an evaluated run."""
-    models = {name: read_json(folder / f"{name}.json") for name in ("baseline", "suppressed")}
-    return {"models": models, "localisation": read_json(folder / "localisation.json")}
+def save_prompts(folder: Path, prompts: Mapping[str, Sequence[Prompt]]) -> None:
+    """Write prompt sets; their names may be any text."""
+    sets = [{"name": name, "prompts": [asdict(p) for p in of]} for name, of in prompts.items()]
+    write_json(folder / "prompts.json", {"sets": sets})
 
 
-def open_report(folder: Path) -> dict[str, Any]:
-    """Read a report."""
-    return read_json(folder / "report.json")
+def load_prompts(folder: Path) -> dict[str, list[Prompt]]:
+    """Read what ``save_prompts`` wrote."""
+    sets = read_json(folder / "prompts.json")["sets"]
+    return {held["name"]: [Prompt(**prompt) for prompt in held["prompts"]] for held in sets}
+
+
+def load_texts(folder: Path) -> dict[str, Corpus]:
+    """Open packed texts, which lie by number, by their names in ``texts.json``."""
+    names = read_json(folder / "texts.json")["names"]
+    return {name: open_corpus(folder / str(number)) for number, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Where continuations go as they are made: a table a prompt set, by the set's number.
+
+    ``keep`` is told of each file that is whole.
+    """
+
+    folder: Path
+    sets: Sequence[str]
+    keep: Callable[[Path], None]
+
+    def __call__(self, name: str, make: Callable[[], pa.Table]) -> pa.Table:
+        """Return a set's continuations, made first if they are not there."""
+        file = self.folder / f"samples-{self.sets.index(name)}.parquet"
+        if not file.exists():
+            part = file.with_name(f"{file.name}{TEMPORARY}")
+            pq.write_table(make(), part)
+            part.replace(file)
+            self.keep(file)
+        return pq.read_table(file)
+
+
+def save_samples(folder: Path, samples: Mapping[str, pa.Table]) -> None:
+    """Write which prompt set each table is of; the tables are there already."""
+    write_json(folder / "samples.json", {"sets": list(samples)})
+
+
+def load_samples(folder: Path) -> dict[str, pa.Table]:
+    """Read the continuations by prompt set."""
+    sets = read_json(folder / "samples.json")["sets"]
+    return {
+        name: pq.read_table(folder / f"samples-{number}.parquet")
+        for number, name in enumerate(sets)
+    }
 
 
 def _save_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    part = file.with_suffix(".tmp")
+    part = file.with_name(f"{file.name}{TEMPORARY}")
     save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, part, metadata)
     part.replace(file)
 

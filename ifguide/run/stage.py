@@ -87,8 +87,9 @@ class Stage(Need[Noun], Generic[Noun, Settings, *Nouns]):
         make: returns the noun. It runs on every rank.
         save: writes the noun to a folder, on the main rank; None if ``make`` has written it all.
         load: opens what lies in the folder; its second argument gives the nouns of the needs.
-        files: patterns (``fnmatch``, a ``*`` may span folders) of all files that it writes; what
-            fits none of them is somebody else's.
+        files: patterns (``fnmatch``, folder by folder) of all files that it writes; what fits none
+            of them is somebody else's.
+        command: what makes it on the command line; by default its name.
         kept: whether it has a folder at all under these settings; otherwise it is made whenever it
             is asked for.
         total: how many tokens it goes through, where that is known beforehand.
@@ -108,6 +109,7 @@ class Stage(Need[Noun], Generic[Noun, Settings, *Nouns]):
     save: Callable[[Path, Noun], None] | None = None
     load: Callable[[Path, Get], Noun]
     files: tuple[str, ...]
+    command: str = ""
     kept: Callable[[Config], bool] = lambda config: True
     total: Callable[[Settings, *Nouns], int | None] | None = None
     passes: Callable[[Settings], float] = lambda settings: 0.0
@@ -115,6 +117,8 @@ class Stage(Need[Noun], Generic[Noun, Settings, *Nouns]):
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise ValueError(f"'{self.name}' is no name of a stage")
+        if not self.command:
+            object.__setattr__(self, "command", self.name)
         given = 2 + len(self.needs.all)
         try:
             inspect.signature(self.make).bind(*range(given))

@@ -1,193 +1,312 @@
-"""The run folder: one sub-folder a stage, reused only if all that went into it is the same.
+"""The folder of a stage: made beside its place, moved there when it is whole, and checked later.
 
-A stage is made in ``<stage>.part`` and renamed when it is whole. Its manifest lists what went in
-(settings and the fingerprints of earlier stages) and the size and checksum of every file that came
-out; it is written last, so that a ``.part`` with a whole manifest only needs its name. A stage
-whose fingerprint differs is made again; a stage with a file that is missing, short or altered goes
-back to ``.part`` without that file, and the stage makes what is missing.
+A stage is made in ``NAME.part``. Its manifest says what went in (settings, needs) and what came
+out (size and checksum of each file) and is written last, so that a ``.part`` with a manifest only
+needs its name. What a stage keeps before it is whole is told in a journal; another attempt trusts
+nothing else.
+
+Nothing is deleted or written over but what the stage itself writes: files that fit the patterns it
+declares. Whatever else lies in its folder stays where it is and is named. Links are never followed.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
+import fnmatch
+import json
+import logging
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, TextIO
+from pathlib import Path, PurePosixPath
+from typing import Any, final
 
-import yaml
 from safetensors import SafetensorError
 
-from ifguide.distributed import ranks
 from ifguide.errors import InputError
-from ifguide.files import describe, fingerprint_of, is_intact, read_json, write_json, write_text
-from ifguide.run.memory import peak_rss, reset_peak_rss
+from ifguide.files import TEMPORARY, read_json, write_json
+from ifguide.nouns import Cost
+from ifguide.run.checksums import Checksums
+from ifguide.run.work import COST, JOURNAL, SCRATCH, Work
+from ifguide.training.running import CHECKPOINT_FILES
 
-FORMAT = 1
+log = logging.getLogger(__name__)
+
+FORMAT = 2
 MANIFEST = "manifest.json"
-COST = "cost.json"
-MARK = "fingerprint"  # in a .part: whose it is
+HEAD = "made-for.json"  # in a .part: whose it is
 FULL = os.strerror(errno.ENOSPC)
-SCRATCH = "scratch"  # files a stage needs only while it is being made
+SCRATCH_FILES = (*CHECKPOINT_FILES, "guard.json", "sound.safetensors")
+JOURNALS = JOURNAL.format(rank="*")
+OWN = (MANIFEST, HEAD, COST, JOURNALS, f"*{TEMPORARY}")
 
 
-@dataclass
-class StageFolder:
-    """Where a stage writes while it is being made, and what it has cost so far."""
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What went into a stage and what came out.
 
-    path: Path
-    seconds: float = 0.0
-    tokens: int = 0
-    line: Callable[[int], None] = lambda tokens: None
-    _started: float = field(default_factory=time.monotonic)
-    _kept: float = 0.0
-
-    @property
-    def scratch(self) -> Path:
-        """A folder that is dropped when the stage is whole; checkpoints lie here."""
-        folder = self.path / SCRATCH
-        folder.mkdir(exist_ok=True)
-        return folder
-
-    def progress(self, tokens: int) -> None:
-        """Count tokens done; every ten seconds what the stage has cost is kept on disk."""
-        self.tokens += tokens
-        self.line(tokens)
-        if time.monotonic() - self._kept > 10:
-            self.keep_cost()
-
-    def keep_cost(self) -> None:
-        """Write what the stage has cost so far."""
-        self._kept = time.monotonic()
-        if ranks.is_main():
-            write_json(self.path / COST, self.cost())
-
-    def cost(self) -> dict[str, float]:
-        """Return seconds and tokens over all attempts, and the peak memory of this one."""
-        seconds = self.seconds + time.monotonic() - self._started
-        return {"seconds": round(seconds, 3), "tokens": self.tokens, "peak_rss_bytes": peak_rss()}
-
-
-class Store:
-    """One run folder, locked for this process; use as a context manager.
-
-    Args:
-        root: the folder; made if it is not there.
-        settings: the resolved configuration, as written to ``config.yaml``.
-        replace: allow a folder that was made with other settings; stages that differ are remade.
+    ``needs`` has the fingerprint of each need by name; ``reads`` what lies outside
+    the run folder, by what needs it: the sha256 of its files by name, and what else decides it; ``files`` the size and sha256 of each file.
     """
 
-    def __init__(self, root: Path, settings: str, *, replace: bool = False) -> None:
-        self.root, self.settings, self.replace = root, settings, replace
-        self._lock: TextIO | None = None
+    stage: str
+    about: str
+    fingerprint: str
+    version: int
+    settings: Any
+    section: str
+    needs: Mapping[str, str]
+    reads: Mapping[str, Mapping[str, Any]]
+    versions: Mapping[str, str]
+    date: str
+    cost: Cost = field(default_factory=Cost)
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    format: int = FORMAT
 
-    def __enter__(self) -> Store:
-        if ranks.is_main():
-            self._claim()
-            try:
-                self._check_settings()
-                write_text(self.root / "config.yaml", self.settings)
-            except BaseException:
-                self.__exit__()
-                raise
-        ranks.barrier()
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        if self._lock is not None:
-            self._lock.close()
+@final
+class StageFolder:
+    """The folder of one stage inside a run folder.
 
-    def stage(
-        self,
-        name: str,
-        inputs: Mapping[str, Any],
-        make: Callable[[StageFolder], None],
-        before: Callable[[], object] = lambda: None,
-    ) -> Path:
-        """Return the folder of a stage, making it (or what is missing of it) first if need be.
+    Args:
+        root: the run folder.
+        name: of the stage.
+        patterns: of the files that it writes.
+        checksums: of the run's files.
+    """
 
-        ``before`` runs only if the stage is to be made, and is not part of its cost. ``make`` runs
-        on every rank; the main rank writes.
+    def __init__(
+        self, root: Path, name: str, patterns: Sequence[str], checksums: Checksums
+    ) -> None:
+        self.root, self.name = root, name
+        scratch = (f"{SCRATCH}/{pattern}" for pattern in SCRATCH_FILES)
+        self._own = (*patterns, *OWN, *scratch)
+        self.path, self.part = root / name, root / f"{name}.part"
+        self.checksums = checksums
+
+    def manifest(self) -> Manifest | None:
+        """Return the manifest of the finished stage, None where there is none.
 
         Raises:
-            InputError: a manifest cannot be read.
-            OSError: the disk is full; what is finished stays.
+            InputError: it cannot be read, or is of another format.
         """
-        folder, part = self.root / name, self.root / f"{name}.part"
-        fingerprint = fingerprint_of(inputs)
-        if not ranks.agree(lambda: _find(folder, part, fingerprint)):
-            before()
-            if ranks.is_main():
-                _prepare_part(folder, part, fingerprint)
-            ranks.barrier()
-            cost = read_json(part / COST) if (part / COST).exists() else {}
-            reset_peak_rss()
-            work = StageFolder(part, cost.get("seconds", 0.0), int(cost.get("tokens", 0)))
-            with _working(work):
-                make(work)
-                ranks.barrier()
-                if ranks.is_main():
-                    _promote(work, folder, fingerprint, inputs)
-            ranks.barrier()
-        return folder
+        return read_manifest(self.path) if _is_folder(self.path) else None
 
-    def cost(self, name: str) -> dict[str, float]:
-        """Return what a finished stage cost."""
-        return _manifest(self.root / name)["cost"]
+    def is_whole(self, fingerprint: str) -> bool:
+        """Whether the stage is finished, made of this, and undamaged; writes nothing."""
+        found = self.manifest()
+        return (
+            found is not None
+            and found.fingerprint == fingerprint
+            and not any(self._is_damaged(self.path / name, found.files[name]) for name in found.files)
+        )
 
-    def _claim(self) -> None:
-        known = (self.root / ".lock").exists() or any(self.root.glob(f"*/{MANIFEST}"))
-        if self.root.is_dir() and any(self.root.iterdir()) and not known:
-            raise InputError(
-                f"{self.root}: not empty and not a run folder; give --out a new folder"
+    def damaged(self) -> list[str]:
+        """Return which files of the finished stage are missing, short or altered."""
+        found = self.manifest()
+        files = found.files if found else {}
+        return [name for name in files if self._is_damaged(self.path / name, files[name])]
+
+    def has_begun(self) -> bool:
+        """Whether an attempt has left something that was computed."""
+        return _is_folder(self.part) and (
+            (self.part / MANIFEST).is_file() or _spent(self.part / COST).tokens > 0
+        )
+
+    def find(self, fingerprint: str) -> bool:
+        """Whether the stage is whole; one that only lacks its name is given it."""
+        if self.is_whole(fingerprint):
+            return True
+        if not _is_folder(self.part) or not (self.part / MANIFEST).is_file():
+            return False
+        waiting = read_manifest(self.part)
+        if waiting.fingerprint != fingerprint or not all(
+            any(
+                not self._is_damaged(place / name, waiting.files[name])
+                for place in (self.part, self.path)
             )
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise InputError(f"{error.filename}: it is a file; give --out a folder") from error
-        self._lock = (self.root / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise InputError(
-                f"{self.root}: another process is working in this folder; wait for it, or give "
-                "another --out"
-            ) from error
+            for name in waiting.files
+        ):
+            return False
+        self._settle(waiting)
+        return True
 
-    def _check_settings(self) -> None:
-        file = self.root / "config.yaml"
-        if not file.exists() or self.replace:
+    def begun_with(self) -> Mapping[str, Any] | None:
+        """Return the head of an attempt that has computed something and is not whole, if any."""
+        return _head(self.part) if self.has_begun() else None
+
+    def begin(self, manifest: Manifest) -> Cost:
+        """Make ``.part`` hold only what earlier attempts at this very stage have left whole.
+
+        Returns:
+            what they have cost.
+
+        Raises:
+            InputError: something that is not ours is in the way.
+        """
+        if not _is_folder(self.part):
+            self.part.parent.mkdir(exist_ok=True)
+            self.part.mkdir()
+        self._refuse_links(self.part)
+        fingerprint = manifest.fingerprint
+        same = _head(self.part).get("fingerprint") == fingerprint
+        whole = _journal(self.part) if same else {}
+        for name in self._own_in(self.part):
+            if name in whole:
+                keep = not self._is_damaged(self.part / name, whole[name])
+            else:
+                keep = same and (
+                    name.startswith(f"{SCRATCH}/") or _fits(name, (COST, HEAD, JOURNALS))
+                )
+            if not keep:
+                (self.part / name).unlink()
+        spent = _spent(self.part / COST)
+        done = self.manifest()
+        if done is not None and done.fingerprint == fingerprint:
+            self._take_back(done)
+            spent = done.cost
+            write_json(self.part / COST, spent)
+        head = {"fingerprint": fingerprint, "settings": manifest.settings}
+        write_json(self.part / HEAD, head)
+        _drop_empty(self.part)
+        return spent
+
+    def finish(self, work: Work, manifest: Manifest) -> None:
+        """Write the manifest of what lies in ``.part`` and give the stage its place."""
+        self._refuse_links(self.part)
+        self._drop(self.part, [n for n in self._own_in(self.part) if n.startswith(f"{SCRATCH}/")])
+        files = {
+            name: {"bytes": (self.part / name).stat().st_size, "sha256": self._sum(name)}
+            for name in self._own_in(self.part)
+            if not _fits(name, OWN)
+        }
+        whole = Manifest(**{**vars(manifest), "cost": work.cost(), "files": files})
+        write_json(self.part / MANIFEST, whole)
+        self._settle(whole)
+
+    def remove(self) -> None:
+        """Delete the finished stage, as its manifest lists it; anything else is left and named."""
+        found = self.manifest()
+        if found is not None:
+            self._drop(self.path, [*found.files, MANIFEST])
+            self._name_foreign(self.path)
+
+    # details
+
+    def _settle(self, manifest: Manifest) -> None:
+        """Move a whole ``.part`` to its place."""
+        before = self.manifest()
+        if before is not None and before.fingerprint != manifest.fingerprint:
+            self.remove()
+        controls = [name for name in self._own_in(self.part) if _fits(name, OWN[1:])]
+        self._drop(self.part, controls)
+        held = {name for name, _ in _walk(self.part)}
+        if not os.path.lexists(self.path) and held <= {*manifest.files, MANIFEST}:
+            self.part.rename(self.path)
             return
-        try:
-            old = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{file}: cannot be read; delete it and run again") from error
-        difference = _first_difference(old, yaml.safe_load(self.settings))
-        if difference:
-            raise InputError(
-                f"{file}: the folder was made with other settings ({difference}); give another "
-                "--out, or --replace to make again what differs"
-            )
+        self._refuse_links(self.path)
+        for name in [*manifest.files, MANIFEST]:
+            if not os.path.lexists(self.part / name):
+                continue  # moved by an attempt that was interrupted
+            if os.path.lexists(self.path / name):
+                raise InputError(
+                    f"{self.path / name}: ifguide did not write it, and needs the name; move it "
+                    "away and run again"
+                )
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.part / name, self.path / name)
+        _drop_empty(self.part)
+        self._name_foreign(self.part)
+        self._name_foreign(self.path, (*manifest.files, MANIFEST))
+
+    def _take_back(self, done: Manifest) -> None:
+        """Move what is undamaged of a finished stage to ``.part``, where the rest is made."""
+        with (self.part / JOURNAL.format(rank=0)).open("a", encoding="utf-8") as lines:
+            for name, seen in done.files.items():
+                if self._is_damaged(self.path / name, seen):
+                    continue
+                (self.part / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(self.path / name, self.part / name)
+                lines.write(json.dumps({"file": name, **seen}) + "\n")
+        self._drop(self.path, [*done.files, MANIFEST])
+
+    def _is_damaged(self, file: Path, seen: Mapping[str, Any]) -> bool:
+        if file.is_symlink() or not file.is_file() or file.stat().st_size != seen["bytes"]:
+            return True
+        return bool(self.checksums.of(file) != seen["sha256"])
+
+    def _sum(self, name: str) -> str:
+        return self.checksums.of(self.part / name)
+
+    def _own_in(self, folder: Path) -> list[str]:
+        """Return the plain files in a folder that this stage writes, by their names there."""
+        return [name for name, e in _walk(folder) if _fits(name, self._own) and _is_plain(e)]
+
+    def _refuse_links(self, folder: Path) -> None:
+        """Refuse links and folders that stand where this stage writes."""
+        for name, entry in _walk(folder):
+            if _fits(name, self._own) and not _is_plain(entry):
+                raise InputError(
+                    f"{folder / name}: it is no plain file, and ifguide writes there; move it away"
+                )
+
+    def _drop(self, folder: Path, names: Sequence[str]) -> None:
+        """Delete our own files of these names, and the folders that are empty then."""
+        own = set(self._own_in(folder))
+        for name in names:
+            if name in own:
+                (folder / name).unlink()
+        _drop_empty(folder)
+
+    def _name_foreign(self, folder: Path, ours: Sequence[str] = ()) -> None:
+        for name, _ in _walk(folder) if _is_folder(folder) else ():
+            if name not in ours:
+                log.warning("%s: left as it is, ifguide did not write it", folder / name)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a stage's manifest.
+
+    Raises:
+        InputError: it cannot be read, is of another format, or names anything but files of its own
+            folder.
+    """
+    file = folder / MANIFEST
+    if file.is_symlink():
+        raise InputError(f"{file}: it is a link, and no manifest of ours; remove it and run again")
+    held = read_json(file)
+    mend = f"delete {folder} and run again"
+    if not isinstance(held, dict) or held.keys() != Manifest.__dataclass_fields__.keys():
+        raise InputError(f"{file}: it is no manifest of this version; {mend}")
+    if held["format"] != FORMAT:
+        raise InputError(f"{file}: its format is {held['format']}, not {FORMAT}; {mend}")
+    try:
+        cost, files = Cost(**held["cost"]), dict(held["files"])
+        sound = all(
+            _is_inside(name) and isinstance(seen["bytes"], int) and isinstance(seen["sha256"], str)
+            for name, seen in files.items()
+        )
+        mappings = all(isinstance(held[name], dict) for name in ("needs", "reads", "versions"))
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{file}: it is damaged; {mend}") from error
+    if not sound or not mappings:
+        raise InputError(f"{file}: it is damaged, or names what is no file of its folder; {mend}")
+    return Manifest(**{**held, "cost": cost, "files": files})
 
 
 @contextmanager
-def _working(work: StageFolder) -> Iterator[None]:
+def working(folder: StageFolder, work: Work) -> Iterator[None]:
     """Keep what an interrupted attempt has cost, and call a full disk by its name."""
     try:
         yield
     except BaseException as error:
-        full = _is_full(work.path, error)
+        full = _is_full(folder.part, error)
         with suppress(OSError):
             work.keep_cost()
         if full:
-            raise OSError(errno.ENOSPC, FULL, str(work.path)) from error
+            raise OSError(errno.ENOSPC, FULL, str(folder.part)) from error
         raise
 
 
@@ -199,95 +318,79 @@ def _is_full(folder: Path, error: BaseException) -> bool:
     return FULL in str(error) or (may_be and shutil.disk_usage(folder).free < 1 << 20)
 
 
-def _find(folder: Path, part: Path, fingerprint: str) -> bool:
-    """Whether a stage is whole, in its folder or in a ``.part`` that only lacks its name."""
-    if _is_whole(folder, fingerprint):
-        return True
-    if unnamed := _is_whole(part, fingerprint):
-        _rename(part, folder)
-    return unnamed
+def _is_folder(path: Path) -> bool:
+    """Whether a stage's folder is there.
+
+    Raises:
+        InputError: something else is in its place.
+    """
+    for place in (path.parent, path):
+        if place.is_symlink() or (os.path.lexists(place) and not place.is_dir()):
+            raise InputError(f"{place}: it is no folder of ifguide's own; move it away")
+    return path.is_dir()
 
 
-def _is_whole(folder: Path, fingerprint: str) -> bool:
-    """Whether a folder holds all that this fingerprint makes; damaged files are removed."""
-    if not (folder / MANIFEST).exists() or _manifest(folder)["fingerprint"] != fingerprint:
-        return False
-    damaged = [
-        folder / file
-        for file, seen in _manifest(folder)["files"].items()
-        if not is_intact(folder / file, seen)
-    ]
-    for file in damaged:
-        file.unlink(missing_ok=True)
-    return not damaged
+def _is_inside(name: Any) -> bool:
+    """Whether a name in a manifest is that of a file in its folder."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not manifest.keys() >= {"fingerprint", "files", "cost"}:
-        raise InputError(f"{folder / MANIFEST}: it is no manifest; delete {folder} and run again")
-    return manifest
+def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield everything in a folder that is no folder itself, by its name there; links are entries."""
+    waiting = [("", folder)]
+    while waiting:
+        prefix, place = waiting.pop()
+        with os.scandir(place) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                name = f"{prefix}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((f"{name}/", Path(entry.path)))
+                else:
+                    yield name, entry
 
 
-def _prepare_part(folder: Path, part: Path, fingerprint: str) -> None:
-    """Leave a ``.part`` folder that holds only what this fingerprint made earlier, if anything."""
-    if (folder / MANIFEST).exists() and _manifest(folder)["fingerprint"] == fingerprint:
-        shutil.rmtree(part, ignore_errors=True)
-        write_text(folder / MARK, fingerprint)
-        write_json(folder / COST, _manifest(folder)["cost"])
-        folder.rename(part)
-    mark = part / MARK
-    if part.exists() and not (mark.exists() and mark.read_text() == fingerprint):
-        shutil.rmtree(part)
-    part.mkdir(parents=True, exist_ok=True)
-    (part / MANIFEST).unlink(missing_ok=True)
-    write_text(mark, fingerprint)
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False)
 
 
-def _promote(work: StageFolder, folder: Path, fingerprint: str, inputs: Mapping[str, Any]) -> None:
-    own = {MARK, COST, MANIFEST}
-    files = {str(f.relative_to(work.path)): f for f in sorted(work.path.rglob("*")) if f.is_file()}
-    manifest = {
-        "fingerprint": fingerprint,
-        "inputs": inputs,
-        "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-        "cost": work.cost(),
-        "files": {
-            name: describe(file)
-            for name, file in files.items()
-            if name not in own and not name.startswith(f"{SCRATCH}/")
-        },
-    }
-    write_json(work.path / MANIFEST, manifest)
-    _rename(work.path, folder)
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name fits a pattern, folder by folder."""
+    parts = name.split("/")
+    return any(
+        len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+        for wanted in (pattern.split("/") for pattern in patterns)
+    )
 
 
-def _rename(part: Path, folder: Path) -> None:
-    shutil.rmtree(part / SCRATCH, ignore_errors=True)
-    for name in (MARK, COST):
-        (part / name).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+def _drop_empty(folder: Path) -> None:
+    """Remove the folders in a folder, and itself, as far as they hold nothing."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            os.rmdir(place)
 
 
-def _first_difference(old: Any, new: Any) -> str:
-    """Return the first setting that differs, as ``field: old, now new``."""
-    before, after = _flat(old or {}), _flat(new or {})
-    for field_name in sorted(before.keys() | after.keys()):
-        a, b = before.get(field_name), after.get(field_name)
-        if a != b and field_name != "data_dir":
-            return f"{field_name}: {a}, now {b}"
-    return ""
+def _head(part: Path) -> Mapping[str, Any]:
+    """Return what a ``.part`` was made for; nothing where that cannot be read."""
+    with suppress(InputError):
+        held = read_json(part / HEAD)
+        return held if isinstance(held, dict) else {}
+    return {}
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        items: list[tuple[str, Any]] = [(str(k), v) for k, v in value.items()]
-    elif isinstance(value, list):
-        items = [(str(i), v) for i, v in enumerate(value)]
-    else:
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, item in items:
-        flat |= _flat(item, f"{prefix}.{key}" if prefix else key)
-    return flat
+def _spent(file: Path) -> Cost:
+    if file.is_file() and not file.is_symlink():
+        with suppress(InputError, TypeError):
+            return Cost(**read_json(file))
+    return Cost()
+
+
+def _journal(part: Path) -> dict[str, dict[str, Any]]:
+    """Return the files that were told to be whole; a line that was cut short tells nothing."""
+    found: dict[str, dict[str, Any]] = {}
+    for journal in sorted(part.glob(JOURNALS)):
+        for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, TypeError, KeyError):
+                entry = json.loads(line)
+                found[str(entry["file"])] = {k: entry[k] for k in ("bytes", "sha256")}
+    return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,25 @@ from ifguide.files import read_json, write_json
 from ifguide.training.config import Hyperparameters
 
 COMPLETE = "complete"  # the mark in a checkpoint that was written whole: its files' sizes
+CHECKPOINT_FILES = tuple(  # what Trainer writes into a checkpoint, whatever the model
+    f"checkpoint-*/{name}"
+    for name in (
+        COMPLETE,
+        "*config.json",
+        "*.safetensors",
+        "*.safetensors.index.json",
+        "optimizer*.pt",
+        "optimizer*.bin",
+        "scheduler.pt",
+        "scaler.pt",
+        "rng_state*.pth",
+        "trainer_state.json",
+        "training_args.bin",
+        "chat_template.jinja",
+        "README.md",
+    )
+)
+KEPT = 2  # checkpoints
 HUNG = ("forward", "_original_forward", "model_tags")  # what trainers and autocast put on a model
 
 
@@ -48,7 +67,7 @@ def trainer_arguments(
         "bf16": config.precision == "bfloat16",
         "save_strategy": "steps",
         "save_steps": config.checkpoint_every,
-        "save_total_limit": 2,
+        "save_total_limit": None,  # Trainer would go by dates, and delete whole folders
         "logging_strategy": "no",
         "logging_nan_inf_filter": False,
         "include_num_input_tokens_seen": "all",
@@ -122,6 +141,18 @@ class _Watch(TrainerCallback):
         if state.is_world_process_zero:
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             write_json(checkpoint / COMPLETE, _sizes(checkpoint))
+            for older in _checkpoints(checkpoint.parent)[:-KEPT]:
+                remove_checkpoint(older)
+
+
+def remove_checkpoint(checkpoint: Path) -> None:
+    """Delete the files of a checkpoint, and its folder if it holds nothing else."""
+    for file in checkpoint.iterdir():
+        name = f"{checkpoint.name}/{file.name}"
+        if not file.is_dir() and any(fnmatch(name, pattern) for pattern in CHECKPOINT_FILES):
+            file.unlink()
+    with suppress(OSError):
+        checkpoint.rmdir()
 
 
 def _load_by_own_names(model: PreTrainedModel, checkpoint: str) -> None:
@@ -135,7 +166,9 @@ def _load_by_own_names(model: PreTrainedModel, checkpoint: str) -> None:
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:
-    return {f.name: f.stat().st_size for f in sorted(checkpoint.iterdir()) if f.name != COMPLETE}
+    own = [f for f in checkpoint.iterdir() if f.is_file() and not f.is_symlink()]
+    fits = {f for f in own for p in CHECKPOINT_FILES if fnmatch(f"{checkpoint.name}/{f.name}", p)}
+    return {f.name: f.stat().st_size for f in sorted(fits) if f.name != COMPLETE}
 
 
 def _is_whole(checkpoint: Path) -> bool:
@@ -145,12 +178,18 @@ def _is_whole(checkpoint: Path) -> bool:
         return False
 
 
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder in the order of their updates."""
+    found = [p for p in folder.glob("checkpoint-*") if p.name.split("-")[1].isdigit()]
+    return sorted((p for p in found if p.is_dir()), key=lambda path: int(path.name.split("-")[1]))
+
+
 def _last_complete(folder: Path) -> str | None:
     """Return the newest checkpoint that was written whole, or None; the others are deleted."""
     if ranks.is_main():
-        for checkpoint in folder.glob("checkpoint-*"):
+        for checkpoint in _checkpoints(folder):
             if not _is_whole(checkpoint):
-                shutil.rmtree(checkpoint)
+                remove_checkpoint(checkpoint)
     ranks.barrier()
-    whole = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    whole = [checkpoint for checkpoint in _checkpoints(folder) if _is_whole(checkpoint)]
     return str(whole[-1]) if whole else None

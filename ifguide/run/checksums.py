@@ -1,0 +1,90 @@
+"""Checksums of files, taken once: a file whose size, times and inode are as before is as before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import final
+
+from ifguide.files import write_text
+
+TICK = 100_000_000  # ns; two writes within it may bear the same time
+COARSE_TICK = 2_500_000_000  # the same where a file system counts whole seconds
+
+Stat = tuple[int, int, int, int]  # size, mtime, ctime (ns), inode
+
+
+@final
+class Checksums:
+    """sha256 of files, remembered in a file of the run folder.
+
+    A file that was written too shortly before it was read is not remembered: another write within
+    the clock's tick would not show.
+
+    Args:
+        root: the run folder; files in it are known by their place there.
+        memory: where they are remembered; None where nothing is to be written.
+        verify: read every byte, whatever is remembered.
+    """
+
+    def __init__(self, root: Path, memory: Path | None, *, verify: bool = False) -> None:
+        self.root, self.memory = root.absolute(), memory
+        self._known: dict[str, tuple[Stat, str]] = {} if verify else _read(memory)
+        self._fresh: dict[str, tuple[Stat, str]] = {}
+
+    def of(self, file: Path) -> str:
+        """Return a file's sha256.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        key, before = self._key(file), _stat(file)
+        for known in (self._fresh, self._known):
+            if key in known and known[key][0] == before:
+                return known[key][1]
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if _stat(file) == before and _is_settled(before):
+            self._fresh[key] = before, found
+        return found
+
+    def save(self) -> None:
+        """Remember what was found."""
+        if self.memory is None or not self._fresh:
+            return
+        self._known |= self._fresh
+        self._fresh = {}
+        lines = {key: [*stat, found] for key, (stat, found) in sorted(self._known.items())}
+        write_text(self.memory, json.dumps(lines, indent=0) + "\n")
+
+    def _key(self, file: Path) -> str:
+        whole = file.absolute()
+        return str(whole.relative_to(self.root) if whole.is_relative_to(self.root) else whole)
+
+
+def _stat(file: Path) -> Stat:
+    seen = file.stat()
+    return seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino
+
+
+def _is_settled(stat: Stat) -> bool:
+    written = max(stat[1], stat[2])
+    tick = TICK if stat[1] % 1_000_000_000 else COARSE_TICK
+    return time.time_ns() - written > tick
+
+
+def _read(memory: Path | None) -> dict[str, tuple[Stat, str]]:
+    """Return what was remembered; what cannot be read is forgotten."""
+    if memory is None or memory.is_symlink() or not memory.is_file():
+        return {}
+    try:
+        lines = json.loads(memory.read_text(encoding="utf-8"))
+        return {
+            os.fspath(key): ((int(a), int(b), int(c), int(d)), str(found))
+            for key, (a, b, c, d, found) in lines.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

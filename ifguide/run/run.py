@@ -1,0 +1,341 @@
+"""One run: gives the noun of any need, made first where it is missing and that is allowed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar, cast, final
+
+from ifguide.distributed import ranks
+from ifguide.errors import InputError
+from ifguide.files import fingerprint_of, plain
+from ifguide.nouns import Cost
+from ifguide.run.folder import CONFIG, RunFolder
+from ifguide.run.progress import progress_line
+from ifguide.run.stage import AnyStage, Need, Outside, Stage
+from ifguide.run.standing import Standing, changes, setting_changes
+from ifguide.run.store import Manifest, StageFolder, working
+from ifguide.run.work import Work
+from ifguide.settings.config import Config
+from ifguide.settings.reader import to_yaml
+from ifguide.version import VERSION
+
+log = logging.getLogger(__name__)
+
+A = TypeVar("A")
+
+
+@final
+class Run:
+    """One run over one folder; ``run(NEED)`` is the noun of a stage, or of what lies outside.
+
+    Args:
+        config: the settings.
+        folder: claimed, or opened to be looked at.
+        quiet: no progress lines.
+        makes: which stages may be made; the others must be there, and stand.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        *,
+        quiet: bool = False,
+        makes: Callable[[AnyStage], bool] = lambda stage: True,
+    ) -> None:
+        self.config, self.folder, self.quiet = config, folder, quiet
+        self._makes = makes if folder.writes else lambda stage: False
+        self._nouns: dict[Need[Any], Any] = {}
+        self._fingerprints: dict[Need[Any], str] = {}
+        self._reads: dict[Need[Any], Mapping[str, Any]] = {}
+
+    def __call__(self, need: Need[A], /) -> A:
+        """Return a noun.
+
+        Raises:
+            InputError: a stage is missing, damaged or not what the settings and files now say, and
+                may not be made here; or it cannot be made.
+        """
+        if need not in self._nouns:
+            if isinstance(need, Outside):
+                self._nouns[need] = need.open(self.config)
+            else:
+                self._nouns[need] = self._stage_noun(cast(AnyStage, need))
+        return cast(A, self._nouns[need])
+
+    def path(self, stage: Stage[Any, Any, *tuple[Any, ...]]) -> Path:
+        """Return the folder of a stage, made first if need be."""
+        self(stage)
+        return self.folder.root / stage.name
+
+    def standing(self, stage: AnyStage) -> Standing:
+        """Return how a stage stands; nothing is made or changed."""
+        if not stage.kept(self.config):
+            return Standing(stage=stage, state="not kept")
+        place = self._folder(stage)
+        found = place.manifest()
+        if found is None:
+            state = "begun" if place.has_begun() else "not made"
+            return Standing(stage=stage, state=state)
+        if found.fingerprint != self.fingerprint(stage):
+            why = "; ".join(changes(found, self._manifest(stage)))
+            return Standing(stage=stage, state="stale", why=why, manifest=found)
+        if damaged := place.damaged():
+            why = f"{damaged[0]} is missing, short or altered"
+            return Standing(stage=stage, state="damaged", why=why, manifest=found)
+        return Standing(stage=stage, state="stands", manifest=found)
+
+    def fingerprint(self, need: Need[Any]) -> str:
+        """Return what a need is known by: all that decides it."""
+        if need not in self._fingerprints:
+            if isinstance(need, Outside):
+                self._fingerprints[need] = fingerprint_of([need.name, self._read(need)])
+            else:
+                stage = cast(AnyStage, need)
+                needs = {earlier.name: self.fingerprint(earlier) for earlier in stage.needs.all}
+                settings = stage.settings(self.config)
+                decided = [stage.name, stage.version, settings, needs]
+                self._fingerprints[need] = fingerprint_of(decided)
+        return self._fingerprints[need]
+
+    def cost(self, stage: AnyStage) -> Cost:
+        """Return what a finished stage has cost."""
+        found = self._folder(stage).manifest()
+        return found.cost if found else Cost()
+
+    def refuse_other_settings(self, stages: Iterable[AnyStage]) -> None:
+        """Refuse to go on where something has been made, or begun, under other settings.
+
+        Raises:
+            InputError: the first setting that differs.
+        """
+        for stage in stages:
+            place = self._folder(stage)
+            found, begun = place.manifest(), place.begun_with()
+            before = [found.settings] if found else []
+            before += [begun.get("settings")] if begun else []
+            now = plain(stage.settings(self.config))
+            for change in (c for old in before for c in setting_changes(old, now, stage.section)):
+                if found and found.fingerprint == self.fingerprint(stage):
+                    continue  # only where a file lies
+                raise InputError(
+                    f"{self.folder.root / CONFIG}: the folder was made with other settings "
+                    f"({change}); give another --out, or --replace to make again what differs"
+                )
+
+    # details
+
+    def _stage_noun(self, stage: AnyStage) -> Any:
+        if not stage.kept(self.config):
+            nouns = [self(earlier) for earlier in stage.needs.all]
+            return stage.make(Work(), stage.settings(self.config), *nouns)
+        place = self._folder(stage)
+        if not ranks.agree(lambda: self._is_there(stage, place)):
+            self._make(stage, place)
+
+        def get(need: Need[A], /) -> A:
+            if need not in stage.needs.all:
+                raise TypeError(f"stage '{stage.name}' asks for '{need.name}', not one of its needs")
+            return self(need)
+
+        return stage.load(place.path, get)
+
+    def _is_there(self, stage: AnyStage, place: StageFolder) -> bool:
+        """Whether a stage need not be made.
+
+        Raises:
+            InputError: it must be, and may not be made here.
+        """
+        fingerprint = self.fingerprint(stage)
+        if self.folder.writes and place.find(fingerprint):
+            return True
+        if not self.folder.writes and place.is_whole(fingerprint):
+            return True
+        if self._makes(stage):
+            return False
+        raise InputError(self._refusal(self.standing(stage)))
+
+    def _refusal(self, standing: Standing) -> str:
+        root, stage = self.folder.root, standing.stage
+        if standing.state == "stale":
+            return (
+                f"{root}: its stage '{stage.name}' is not what the settings and files now say "
+                f"({standing.why}); run `ifguide {stage.command}` first"
+            )
+        if standing.state == "damaged":
+            return (
+                f"{root / stage.name}: {standing.why}; run `ifguide {stage.command}` to make it "
+                "again"
+            )
+        return (
+            f"{root}: it has no finished stage '{stage.name}'; run `ifguide {stage.command}` first"
+        )
+
+    def _make(self, stage: AnyStage, place: StageFolder) -> None:
+        nouns = [self(earlier) for earlier in stage.needs.all]
+        settings = stage.settings(self.config)
+        spent = ranks.agree(lambda: self._begin(stage, place))
+        work = Work(place.part, spent, lambda: self._costs(stage))
+        total = stage.total(settings, *nouns) if stage.total else None
+        with working(place, work):
+            line = progress_line(stage.name, total, quiet=self.quiet, done=work.tokens)
+            with line as work.line:
+                noun = stage.make(work, settings, *nouns)
+                if stage.save is not None and ranks.is_main():
+                    stage.save(work.path, noun)
+            ranks.barrier()
+            if ranks.is_main():
+                place.finish(work, self._manifest(stage))
+        ranks.barrier()
+
+    def _begin(self, stage: AnyStage, place: StageFolder) -> Cost:
+        """Say why a stage that was made is made again, and clear its place."""
+        standing = self.standing(stage)
+        if standing.state in ("stale", "damaged"):
+            log.warning("%s: made again: %s", stage.name, standing.why)
+        return place.begin(self._manifest(stage))
+
+    def _manifest(self, stage: AnyStage) -> Manifest:
+        """Return all that goes into a stage, as it is now."""
+        outside = [need for need in stage.needs.all if isinstance(need, Outside)]
+        packages = ("torch", "transformers", "numpy")
+        return Manifest(
+            stage=stage.name,
+            about=stage.about,
+            fingerprint=self.fingerprint(stage),
+            version=stage.version,
+            settings=plain(stage.settings(self.config)),
+            section=stage.section,
+            needs={need.name: self.fingerprint(need) for need in stage.needs.all},
+            reads={need.name: self._read(need) for need in outside},
+            versions={"ifguide": VERSION, **{name: version(name) for name in packages}},
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _read(self, need: Outside[Any]) -> Mapping[str, Any]:
+        """Return what decides something outside: its files' checksums and what else it is known by.
+
+        Where the run is only looked at and the files are not here, they are taken to be what they
+        were when they were read.
+        """
+        if need not in self._reads:
+            try:
+                files = sorted((name, file) for file, name in need.files(self.config))
+                found = {
+                    "files": {name: self.folder.checksums.of(file) for name, file in files},
+                    "known_by": plain(need.known_by(self.config)),
+                }
+            except (InputError, OSError) as error:
+                recorded = None if self.folder.writes else self._recorded(need)
+                if recorded is None:
+                    raise
+                log.warning("%s: cannot be compared with what was read (%s)", need.name, error)
+                found = dict(recorded)
+            self._reads[need] = found
+        return self._reads[need]
+
+    def _recorded(self, need: Outside[Any]) -> Mapping[str, Any] | None:
+        """Return what a finished stage has read of something outside."""
+        for file in sorted(self.folder.root.glob("*/manifest.json")):
+            found = StageFolder(
+                self.folder.root, file.parent.name, (), self.folder.checksums
+            ).manifest()
+            if found and need.name in found.reads:
+                return found.reads[need.name]
+        return None
+
+    def _costs(self, stage: AnyStage) -> dict[str, Cost]:
+        earlier = [s for s in closure([stage]) if s is not stage and s.kept(self.config)]
+        found = {s.name: self._folder(s).manifest() for s in earlier}
+        return {name: manifest.cost for name, manifest in found.items() if manifest}
+
+    def _folder(self, stage: AnyStage) -> StageFolder:
+        return StageFolder(self.folder.root, stage.name, stage.files, self.folder.checksums)
+
+
+def closure(stages: Iterable[AnyStage]) -> list[AnyStage]:
+    """Return stages and all that they rest on, each once, earlier ones first."""
+    found: dict[AnyStage, None] = {}
+
+    def visit(stage: AnyStage) -> None:
+        if stage not in found:
+            for need in stage.needs.all:
+                if isinstance(need, Stage):
+                    visit(need)
+            found[stage] = None
+
+    for stage in stages:
+        visit(stage)
+    return list(found)
+
+
+@contextmanager
+def opened(
+    config: Config,
+    out: Path,
+    known: Iterable[AnyStage] = (),
+    *,
+    quiet: bool = False,
+    replace: bool = False,
+    verify: bool = False,
+    makes: Callable[[AnyStage], bool] = lambda stage: True,
+) -> Iterator[Run]:
+    """Claim a run folder for these settings, on every rank.
+
+    Args:
+        config: the settings.
+        out: the folder.
+        known: the stages that must not have been made under other settings, unless ``replace``.
+        quiet, makes: see ``Run``.
+        replace: what was made under other settings may be made again.
+        verify: read every byte of what is there, instead of trusting sizes and times.
+
+    Raises:
+        InputError: the folder cannot be used for them.
+    """
+    ranks.start()
+    try:
+        folder = (
+            RunFolder.claim(out, verify=verify)
+            if ranks.is_main()
+            else RunFolder(out, writes=True, verify=False)
+        )
+        try:
+            run = Run(config, folder, quiet=quiet, makes=makes)
+            if ranks.is_main():
+                if not replace:
+                    run.refuse_other_settings(known)
+                _write_config(folder, to_yaml(config))
+            ranks.barrier()
+            yield run
+        finally:
+            folder.close()
+    finally:
+        ranks.stop()
+
+
+@contextmanager
+def looked_at(config: Config, out: Path, *, verify: bool = False) -> Iterator[Run]:
+    """Open a finished run folder; nothing in it is made or changed.
+
+    Raises:
+        InputError: it is no run folder.
+    """
+    folder = RunFolder.open(out, verify=verify)
+    try:
+        yield Run(config, folder, quiet=True)
+    finally:
+        folder.close()
+
+
+def _write_config(folder: RunFolder, text: str) -> None:
+    """Write the settings beside the stages, where they are not there already."""
+    file = folder.root / CONFIG
+    folder.check_outputs([CONFIG])
+    if not file.exists() or file.read_bytes() != text.encode():
+        folder.output(CONFIG, text)
