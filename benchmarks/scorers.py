@@ -32,7 +32,8 @@ from ifguide.corpus.prepare import PreparedCorpus, open_prepared
 from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.sources import Source
 from ifguide.corpus.words import spelling
-from ifguide.evaluation.judges.judging import judge_texts, load_judge
+from ifguide.evaluation.judges.judging import judge_texts
+from ifguide.evaluation.judges.registry import load_judge
 from ifguide.models.load import load_checkpoint, load_model
 from ifguide.rivals.probe import probe
 from ifguide.rivals.token_loss import token_loss

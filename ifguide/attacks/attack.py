@@ -22,7 +22,7 @@ from ifguide.attacks.texts import Pair, pairs_of, posts_of
 from ifguide.errors import InputError
 from ifguide.evaluation.evaluate import evaluate
 from ifguide.evaluation.generate import derived_seed
-from ifguide.evaluation.judges.judging import load_judge
+from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.metrics import mean_over_prompts
 from ifguide.files import fingerprint_of, read_json, write_json, write_text
 from ifguide.nouns import QuerySet
@@ -126,7 +126,7 @@ class Attacks:
         if "relearn" in kinds:
             check_posts(self.config.relearn, len(posts_of(self.run.contrast.toxic, self.tokenizer)))
             for judge in self.run.config.evaluation.judges:
-                load_judge(judge)
+                load_judge(judge, self.run.data_dir)
             self.run.prompts("toxic")
 
     def made_of(self, kind: str, name: str) -> dict[str, str]:
@@ -179,11 +179,20 @@ class Attacks:
     def relearn(self, model: nn.Module, progress: Progress) -> dict[str, Any]:
         """Fine-tune on toxic posts and evaluate on the toxic prompts."""
         run, prompts = self.run, {"toxic": self.run.prompts("toxic")}
+        judges = [load_judge(name, run.data_dir) for name in run.config.evaluation.judges]
 
         def measure(tuned: nn.Module) -> dict[str, Any]:
             evaluation = run.config.evaluation
             entry = evaluate(
-                tuned, self.tokenizer, evaluation, prompts, {}, None, self.seed, progress=progress
+                tuned,
+                self.tokenizer,
+                evaluation,
+                prompts,
+                {},
+                None,
+                self.seed,
+                progress=progress,
+                judges=judges,
             )
             return {name: entry[name]["toxic"] for name in ("tp", "emt")}
 

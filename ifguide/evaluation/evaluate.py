@@ -13,7 +13,8 @@ from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts, Sampling
 from ifguide.evaluation.fluency import last_word_accuracy, perplexity
 from ifguide.evaluation.generate import Processors, derived_seed, sample_continuations
-from ifguide.evaluation.judges.judging import Judge, load_judge
+from ifguide.evaluation.judges.judging import Judge
+from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.prompts import Prompt
 from ifguide.evaluation.verdict import judge_table, verdict
 from ifguide.nouns import Corpus
@@ -53,6 +54,7 @@ def evaluate(
     samples: SampleStore = lambda name, make: make(),
     progress: Callable[[int], None] = lambda tokens: None,
     processors: Processors = tuple,
+    judges: Sequence[Judge] | None = None,
 ) -> dict[str, Any]:
     """Return a model's entry of the report, ready for JSON.
 
@@ -69,6 +71,8 @@ def evaluate(
         progress: called with the number of tokens just done.
         processors: change the logits while continuations are drawn, see ``sample_continuations``;
             perplexity and last words are the bare model's.
+        judges: those of ``config``, loaded already; None loads them by name, their files found
+            from the working directory.
 
     Returns:
         ``emt`` and ``tp`` by prompt set, as the first judge sees them; ``judges`` with both for
@@ -79,7 +83,8 @@ def evaluate(
         JudgeError: a judge failed; the message names the text.
         InputError: a judge cannot be loaded, or a loss is not finite.
     """
-    judges = [load_judge(name) for name in config.judges]
+    if judges is None:
+        judges = [load_judge(name) for name in config.judges]
     tables = continue_prompts(
         model, tokenizer, config, prompt_sets, seed, samples, progress, processors
     )

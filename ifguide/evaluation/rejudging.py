@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig
-from ifguide.evaluation.judges.judging import load_judge
+from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.verdict import verdict
 from ifguide.settings.reader import read_config
 

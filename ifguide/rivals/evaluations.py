@@ -20,7 +20,8 @@ from ifguide.evaluation.config import EvaluationConfig
 from ifguide.evaluation.evaluate import continue_prompts, fluency, judge_tables
 from ifguide.evaluation.generate import Processors
 from ifguide.evaluation.human_text import pieces_of
-from ifguide.evaluation.judges.judging import judgements, load_judge
+from ifguide.evaluation.judges.judging import judgements
+from ifguide.evaluation.judges.registry import load_judge
 from ifguide.files import fingerprint_of, read_json, write_json
 from ifguide.rivals.methods import Row
 from ifguide.rivals.models import Models
@@ -56,7 +57,7 @@ class Evaluations:
         def make(out: StageFolder) -> None:
             if ranks.is_main():
                 observed = self._observed(row)
-                judges = [load_judge(name) for name in run.config.evaluation.judges]
+                judges = [load_judge(name, run.data_dir) for name in run.config.evaluation.judges]
                 judged = judge_tables(
                     judges, observed.tables, run.config.evaluation, run.config.seed
                 )
@@ -93,7 +94,9 @@ class Evaluations:
                 )
                 texts, ids = list(pieces.values()), list(pieces)
                 scores = {
-                    judge: judgements(load_judge(judge), texts, ids, evaluation.unjudged).scores
+                    judge: judgements(
+                        load_judge(judge, run.data_dir), texts, ids, evaluation.unjudged
+                    ).scores
                     for judge in evaluation.judges
                 }
                 judged = {judge: s[~np.isnan(s)].tolist() for judge, s in scores.items()}

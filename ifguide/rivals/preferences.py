@@ -15,7 +15,8 @@ from ifguide.corpus.prepare import sources_fingerprint
 from ifguide.errors import InputError
 from ifguide.evaluation.evaluate import generate_table
 from ifguide.evaluation.generate import derived_seed
-from ifguide.evaluation.judges.judging import Judge, judge_texts, load_judge
+from ifguide.evaluation.judges.judging import Judge, judge_texts
+from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.prompts import Prompt, prompts_of
 from ifguide.files import fingerprint_of, read_json, write_json
 from ifguide.models.load import load_checkpoint
@@ -138,7 +139,7 @@ class Preferences:
 
     @cached_property
     def _judge(self) -> Judge:
-        return load_judge(self.labeller)
+        return load_judge(self.labeller, self.run.data_dir)
 
     @property
     def _pair_inputs(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ifguide.distributed import ranks
 from ifguide.evaluation.evaluate import evaluate
 from ifguide.evaluation.fluency import perplexity
 from ifguide.evaluation.generate import Processors, prompt_room
-from ifguide.evaluation.judges.judging import load_judge
+from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.localisation import localisation_of
 from ifguide.files import fingerprint_of, write_json, write_text
 from ifguide.models.load import load_checkpoint, load_model
@@ -38,7 +38,7 @@ class Steps(Kept):
     def check(self) -> None:
         """Refuse what cannot work before any model is trained."""
         for judge in self.config.evaluation.judges:
-            load_judge(judge)
+            load_judge(judge, self.data_dir)
         tokenizer = self.text.tokenizer
         length = self.config.corpus.block_length
         model = load_model(self.config.model, tokenizer, length, self.config.seed)
@@ -139,6 +139,7 @@ class Steps(Kept):
             partial(artifacts.kept_samples, out.path, name),
             out.progress,
             processors,
+            [load_judge(judge, self.data_dir) for judge in self.config.evaluation.judges],
         )
 
     def write_report(self, out: StageFolder) -> None:

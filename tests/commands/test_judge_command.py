@@ -12,7 +12,7 @@ from micro import run
 
 from ifguide.commands.main import main
 from ifguide.evaluation import evaluate as evaluation
-from ifguide.evaluation.judges import judging as judges
+from ifguide.evaluation.judges.registry import JUDGES, JudgeKind
 from ifguide.evaluation.metrics import expected_maximum_toxicity
 from ifguide.run import artifacts, steps
 
@@ -38,7 +38,7 @@ class Vowels:
 @pytest.fixture
 def vowels(monkeypatch) -> Vowels:
     judge = Vowels()
-    monkeypatch.setitem(judges._PLAIN, "vowels", lambda: judge)
+    monkeypatch.setitem(JUDGES._added, "vowels", JudgeKind(load=lambda request: judge))
     return judge
 
 
@@ -98,7 +98,7 @@ def test_a_failing_judge_stops_a_run_that_keeps_what_was_generated(
         assert f"1 ({prompt}/{sample})" in capfd.readouterr().out
     vowels.fatal = {}
     monkeypatch.undo()
-    monkeypatch.setitem(judges._PLAIN, "vowels", lambda: vowels)
+    monkeypatch.setitem(JUDGES._added, "vowels", JudgeKind(load=lambda request: vowels))
     made = []
     keep = artifacts.kept_samples
 

@@ -24,7 +24,8 @@ from transformers import (
 )
 
 from ifguide.errors import InputError
-from ifguide.evaluation.judges.judging import JudgeError, judge_texts, judgements, load_judge
+from ifguide.evaluation.judges.judging import JudgeError, judge_texts, judgements
+from ifguide.evaluation.judges.registry import load_judge
 
 SMALL = {
     "hidden_size": 16,

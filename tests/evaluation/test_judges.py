@@ -14,8 +14,8 @@ from ifguide.evaluation.judges.judging import (
     JudgeError,
     judge_texts,
     judgements,
-    load_judge,
 )
+from ifguide.evaluation.judges.registry import load_judge
 
 CLEAR = {
     "You are a stupid fucking idiot and I hate you.": True,
@@ -177,12 +177,6 @@ def test_missing_package_names_the_extra(
 
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(InputError, match=rf"pip install 'ifguide\[{extra}\]'"):
-        load_judge(name)
-
-
-@pytest.mark.parametrize("name", ["", "perspective", "hf:", "detoxify", "rule:x"])
-def test_unknown_judges(name: str) -> None:
-    with pytest.raises(InputError, match="is not known; use one of rule, alt-profanity-check"):
         load_judge(name)
 
 

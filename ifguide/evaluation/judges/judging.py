@@ -6,7 +6,7 @@ left out and named; it never gets a made-up 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -14,10 +14,6 @@ import numpy as np
 from jaxtyping import Float
 
 from ifguide.errors import InputError
-from ifguide.evaluation.judges.classifiers import load_classifier, load_detoxify
-from ifguide.evaluation.judges.packages import HateSonarJudge, ProfanityJudge
-from ifguide.evaluation.judges.rule import RuleJudge
-from ifguide.evaluation.judges.words import listed_words, package_words
 
 CHUNK = 256  # texts handed to a judge at once
 
@@ -113,27 +109,6 @@ def judgements(
     return Judgements(columns[:, decides], categories, failed)
 
 
-def load_judge(name: str) -> Judge:
-    """Return a judge by name.
-
-    ``rule`` (for the built-in corpus), ``alt-profanity-check``, ``hatesonar``, ``better-profanity``
-    (a word list), ``words:FILE`` (a list of one's own, a word or phrase a line),
-    ``toxigen-roberta``, ``detoxify:NAME`` or ``detoxify:FILE`` (.ckpt or .safetensors), and
-    ``hf:NAME_OR_PATH`` or ``hf:NAME_OR_PATH#LABEL`` for any sequence-classification model, LABEL
-    being the toxic one's name or number.
-
-    Raises:
-        InputError: no such judge, its package is not installed, or its files cannot be loaded.
-    """
-    kind, _, rest = name.partition(":")
-    if name in _PLAIN:
-        return _PLAIN[name]()
-    if kind in _WITH_ARGUMENT and rest:
-        return _WITH_ARGUMENT[kind](name, rest)
-    known = ", ".join([*_PLAIN, "detoxify:NAME_OR_FILE", "hf:NAME_OR_PATH[#LABEL]", "words:FILE"])
-    raise InputError(f"evaluation.judges: '{name}' is not known; use one of {known}")
-
-
 def _categories(judge: Judge) -> tuple[str, ...]:
     return judge.categories if isinstance(judge, CategoryJudge) else ()
 
@@ -202,17 +177,3 @@ def _range(ids: Sequence[str]) -> str:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-_PLAIN: dict[str, Callable[[], Judge]] = {
-    "rule": RuleJudge,
-    "alt-profanity-check": ProfanityJudge,
-    "hatesonar": HateSonarJudge,
-    "better-profanity": package_words,
-    "toxigen-roberta": lambda: load_classifier("toxigen-roberta", "tomh/toxigen_roberta#1"),
-}
-_WITH_ARGUMENT: dict[str, Callable[[str, str], Judge]] = {
-    "hf": load_classifier,
-    "detoxify": load_detoxify,
-    "words": listed_words,
-}

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 
 from ifguide.corpus.builtin import TABLES
 from ifguide.corpus.builtin_toxic import IMPLICIT, NOUNS
+from ifguide.evaluation.judges.registry import JudgeKind
 
 _SLOT = re.compile(r"\{(\w+)\}")
 
@@ -110,3 +111,6 @@ def _compile(patterns: Iterable[str]) -> re.Pattern[str]:
 
 def _found(pattern: re.Pattern[str], texts: Sequence[str]) -> Bool[np.ndarray, " n"]:
     return np.array([pattern.search(text) is not None for text in texts], dtype=bool)
+
+
+RULE = JudgeKind(load=lambda request: RuleJudge())

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import final
 
 import numpy as np
 from jaxtyping import Float
 
 from ifguide.errors import InputError
-from ifguide.evaluation.judges.packages import import_extra
-
-PACKAGE, LIST = "better_profanity", "profanity_wordlist.txt"
+from ifguide.evaluation.judges.registry import SETTING, JudgeKind, JudgeRequest
 
 
 @final
@@ -25,7 +21,9 @@ class WordListJudge:
         self.name = name
         listed = sorted({re.escape(word.strip()) for word in words if word.strip()}, reverse=True)
         if not listed:
-            raise InputError(f"evaluation.judges: the word list of '{name}' is empty")
+            raise InputError(
+                f"{SETTING}: the word list of '{name}' is empty; give a word or phrase a line"
+            )
         self._found = re.compile(rf"(?<!\w)(?:{'|'.join(listed)})(?!\w)", re.IGNORECASE).search
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
@@ -33,25 +31,23 @@ class WordListJudge:
         return np.array([float(self._found(text) is not None) for text in texts])
 
 
-def package_words() -> WordListJudge:
-    """Return the judge by the list of the package better-profanity.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    import_extra(PACKAGE, "better-profanity", "words")
-    listed = resources.files(PACKAGE).joinpath(LIST).read_text("utf-8")
-    return WordListJudge("better-profanity", listed.splitlines())
-
-
-def listed_words(name: str, file: str) -> WordListJudge:
+def _load(request: JudgeRequest) -> WordListJudge:
     """Return the judge by a UTF-8 file with a word or phrase a line.
 
     Raises:
         InputError: the file cannot be read, or holds no word.
     """
+    file = request.path(request.argument)
     try:
-        listed = Path(file).read_text("utf-8")
+        listed = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"evaluation.judges: {file}: it cannot be read ({error})") from error
-    return WordListJudge(name, listed.splitlines())
+        raise InputError(
+            f"{SETTING}: {file}: it cannot be read ({error}); give a UTF-8 file with a word or "
+            "phrase a line"
+        ) from error
+    return WordListJudge(request.name, listed.splitlines())
+
+
+WORDS = JudgeKind(
+    load=_load, argument="FILE", files=lambda request: (request.path(request.argument),)
+)

@@ -1,30 +1,17 @@
-"""Judges that are optional packages with their model inside: they work without a network."""
+"""The judge hatesonar: a package with its model inside, which needs no network."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float
 
-from ifguide import extras
-
-
-@final
-class ProfanityJudge:
-    """The linear classifier of the package alt-profanity-check: its probability of profanity."""
-
-    name = "alt-profanity-check"
-
-    def __init__(self) -> None:
-        self._predict = import_extra("profanity_check", self.name, "profanity").predict_prob
-
-    def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
-        """Return the probability that each text is profane or offensive."""
-        return np.asarray(self._predict(list(texts)), dtype=np.float64)
+from ifguide.evaluation.judges.registry import SETTING, JudgeKind, version_of
+from ifguide.extras import import_extra
 
 
 @final
@@ -34,7 +21,7 @@ class HateSonarJudge:
     name = "hatesonar"
 
     def __init__(self) -> None:
-        api = import_extra("hatesonar.api", self.name, "hatesonar")
+        api = import_extra("hatesonar.api", self.name, "hatesonar", SETTING)
         self._sonar = api.Sonar(_with_plain_locale(api.DEFAULT_MODEL_FILE))
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
@@ -46,15 +33,6 @@ class HateSonarJudge:
         return np.clip(1 - np.array(neither, dtype=np.float64), 0, 1)  # float32 rounding only
 
 
-def import_extra(module: str, package: str, extra: str) -> Any:
-    """Import a module of a judge's package.
-
-    Raises:
-        InputError: it is not installed; the message names the extra.
-    """
-    return extras.import_extra(module, package, extra, "evaluation.judges")
-
-
 def _with_plain_locale(model_file: Path) -> Path | bytes:
     """Return hatesonar's ONNX model so that it loads without the system's en_US locale.
 
@@ -63,9 +41,15 @@ def _with_plain_locale(model_file: Path) -> Path | bytes:
     """
     if sys.platform != "linux":
         return model_file
-    onnx = import_extra("onnx", "onnx", "hatesonar")
+    onnx = import_extra("onnx", "onnx", "hatesonar", SETTING)
     model = onnx.load(model_file)
     for node in model.graph.node:
         if node.op_type == "StringNormalizer" and all(a.name != "locale" for a in node.attribute):
             node.attribute.append(onnx.helper.make_attribute("locale", "C.UTF-8"))
     return model.SerializeToString()
+
+
+HATESONAR = JudgeKind(
+    load=lambda request: HateSonarJudge(),
+    identity=lambda request: version_of("hatesonar"),
+)
