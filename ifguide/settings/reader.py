@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
 from ifguide.errors import InputError
 from ifguide.settings.config import Config
@@ -27,15 +24,16 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         InputError: the file cannot be read, a key is unknown or a value does not fit.
     """
-    parser = _parser()
     settings = _read_yaml(file)
+    words = _options(overrides)
     try:
-        parsed = parser.instantiate(parser.parse_args(["--config", str(file), *overrides]))
-        fields = parsed.as_dict()
-        fields.pop("config")
-        return _with_whole_paths(Config(**fields))
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise _refusal(file, settings, overrides, error) from error
+        config: Config = checked(Config, _overridden(settings, words))
+    except InputError as error:
+        fault = str(error)
+        raise InputError(
+            f"{file if fault == _fault(settings) else 'command line'}: {fault}"
+        ) from error
+    return _with_whole_paths(config)
 
 
 def to_yaml(config: Config) -> str:
@@ -51,13 +49,10 @@ def with_overrides(defaults: Settings, overrides: Sequence[str]) -> Settings:
     Raises:
         InputError: a word is no option, an option is unknown or its value does not fit.
     """
-    words = [part for word in overrides for part in _split_option(word)]
-    for place, word in enumerate(words):
-        if place % 2 == 0 and (not word.startswith("--") or place + 1 == len(words)):
-            raise InputError(f"command line: '{word}' is no option with a value; see --help")
+    words = _options(overrides)
     plain = json.loads(json.dumps(asdict(cast(Any, defaults))))
     try:
-        return checked(type(defaults), _overridden(plain, overrides))
+        return checked(type(defaults), _overridden(plain, words))
     except InputError as error:
         raise InputError(f"command line: {error}") from error
 
@@ -65,13 +60,6 @@ def with_overrides(defaults: Settings, overrides: Sequence[str]) -> Settings:
 def describe() -> str:
     """Return every setting with its type, default and meaning."""
     return manual(Config)
-
-
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="ifguide run CONFIG --out DIR", exit_on_error=False)
-    parser.add_argument("--config", action="config", help="the YAML file")
-    parser.add_class_arguments(Config)
-    return parser
 
 
 def _with_whole_paths(config: Config) -> Config:
@@ -105,17 +93,6 @@ def _read_yaml(file: Path) -> Any:
     return settings
 
 
-def _refusal(
-    file: Path, settings: Any, overrides: Sequence[str], error: BaseException
-) -> InputError:
-    """Name the setting that does not fit and where it was given; else what the parser said."""
-    fault = _fault(_overridden(settings, overrides))
-    if fault is None:
-        said = " ".join(str(error).split())
-        return InputError(f"{'command line' if overrides else file}: {said}")
-    return InputError(f"{file if fault == _fault(settings) else 'command line'}: {fault}")
-
-
 def _fault(settings: Any) -> str | None:
     try:
         checked(Config, settings)
@@ -124,22 +101,32 @@ def _fault(settings: Any) -> str | None:
     return None
 
 
-def _overridden(settings: Any, overrides: Sequence[str]) -> Any:
-    """Return settings with ``--a.b value`` or ``--a.b=value`` put in, as far as they can be."""
-    changed = copy.deepcopy(settings)
-    words = [part for word in overrides for part in _split_option(word)]
-    for option, value in itertools.pairwise(words):
-        *groups, name = option.removeprefix("--").split(".")
+def _options(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """Return ``["--a.b", "1", "--c=2"]`` as ``[("a.b", "1"), ("c", "2")]``."""
+    words = iter(overrides)
+    found = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        given = value if equals else next(words, None)
+        if not name.startswith("--") or given is None:
+            raise InputError(f"command line: '{word}' is no option with a value; see --help")
+        found.append((name.removeprefix("--"), given))
+    return found
+
+
+def _overridden(settings: Any, options: Sequence[tuple[str, str]]) -> Any:
+    """Return settings with dotted options put in, as far as they can be."""
+    changed = json.loads(json.dumps(settings, default=str))  # an alias of YAML becomes a copy
+    for option, value in options:
+        *groups, name = option.split(".")
         place = changed
-        for group in groups if option.startswith("--") else ():
-            place = place.setdefault(group, {}) if isinstance(place, dict) else None
-        if option.startswith("--") and isinstance(place, dict):
+        for group in groups:
+            if isinstance(place, dict) and place.get(group) is None:
+                place[group] = {}
+            place = place[group] if isinstance(place, dict) else None
+        if isinstance(place, dict):
             place[name] = _plain(value)
     return changed
-
-
-def _split_option(word: str) -> list[str]:
-    return word.split("=", 1) if word.startswith("--") and "=" in word else [word]
 
 
 def _plain(value: str) -> Any:
