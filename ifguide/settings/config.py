@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ifguide.corpus.config import CorpusConfig, QueriesConfig, TokenizerConfig
 from ifguide.errors import InputError
-from ifguide.evaluation.evaluate import EvaluationConfig
+from ifguide.evaluation.config import EvaluationConfig
 from ifguide.influence.config import CurvatureConfig, DirectionConfig, ScoreConfig
 from ifguide.models.config import ModelConfig
 from ifguide.report.config import ReportConfig

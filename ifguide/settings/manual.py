@@ -22,16 +22,16 @@ def manual(kind: type) -> str:
 
 def _lines(kind: type, where: str, known: dict[type, str]) -> Iterator[str]:
     """Yield the settings of a group; a group that was shown before is only referred to."""
-    types, meanings = get_type_hints(kind), _meanings(kind)
+    types, told = get_type_hints(kind), meanings(kind)
     for field in fields(kind):
         name = f"{where}.{field.name}" if where else field.name
         group, below = _group_in(types[field.name], name)
         if not where:
             yield ""
         yield f"{name}: {_type(types[field.name])}{_default(field)}"
-        if field.name in meanings:
+        if field.name in told:
             yield textwrap.fill(
-                meanings[field.name], _WIDTH, initial_indent="    ", subsequent_indent="    "
+                told[field.name], _WIDTH, initial_indent="    ", subsequent_indent="    "
             )
         if group is not None and group in known:
             yield f"    {below}.*: the same settings as {known[group]}.*"
@@ -79,7 +79,7 @@ def _default(field: Field[Any]) -> str:
     return f" ({json.dumps(value, default=asdict)})"  # type: ignore[arg-type]
 
 
-def _meanings(kind: type) -> dict[str, str]:
+def meanings(kind: type) -> dict[str, str]:
     """Return the entries of the ``Args`` in a class's docstring and those of its bases."""
     found: dict[str, str] = {}
     for owner in reversed(kind.__mro__):

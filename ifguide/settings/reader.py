@@ -1,48 +1,97 @@
-"""Between YAML and ``Config``: strict reading, dotted overrides, and writing it back."""
+"""Between YAML and ``Config``: strict reading, dotted overrides, and writing it back.
+
+What stands in a YAML, an override or a run folder is data: it is held against the types of the
+settings' dataclasses, and nothing in it is imported or made.
+"""
 
 from __future__ import annotations
 
-import copy
-import itertools
+import difflib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import NoneType
+from typing import Any, Literal, NewType, TypeVar, cast, get_args, get_origin
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ifguide.errors import InputError
 from ifguide.settings.config import Config
-from ifguide.settings.faults import checked
+from ifguide.settings.kinds import at, without_null
 from ifguide.settings.manual import manual
+from ifguide.settings.overrides import overridden
+from ifguide.settings.plain import read_yaml_file, visible, write_plain_yaml
 
 Settings = TypeVar("Settings")
+Place = tuple[str | int, ...]
+
+RUN_MARK = "ifguide-run.json"  # what a run folder is known by
+TRUST = "trust_remote_code"
+_MISSING = "give the YAML file of the run"
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    tuple: "a list",
+    dict: "settings by name",
+    NoneType: "null",
+}
+_FIRST = ("unexpected_keyword_argument", "missing")  # a misspelt name explains a missing one
 
 
 def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply overrides such as ``["--selection.budget", "0.01"]``, and check it.
 
+    The settings that a run folder keeps trust no remote code, whatever they say: whoever sent the
+    folder may have written them. An override may.
+
     Raises:
         InputError: the file cannot be read, a key is unknown or a value does not fit.
     """
-    parser = _parser()
-    settings = _read_yaml(file)
+    plain = _settings_in(file)
+    if any((place.parent / RUN_MARK).exists() for place in (file, file.resolve())):
+        plain = _without_trust(plain)
     try:
-        parsed = parser.instantiate(parser.parse_args(["--config", str(file), *overrides]))
-        fields = parsed.as_dict()
-        fields.pop("config")
-        return _with_whole_paths(Config(**fields))
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise _refusal(file, settings, overrides, error) from error
+        return _with_whole_paths(checked(Config, overridden(Config, plain, overrides)))
+    except InputError as error:
+        own = not overrides or str(error) == _fault(plain)
+        raise InputError(f"{file if own else 'command line'}: {error}") from error
 
 
-def to_yaml(config: Config) -> str:
-    """Return the whole configuration as YAML that ``read_config`` reads back to an equal one."""
+def read_run_config(folder: Path, *, trust_remote_code: bool = False) -> Config:
+    """Read the settings that a run folder keeps.
+
+    Args:
+        folder: of the run.
+        trust_remote_code: whether code that comes with its models and tokenizers may run; what
+            the folder itself says about that is not heard.
+
+    Raises:
+        InputError: there are none, or they do not fit.
+    """
+    file = folder / "config.yaml"
+    if not file.exists():
+        raise InputError(f"{folder}: it holds no config.yaml; give the folder of a run")
+    try:
+        config = checked(Config, _without_trust(_settings_in(file)))
+    except InputError as error:
+        said = str(error)
+        raise InputError(said if said.startswith(str(file)) else f"{file}: {said}") from error
+    return _trusting(config) if trust_remote_code else config
+
+
+def to_yaml(config: Config, *, trust: bool = True) -> str:
+    """Return the whole configuration as YAML that ``read_config`` reads back to an equal one.
+
+    Without ``trust`` it says nothing about remote code, as a run folder must not.
+    """
     plain = json.loads(json.dumps(asdict(config)))
     plain["data_dir"] = str(Path(config.data_dir).resolve())
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    return write_plain_yaml(plain if trust else _without_trust(plain))
 
 
 def with_overrides(defaults: Settings, overrides: Sequence[str]) -> Settings:
@@ -51,13 +100,10 @@ def with_overrides(defaults: Settings, overrides: Sequence[str]) -> Settings:
     Raises:
         InputError: a word is no option, an option is unknown or its value does not fit.
     """
-    words = [part for word in overrides for part in _split_option(word)]
-    for place, word in enumerate(words):
-        if place % 2 == 0 and (not word.startswith("--") or place + 1 == len(words)):
-            raise InputError(f"command line: '{word}' is no option with a value; see --help")
-    plain = json.loads(json.dumps(asdict(cast(Any, defaults))))
+    kind = type(defaults)
     try:
-        return checked(type(defaults), _overridden(plain, overrides))
+        plain = json.loads(json.dumps(asdict(cast(Any, defaults))))
+        return checked(kind, overridden(kind, plain, overrides))
     except InputError as error:
         raise InputError(f"command line: {error}") from error
 
@@ -67,11 +113,95 @@ def describe() -> str:
     return manual(Config)
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="ifguide run CONFIG --out DIR", exit_on_error=False)
-    parser.add_argument("--config", action="config", help="the YAML file")
-    parser.add_class_arguments(Config)
-    return parser
+def checked(kind: type[Settings], plain: Any) -> Settings:
+    """Return plain data as a dataclass of settings.
+
+    Raises:
+        InputError: the first setting that does not fit, named as in ``corpus.sources.0.limit``.
+    """
+    try:
+        return cast(Settings, _adapter(cast(Any, kind)).validate_json(json.dumps(plain)))
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        first = min(faults, key=lambda fault: fault["type"] not in _FIRST)
+        raise InputError(visible(_told(kind, cast(Mapping[str, Any], first)), 900)) from error
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter:
+    """Return the strict reader of a dataclass; its tuples are lists in JSON, its groups objects."""
+    named = cast(Any, NewType)(kind.__name__, kind)  # a dataclass itself takes no config
+    return TypeAdapter(named, config=ConfigDict(extra="forbid", strict=True))
+
+
+def _settings_in(file: Path) -> Any:
+    plain = read_yaml_file(file, _MISSING)
+    if plain is None:
+        raise InputError(f"{file}: the file is empty; write the run's settings into it")
+    return plain
+
+
+def _fault(plain: Any) -> str | None:
+    try:
+        checked(Config, plain)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _told(kind: type, fault: Mapping[str, Any]) -> str:
+    """Return one line about what pydantic found wrong."""
+    place: Place = fault["loc"]
+    where, value = ".".join(visible(str(part), 60) for part in place), fault["input"]
+    refusal = fault.get("ctx", {}).get("error")
+    if isinstance(refusal, InputError):
+        return _placed(str(refusal), where, _names(kind, place))
+    if fault["type"] == "unexpected_keyword_argument":
+        known = _names(kind, place[:-1])
+        return f"{where}: there is no such setting{_hint(str(place[-1]), known)}"
+    if fault["type"] == "missing":
+        return f"{where}: it is missing; add it"
+    wanted = without_null(at(kind, place))
+    head = f"{where}: " if where else ""
+    if get_origin(wanted) is Literal:
+        known = list(map(str, get_args(wanted)))
+        return f"{head}{_shown(value)} is not known; give one of {', '.join(known)}"
+    group = dict if is_dataclass(wanted) else get_origin(wanted) or wanted
+    word = _WORDS.get(group, str(fault["msg"]))
+    return f"{head}{_shown(value)} is not {word}; give {word}"
+
+
+def _names(kind: type, place: Place) -> list[str]:
+    group = without_null(at(kind, place))
+    return [field.name for field in fields(group)] if is_dataclass(group) else []
+
+
+def _placed(message: str, where: str, names: Iterable[str]) -> str:
+    """Name a refused setting by where it stands, whatever section its class expects to be.
+
+    >>> _placed("training.epochs: -1 is not above 0", "baseline", ["epochs"])
+    'baseline.epochs: -1 is not above 0'
+    """
+    head, _, rest = message.partition(": ")
+    last = head.rpartition(".")[2]
+    if not where or head == where or head.startswith(f"{where}."):
+        return message
+    if where.startswith(f"{head}."):
+        return f"{where}: {rest}"
+    return f"{where}.{last}: {rest}" if last in names else f"{where}: {message}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return f"'{visible(value, 60)}'"
+    if isinstance(value, bool | int | float):
+        return visible(str(value).lower(), 60)
+    return _WORDS[type(value)]
+
+
+def _hint(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key[:60], known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; use one of {', '.join(known)}"
 
 
 def _with_whole_paths(config: Config) -> Config:
@@ -85,65 +215,19 @@ def _with_whole_paths(config: Config) -> Config:
     return replace(config, **whole)
 
 
-def _read_yaml(file: Path) -> Any:
-    """Return a file's YAML as plain data."""
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file; give the YAML file of the run") from error
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); mend that") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        said = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise InputError(f"{file}{where}: not valid YAML ({said}); mend the syntax") from error
-    if settings is None:
-        raise InputError(f"{file}: the file is empty; write the run's settings into it")
-    return settings
+def _without_trust(plain: Any) -> Any:
+    """Return plain settings that say nothing about remote code."""
+    if isinstance(plain, dict):
+        return {key: _without_trust(item) for key, item in plain.items() if key != TRUST}
+    return [_without_trust(item) for item in plain] if isinstance(plain, list) else plain
 
 
-def _refusal(
-    file: Path, settings: Any, overrides: Sequence[str], error: BaseException
-) -> InputError:
-    """Name the setting that does not fit and where it was given; else what the parser said."""
-    fault = _fault(_overridden(settings, overrides))
-    if fault is None:
-        said = " ".join(str(error).split())
-        return InputError(f"{'command line' if overrides else file}: {said}")
-    return InputError(f"{file if fault == _fault(settings) else 'command line'}: {fault}")
-
-
-def _fault(settings: Any) -> str | None:
-    try:
-        checked(Config, settings)
-    except InputError as error:
-        return str(error)
-    return None
-
-
-def _overridden(settings: Any, overrides: Sequence[str]) -> Any:
-    """Return settings with ``--a.b value`` or ``--a.b=value`` put in, as far as they can be."""
-    changed = copy.deepcopy(settings)
-    words = [part for word in overrides for part in _split_option(word)]
-    for option, value in itertools.pairwise(words):
-        *groups, name = option.removeprefix("--").split(".")
-        place = changed
-        for group in groups if option.startswith("--") else ():
-            place = place.setdefault(group, {}) if isinstance(place, dict) else None
-        if option.startswith("--") and isinstance(place, dict):
-            place[name] = _plain(value)
-    return changed
-
-
-def _split_option(word: str) -> list[str]:
-    return word.split("=", 1) if word.startswith("--") and "=" in word else [word]
-
-
-def _plain(value: str) -> Any:
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value
+def _trusting(settings: Settings) -> Settings:
+    """Return settings that trust the code of every model and tokenizer that they name."""
+    held = {field.name: getattr(settings, field.name) for field in fields(cast(Any, settings))}
+    changes: dict[str, Any] = {
+        name: _trusting(value) for name, value in held.items() if is_dataclass(value)
+    }
+    if TRUST in held and held["path"] is not None:
+        changes[TRUST] = True
+    return replace(cast(Any, settings), **changes)

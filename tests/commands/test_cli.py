@@ -16,9 +16,8 @@ from transformers.utils import logging as transformers_logging
 from ifguide.commands.main import STAGES, main
 from ifguide.run import runs
 from ifguide.settings.config import Config
-from ifguide.settings.faults import checked
 from ifguide.settings.manual import manual
-from ifguide.settings.reader import read_config, to_yaml
+from ifguide.settings.reader import checked, read_config, to_yaml
 
 WIDEST = 100
 

@@ -11,10 +11,9 @@ from ifguide.commands.main import main
 from ifguide.corpus.builtin import builtin_posts
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.settings.config import Config
-from ifguide.settings.faults import checked
-from ifguide.settings.reader import read_config
+from ifguide.settings.reader import checked, read_config
 
-FOLDER = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent.parent.parent
 EXAMPLES = [*sorted((FOLDER / "examples").glob("*.yaml")), FOLDER / "ifguide" / "demo.yaml"]
 PAPER = FOLDER / "examples" / "pythia_160m.yaml"
 

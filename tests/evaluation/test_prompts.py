@@ -3,12 +3,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from micro import settings
 
 from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
 from ifguide.nouns import Document
+from ifguide.settings.reader import read_config
 
 POSTS = [
     Document("a", "I think that you are a fool indeed", ((13, 29),), "posts", "insult"),
@@ -137,11 +140,7 @@ def test_evaluation_settings_are_checked(setting: str, value: Any) -> None:
 
 
 def test_settings_by_yaml(tmp_path: Path) -> None:
-    from jsonargparse import ArgumentParser
-
-    file = tmp_path / "config.yaml"
-    file.write_text(
-        """
+    text = """
 evaluation:
   judges: [rule, hatesonar]
   sampling: {samples: 3, tokens: 5}
@@ -152,14 +151,11 @@ evaluation:
   perplexity:
     plain: {held_out: posts, marked: false}
   lambada: {path: lambada.jsonl}
-""",
-        encoding="utf-8",
-    )
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config")
-    parser.add_argument("--evaluation", type=EvaluationConfig)
-    arguments = ["--config", str(file), "--evaluation.threshold", "0.6"]
-    config = parser.instantiate(parser.parse_args(arguments)).evaluation
+"""
+    given = settings() | yaml.safe_load(text)
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(given), encoding="utf-8")
+    config = read_config(file, ["--evaluation.threshold", "0.6"]).evaluation
     assert config.judges == ("rule", "hatesonar")
     assert config.threshold == 0.6
     assert config.prompt_sets["implicit"].source.path == "toxigen.jsonl"

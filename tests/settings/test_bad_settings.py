@@ -122,8 +122,8 @@ def test_a_section_that_is_missing(refused, tmp_path):
         (["--selection.budget=2"], "selection.budget: 2.0 is not in (0, 1]; try 0.02"),
         (["--selection.budget", "lots"], "selection.budget: 'lots' is not a number"),
         (["--model.path", "x"], "model: give either path (a checkpoint or hub name) or scratch"),
-        (["--selection.budget"], "argument --selection.budget: expected one argument"),
-        (["more.yaml"], "unrecognized arguments: more.yaml"),
+        (["--selection.budget"], "'--selection.budget' is no option with a value; see --help"),
+        (["more.yaml"], "'more.yaml' is no option with a value; see --help"),
     ],
 )
 def test_overrides_that_cannot_be_used(options, said, refused, tmp_path):
