@@ -1,4 +1,4 @@
-"""What every test shares: one thread, checked shapes, no network, and the model families."""
+"""What every test shares: checked shapes, no network, the model families, one thread by default."""
 
 import os
 
@@ -15,7 +15,7 @@ import torch
 from tiny import FAMILIES
 from transformers.utils import logging as transformers_logging
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 transformers_logging.set_verbosity_error()
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from tiny import random_corpus, tiny_model
 
 from ifguide.distributed import ranks
+from ifguide.models.precision import full_precision
 from ifguide.nouns import Selection
 from ifguide.run.artifacts import ScoreShards
 from ifguide.run.store import Store
@@ -26,8 +27,9 @@ def train_here(folder, batch_size, progress=lambda tokens: None):
     config = TrainingConfig(
         batch_size=batch_size, epochs=2.0, learning_rate=1e-3, warmup=0.0, checkpoint_every=3
     )
-    model = tiny_model("llama", torch.float32)
-    train(model, corpus, selection, config, folder=folder, progress=progress)
+    model = tiny_model("llama")  # in float64: see test_train.py
+    with full_precision(model):
+        train(model, corpus, selection, config, folder=folder, progress=progress)
     return {name: p.detach().contiguous() for name, p in model.named_parameters()}
 
 

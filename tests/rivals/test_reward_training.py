@@ -176,11 +176,3 @@ def test_data_that_cannot_be_learnt_from_are_refused(tokenizer, tmp_path):
     refused("text 2 is empty", texts=[*texts[:2], "", *texts[3:]])
     refused(r"max_length: 40 is more than the model's 32 positions", max_length=40)
     refused(r"reward: the loss is (nan|inf) at update 2", learning_rate=1e30, epochs=2.0)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("max_length", 1), ("batch_size", 0), ("epochs", -1.0)]
-)
-def test_settings_out_of_range_are_named(name, value):
-    with pytest.raises(InputError, match=rf"reward\.{name}: {value}"):
-        RewardConfig(**{name: value})

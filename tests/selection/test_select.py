@@ -329,12 +329,3 @@ def test_a_score_that_is_not_finite_names_the_block(value):
     values[3, 2] = value
     with pytest.raises(InputError, match="block 3 "):
         select(TokenScores(values, corpus))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("quantile", 1.0), ("quantile", 0.0), ("window", -1), ("budget", 0.0), ("budget", 1.5)],
-)
-def test_settings_out_of_range_are_named(name, value):
-    with pytest.raises(InputError, match=rf"selection\.{name}: {value}"):
-        SelectionConfig(**{name: value})

@@ -138,9 +138,3 @@ def test_the_means_are_of_the_corpus_as_a_whole():
 def test_words_need_the_vocabulary():
     with pytest.raises(InputError, match=r"smoothing\.unit"):
         smooth(random_scores(0), SmoothingConfig(unit="word"))
-
-
-@pytest.mark.parametrize("wrong", [{"neighbours": -1}, {"type_share": 1.5}, {"type_share": -0.1}])
-def test_settings_out_of_range_are_named(wrong):
-    with pytest.raises(InputError, match=f"smoothing.{next(iter(wrong))}"):
-        SmoothingConfig(**wrong)
