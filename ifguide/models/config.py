@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ifguide.errors import InputError
 
@@ -20,6 +20,9 @@ class ModelConfig:
         dtype: of the weights in memory.
         trust_remote_code: let a hub repository run its own model code.
     """
+
+    unrecorded: ClassVar = ("trust_remote_code",)
+    uncounted: ClassVar = ("path",)  # its files count
 
     path: str | None = None
     scratch: dict[str, Any] | None = None

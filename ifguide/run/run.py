@@ -180,7 +180,8 @@ class Run:
         nouns = [self(earlier) for earlier in stage.needs.all]
         settings = stage.settings(self.config)
         spent = ranks.agree(lambda: self._begin(stage, place))
-        work = Work(place.part, spent, lambda: self._costs(stage))
+        fingerprint = ranks.agree(lambda: self.fingerprint(stage))
+        work = Work(place.part, spent, lambda: self._costs(stage), fingerprint)
         total = stage.total(settings, *nouns) if stage.total else None
         with working(place, work):
             line = progress_line(stage.name, total, quiet=self.quiet, done=work.tokens)

@@ -27,6 +27,7 @@ class Work:
         folder: the stage's folder while it is being made; None for a stage that has none.
         spent: what earlier attempts have cost.
         costs: what each finished stage that this one rests on has cost, by name.
+        fingerprint: what the stage is known by.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class Work:
         folder: Path | None = None,
         spent: Cost | None = None,
         costs: Callable[[], Mapping[str, Cost]] = dict,
+        fingerprint: str = "",
     ) -> None:
-        self._folder, self._costs = folder, costs
+        self._folder, self._costs, self.fingerprint = folder, costs, fingerprint
         self._seconds = spent.seconds if spent else 0.0
         self.tokens = spent.tokens if spent else 0
         self.line: Callable[[int], None] = lambda tokens: None

@@ -1,0 +1,129 @@
+"""What a run reads that no stage has made: texts, checkpoints, tokenizers, judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ifguide.corpus.sources import Source, files_of
+from ifguide.corpus.tokenizers import tokenizer_files
+from ifguide.evaluation.judges.judging import Judge
+from ifguide.evaluation.judges.registry import judge_files, judge_identity, load_judge
+from ifguide.evaluation.prompts import lambada_texts
+from ifguide.models.config import ModelConfig
+from ifguide.models.load import model_files
+from ifguide.run.stage import Outside
+from ifguide.settings.config import Config
+
+Files = Iterator[tuple[Path, str]]
+
+
+def data_folder(config: Config) -> Path:
+    """Return the folder that relative file names start from."""
+    return Path(config.data_dir)
+
+
+def texts_of(name: str, sources: Callable[[Config], Iterable[Source | None]]) -> Outside[Path]:
+    """Declare the files of sources; who reads them is given the folder that their paths start from.
+
+    Args:
+        name: the settings that name them.
+        sources: gives them; what is None is no source.
+    """
+
+    def files(config: Config) -> Files:
+        for number, source in enumerate(sources(config)):
+            if source is not None:
+                for file, inside in files_of(source, data_folder(config)):
+                    yield file, f"{number}/{inside or file.name}"
+
+    return Outside(name=name, files=files, open=data_folder)
+
+
+def judges_of(name: str, names: Callable[[Config], Iterable[str]]) -> Outside[list[Judge]]:
+    """Declare judges by their names."""
+
+    def files(config: Config) -> Files:
+        for judge in names(config):
+            for file in judge_files(judge, data_folder(config)):
+                if file.is_file():
+                    yield file, f"{judge}/{file.name}"
+
+    def known_by(config: Config) -> Mapping[str, str]:
+        return {judge: judge_identity(judge) for judge in names(config)}
+
+    def load(config: Config) -> list[Judge]:
+        return [load_judge(judge, data_folder(config)) for judge in names(config)]
+
+    return Outside(name=name, files=files, known_by=known_by, open=load)
+
+
+def checkpoint_of(name: str, model: Callable[[Config], ModelConfig]) -> Outside[ModelConfig]:
+    """Declare the files of a model that settings name; who needs it loads it."""
+
+    def files(config: Config) -> Files:
+        for file in model_files(model(config)):
+            yield file, f"{file.parent.name}/{file.name}"
+
+    return Outside(name=name, files=files, known_by=lambda c: _hub(model(c).path), open=model)
+
+
+def _hub(path: str | None) -> str:
+    """Return the name of what is no folder on this machine: nothing else tells what is in it."""
+    return path if path and not Path(path).expanduser().is_dir() else ""
+
+
+def _query_sources(config: Config) -> Iterable[Source | None]:
+    return [config.queries.source, config.queries.safe_source]
+
+
+def _query_files(config: Config) -> Files:
+    yield from _QUERY_TEXTS.files(config)
+    for name in ("toxic_subset", "safe_subset"):
+        given = getattr(config.queries, name)
+        if given is not None:
+            yield data_folder(config) / Path(given).expanduser(), name
+
+
+def _tokenizer_files(config: Config) -> Files:
+    for file in tokenizer_files(config.tokenizer):
+        yield file, file.name
+
+
+def _logprob_files(config: Config) -> Files:
+    given = config.scores.logprobs
+    if given is not None:
+        for name, file in (("plus", given.plus), ("minus", given.minus)):
+            yield data_folder(config) / file, name
+        yield data_folder(config) / given.pair / "pair.json", "pair"
+
+
+
+CORPUS_TEXTS = texts_of("corpus.sources", lambda config: config.corpus.sources)
+TOKENIZER = Outside(
+    name="tokenizer",
+    files=_tokenizer_files,
+    known_by=lambda config: _hub(config.tokenizer.path),
+    open=lambda config: config.tokenizer,
+)
+CHECKPOINT = checkpoint_of("model", lambda config: config.model)
+_QUERY_TEXTS = texts_of("queries", _query_sources)
+QUERY_TEXTS = Outside(name="queries", files=_query_files, open=data_folder)
+PROMPT_TEXTS = texts_of(
+    "evaluation.prompts", lambda c: [p.origin for p in c.evaluation.prompt_sets.values()]
+)
+HELD_OUT_TEXTS = texts_of("evaluation.perplexity", lambda c: c.evaluation.text_sources)
+LAMBADA = Outside(
+    name="evaluation.lambada",
+    files=texts_of("", lambda c: c.evaluation.lambada_sources).files,
+    open=lambda config: lambada_texts(config.evaluation, data_folder(config)),
+)
+JUDGES = judges_of("evaluation.judges", lambda config: config.evaluation.judges)
+LOGPROBS = Outside(
+    name="scores.logprobs",
+    files=_logprob_files,
+    open=lambda config: None
+    if config.scores.logprobs is None
+    else config.scores.logprobs.at(data_folder(config)),
+)

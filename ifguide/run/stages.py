@@ -1,0 +1,138 @@
+"""IF-Guide from top to bottom (Coalson et al. 2025, arXiv 2506.01790), a stage at a time.
+
+Each is made when a later one asks for it, kept in the run folder, and reused while all that went
+into it is the same.
+"""
+
+from __future__ import annotations
+
+from ifguide.run import artifacts, makers
+from ifguide.run.makers import MODEL_FILES, SCORE_FILES
+from ifguide.run.outside import (
+    CHECKPOINT,
+    CORPUS_TEXTS,
+    HELD_OUT_TEXTS,
+    LOGPROBS,
+    PROMPT_TEXTS,
+    QUERY_TEXTS,
+    TOKENIZER,
+)
+from ifguide.run.stage import Stage, needs
+
+CORPUS = Stage(
+    name="corpus",
+    about="documents, tokenised and packed into N blocks of T tokens",
+    needs=needs(CORPUS_TEXTS, TOKENIZER),
+    settings=makers.CorpusSettings.of,
+    make=makers.prepare_corpus,
+    load=lambda folder, get: makers.open_corpus_of(folder, get(TOKENIZER)),
+    files=makers.CORPUS_FILES,
+)
+HELD_OUT = Stage(
+    name="held_out",
+    about="the texts that perplexity is measured on, packed",
+    needs=needs(CORPUS, HELD_OUT_TEXTS),
+    settings=lambda config: config.evaluation.perplexity,
+    section="evaluation.perplexity",
+    make=makers.pack_texts,
+    load=lambda folder, get: artifacts.load_texts(folder),
+    files=makers.TEXT_FILES,
+)
+QUERIES = Stage(
+    name="queries",
+    about="what there should be less of, against what may stay",
+    needs=needs(CORPUS, QUERY_TEXTS),
+    settings=makers.QuerySettings.of,
+    make=makers.read_queries,
+    save=artifacts.save_contrast,
+    load=lambda folder, get: artifacts.load_contrast(folder),
+    files=("queries.npz",),
+)
+PROMPTS = Stage(
+    name="prompts",
+    about="what the models are asked to continue",
+    needs=needs(CORPUS, PROMPT_TEXTS),
+    settings=makers.PromptSettings.of,
+    make=makers.read_prompts,
+    save=artifacts.save_prompts,
+    load=lambda folder, get: artifacts.load_prompts(folder),
+    files=("prompts.json",),
+)
+INITIAL = makers.initial("initial", CORPUS, CHECKPOINT, lambda config: config.model)
+BASELINE = makers.baseline("baseline", CORPUS, INITIAL)
+FIT = makers.fitted("fit", CORPUS, BASELINE)
+AIM = makers.aimed("aim", QUERIES, BASELINE, FIT)
+SCORE = Stage(
+    name="score",
+    about="S_ij = v . grad l_ij: what each training token teaches, along v (Eq. 8)",
+    needs=needs(CORPUS, BASELINE, AIM, LOGPROBS),
+    settings=lambda config: config.scores,
+    section="scores",
+    version=2,
+    make=makers.score_corpus,
+    save=artifacts.save_scores,
+    load=lambda folder, get: artifacts.load_scores(folder, get(CORPUS).corpus),
+    files=SCORE_FILES,
+    total=lambda settings, text, *_: makers.corpus_tokens(text),
+    passes=makers.engine_passes,
+)
+SMOOTH = makers.smoothed("smooth", CORPUS, QUERIES, SCORE)
+SELECT = Stage(
+    name="select",
+    about="the tokens that training should not learn (Algorithm 1)",
+    needs=needs(SMOOTH),
+    settings=lambda config: config.selection,
+    section="selection",
+    make=makers.select_tokens,
+    load=lambda folder, get: artifacts.load_selection(folder, get(SMOOTH).corpus),
+    files=makers.MASK_FILES,
+)
+TRAIN = Stage(
+    name="train",
+    about="the model trained with -λ times the loss of the selected tokens (Eq. 9)",
+    needs=needs(
+        CORPUS, INITIAL, BASELINE, SELECT, makers.watched("training", CORPUS, makers.run_training)
+    ),
+    settings=lambda config: makers.TrainSettings.of(config, config.training),
+    make=makers.train_suppressed,
+    load=makers.open_checkpoint,
+    files=MODEL_FILES,
+    total=lambda settings, text, *_: makers.training_tokens(text, settings),
+    passes=lambda settings: makers.TRAINING,
+)
+MODELS = {"baseline": BASELINE, "suppressed": TRAIN}
+SAMPLES = {
+    name: makers.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()
+}
+FLUENCY = {
+    name: makers.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()
+}
+JUDGED = {name: makers.judged(name, samples) for name, samples in SAMPLES.items()}
+EVALUATE = Stage(
+    name="evaluate",
+    about="toxicity and fluency of both models, and the scores against human marks",
+    needs=needs(
+        JUDGED["baseline"],
+        JUDGED["suppressed"],
+        FLUENCY["baseline"],
+        FLUENCY["suppressed"],
+        SCORE,
+        SMOOTH,
+    ),
+    settings=lambda config: config.seed,
+    section="seed",
+    make=makers.evaluate_models,
+    save=makers.save_figures,
+    load=makers.load_figures,
+    files=(makers.FIGURES,),
+)
+REPORT = Stage(
+    name="report",
+    about="what it came to, as JSON and as a page",
+    needs=needs(EVALUATE, CORPUS, SMOOTH, SELECT),
+    settings=lambda config: config.report,
+    section="report",
+    make=makers.write_report,
+    load=lambda folder, get: artifacts.open_report(folder),
+    files=("report.json", "report.html"),
+)
