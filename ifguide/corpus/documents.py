@@ -13,8 +13,9 @@ from typing import Any, final, overload
 
 import pyarrow as pa
 
+from ifguide.corpus.config import EACH, Source
 from ifguide.corpus.fields import Record, label_field, spans_field, text_field, texts_field
-from ifguide.corpus.sources import EACH, Source, Tally, counted, first_of, read_records
+from ifguide.corpus.sources import Tally, counted, first_of, read_records
 from ifguide.errors import InputError
 from ifguide.nouns import Document
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ifguide.corpus.blocks import open_corpus, pack
-from ifguide.corpus.config import CorpusConfig, TokenizerConfig
+from ifguide.corpus.config import CorpusConfig, Source, TokenizerConfig
 from ifguide.corpus.documents import Documents, is_held_out, read_documents
-from ifguide.corpus.sources import Source, source_fingerprint
+from ifguide.corpus.sources import source_fingerprint
 from ifguide.corpus.tokenizers import load_tokenizer, train_tokenizer
 from ifguide.nouns import Corpus, Document
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ifguide.corpus.sources import Source
+from ifguide.corpus.config import Source
 from ifguide.errors import InputError
 
 _REAL_TOXICITY: Mapping[str, Any] = {

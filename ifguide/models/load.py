@@ -19,9 +19,10 @@ from transformers import (
 )
 
 from ifguide.errors import InputError
-from ifguide.models.adapters import adapter_base, check_adapter, let_adapters_learn
+from ifguide.models.adapters import check_adapter, let_adapters_learn
 from ifguide.models.config import ModelConfig
 from ifguide.models.losses import embedding_of
+from ifguide.models.model_files import model_files
 
 # what transformers raises when settings contradict one another, or name no model
 _UNMAKEABLE = (
@@ -63,18 +64,10 @@ def load_checkpoint(folder: Path) -> nn.Module:
 def model_fingerprint(config: ModelConfig) -> str:
     """Return a sha256 of what decides the weights: files for a local path, names otherwise."""
     digest = hashlib.sha256(repr(config).encode())
-    folder = Path(config.path or "")
-    if config.path and folder.is_dir():
-        base = adapter_base(folder)
-        for file in [*_weight_files(folder), *(_weight_files(base) if base else [])]:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for file in model_files(config):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    suffixes = {".safetensors", ".bin", ".json"}
-    return [file for file in sorted(folder.iterdir()) if file.suffix in suffixes]
 
 
 def check_fits(

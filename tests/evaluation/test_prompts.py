@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ifguide.corpus.sources import Source
+from ifguide.corpus.config import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of
