@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 
 
 def write_text(file: Path, text: str) -> None:
@@ -34,7 +34,9 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); delete it and run again") from error
+        raise InputError(
+            f"{file}: cannot be read ({one_line(error)}); delete it and run again"
+        ) from error
 
 
 def fingerprint_of(value: Any) -> str:

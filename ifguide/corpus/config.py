@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
 from ifguide.corpus.formats import without_suffix
-from ifguide.errors import InputError
+from ifguide.errors import InputError, escaped
 
 EACH = "[]"  # behind a field's name: the field holds a list of texts
 
@@ -19,8 +20,8 @@ class Source:
     Field names may be dotted to reach into nested records (``"prompt.text"``).
 
     Args:
-        name: what messages and other settings call it; by default the file stem or the last part
-            of the hub name.
+        name: what messages and other settings call it, any text; by default the file stem or the
+            last part of the hub name.
         path: a file under the data folder (or absolute): ``.jsonl``, ``.ndjson``, ``.json`` (each
             also as ``.gz``), ``.parquet``, or ``.txt`` (one document a file); a folder of those,
             read in sorted order; or a dataset saved by ``datasets`` with ``save_to_disk``.
@@ -73,8 +74,8 @@ class Source:
         if not self.name:
             object.__setattr__(self, "name", self._default_name())
         where = f"source {self.name}"
-        if "/" in self.name or "\\" in self.name:
-            raise InputError(f"{where}: the name holds a slash; give a name without one")
+        if re.search("[\ud800-\udfff]", self.name):
+            raise InputError(f"{where}: the name holds half a surrogate pair; write it whole")
         if self.builtin is not None and self.builtin < 1:
             raise InputError(f"{where}: builtin is {self.builtin}; ask for 1 or more posts")
         if not 0.0 <= self.held_out < 1.0:
@@ -97,7 +98,7 @@ class Source:
     def _default_name(self) -> str:
         if self.path is not None:
             return without_suffix(PurePath(self.path).name) or "corpus"
-        return self.hub.split("/")[-1] if self.hub is not None else "builtin"
+        return "builtin" if self.hub is None else self.hub.split("/")[-1] or "hub"
 
     def setting(self, key: str) -> str:
         """How a message names one of these settings."""
@@ -106,7 +107,7 @@ class Source:
     @property
     def shown(self) -> str:
         """What a message calls the data: the path as given, the hub name, or the name."""
-        return self.path or self.hub or self.name
+        return escaped(self.path or self.hub or self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,20 @@ from pathlib import Path
 
 from ifguide.corpus.config import TokenizerConfig
 
-# what ``AutoTokenizer`` may read: vocabularies have other names in every family
-READ = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.bpe", "*.codes", "*.jinja")
-READ += ("tokenizer*", "*.tokenizer", "vocab*", "merges*")
+READ = (  # by ``AutoTokenizer``: vocabularies have other names in every family
+    "tokenizer*",
+    "*.tokenizer",
+    "vocab*",
+    "merges*",
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.spm",
+    "*.tiktoken",
+    "*.bpe",
+    "*.codes",
+    "*.jinja",
+)
 # of the model that lies beside it, and of no tokenizer
 OTHERS = ("*.safetensors", "*.index.json", "generation_config.json", "trainer_state.json")
 

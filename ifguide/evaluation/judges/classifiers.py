@@ -20,8 +20,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 from ifguide.evaluation.judges.packages import import_extra
+from ifguide.models.forward import positions_of
 
 BATCH = 32
 UNLIMITED = 2**20  # tokens; tokenizers without a limit say 1e30
@@ -238,7 +239,7 @@ def _toxic_label(name: str, labels: Sequence[str], wanted: str) -> int:
 
 def _longest_input(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the most tokens the model reads; RoBERTa's positions begin behind its padding id."""
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = positions_of(model)
     offsets = [
         module.padding_idx + 1
         for path, module in model.named_modules()
@@ -253,8 +254,7 @@ def _placed(model: nn.Module) -> nn.Module:
 
 
 def _not_loaded(name: str, place: str, error: BaseException) -> InputError:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return InputError(
-        f"judge '{name}': {place} cannot be loaded: {line}; give a checkpoint on this machine, or "
-        "a name on the hub (which needs the network)"
+        f"judge '{name}': {place} cannot be loaded: {one_line(error, 1)}; give a checkpoint on "
+        "this machine, or a name on the hub (which needs the network)"
     )

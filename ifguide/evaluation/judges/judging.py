@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 from ifguide.evaluation.judges.classifiers import load_classifier, load_detoxify
 from ifguide.evaluation.judges.packages import HateSonarJudge, ProfanityJudge
 from ifguide.evaluation.judges.rule import RuleJudge
@@ -152,8 +152,8 @@ def _judge_chunk(
         scores = _columns(judge, texts)
     except Exception as error:
         raise JudgeError(
-            f"judge '{judge.name}' failed on {_first_failing(judge, texts, ids)}: {_line(error)}; "
-            "remove the text, or judge with another judge"
+            f"judge '{judge.name}' failed on {_first_failing(judge, texts, ids)}: "
+            f"{one_line(error)}; remove the text, or judge with another judge"
         ) from error
     kinds = len(_categories(judge))
     if scores.shape != ((len(texts), kinds) if kinds else (len(texts),)):
@@ -198,10 +198,6 @@ def _first_failing(judge: Judge, texts: list[str], ids: Sequence[str]) -> str:
 
 def _range(ids: Sequence[str]) -> str:
     return f"text '{ids[0]}'" if len(ids) == 1 else f"texts '{ids[0]}' to '{ids[-1]}'"
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 _PLAIN: dict[str, Callable[[], Judge]] = {

@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 from ifguide.evaluation.judges.packages import import_extra
 
 PACKAGE, LIST = "better_profanity", "profanity_wordlist.txt"
@@ -53,5 +53,7 @@ def listed_words(name: str, file: str) -> WordListJudge:
     try:
         listed = Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"evaluation.judges: {file}: it cannot be read ({error})") from error
+        raise InputError(
+            f"evaluation.judges: {file}: it cannot be read ({one_line(error)})"
+        ) from error
     return WordListJudge(name, listed.splitlines())
