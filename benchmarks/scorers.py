@@ -27,10 +27,9 @@ from ifguide import (
     score,
     smooth,
 )
-from ifguide.corpus.config import QueriesConfig
+from ifguide.corpus.config import QueriesConfig, Source
 from ifguide.corpus.prepare import PreparedCorpus, open_prepared
 from ifguide.corpus.queries import load_contrast
-from ifguide.corpus.sources import Source
 from ifguide.corpus.words import spelling
 from ifguide.evaluation.judges.judging import judge_texts
 from ifguide.evaluation.judges.registry import load_judge

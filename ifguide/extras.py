@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 
 
 def import_extra(module: str, package: str, extra: str, setting: str) -> Any:
@@ -17,7 +17,7 @@ def import_extra(module: str, package: str, extra: str, setting: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        said = " ".join(str(error).split())
         raise InputError(
-            f"{setting}: {package} is not installed ({said}); run pip install 'ifguide[{extra}]'"
+            f"{setting}: {package} is not installed ({one_line(error)}); run "
+            f"pip install 'ifguide[{extra}]'"
         ) from error

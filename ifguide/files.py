@@ -11,7 +11,7 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 
 TEMPORARY = ".ifguide-tmp"  # how the name of a file ends that is being written
 
@@ -37,7 +37,9 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); delete it and run again") from error
+        raise InputError(
+            f"{file}: cannot be read ({one_line(error)}); delete it and run again"
+        ) from error
 
 
 def write_output(file: Path, text: str, *, replace: bool) -> None:

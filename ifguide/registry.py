@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast, final
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 
 Thing = TypeVar("Thing")
 
@@ -56,10 +56,9 @@ class Registry(Generic[Thing]):
         try:
             return cast(Thing, self._foreign[name].load())
         except Exception as error:
-            said = " ".join(str(error).split()) or type(error).__name__
             raise InputError(
                 f"{setting}: the {self.kind} '{name}' is {self._foreign[name].value}, which cannot "
-                f"be imported ({said}); mend or remove the package that names it"
+                f"be imported ({one_line(error)}); mend or remove the package that names it"
             ) from error
 
     def check(self, name: str, setting: str) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ifguide.corpus.config import Source
 from ifguide.corpus.fields import Record, number_field, text_field
-from ifguide.corpus.sources import Source, Tally, first_of, locate, read_records
+from ifguide.corpus.sources import Tally, first_of, locate, read_records
 from ifguide.corpus.subsets import read_numbers
 from ifguide.errors import InputError
 

@@ -2,11 +2,114 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import re
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import ClassVar, Literal
 
-from ifguide.corpus.sources import Source
-from ifguide.errors import InputError
+from ifguide.corpus.formats import without_suffix
+from ifguide.errors import InputError, escaped
+
+EACH = "[]"  # behind a field's name: the field holds a list of texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where documents come from; exactly one of ``path``, ``hub`` and ``builtin`` is set.
+
+    Field names may be dotted to reach into nested records (``"prompt.text"``).
+
+    Args:
+        name: what messages and other settings call it, any text; by default the file stem or the
+            last part of the hub name.
+        path: a file under the data folder (or absolute): ``.jsonl``, ``.ndjson``, ``.json`` (each
+            also as ``.gz``), ``.parquet``, or ``.txt`` (one document a file); a folder of those,
+            read in sorted order; or a dataset saved by ``datasets`` with ``save_to_disk``.
+        hub: a dataset's name on the hub, with ``config``, ``revision``, ``split``, ``streaming``.
+        builtin: number of posts of the built-in corpus.
+        split: the part of a hub dataset, or of a saved folder that has several.
+        text: field of the text. ``prompts[]`` means a field ``prompts`` that holds a list of
+            texts: each is a document, called ``ID/0``, ``ID/1`` and so on.
+        id: field of the identifier. Records without the default field ``id`` are called by their
+            number, counted from 0 over the whole source; a field named here must be there.
+        spans: field of the marked character spans, ``[[start, end), ...]``; null means none.
+        kind: field of a label that is carried along.
+        ids: keep documents whose id fits this glob, e.g. ``"tsd_train-*"``.
+        subset: keep the records listed in this file of ids or of record numbers (from 0): ``.txt``
+            (one a line), ``.json`` (a list) or ``.npy`` (integers). A list of whole numbers counts
+            records; anything else is ids.
+        at_least, at_most: keep records whose field has at least (at most) this number, as in
+            ``{prompt.toxicity: 0.5}``; a record without the number is left out.
+        marked: keep only documents with (true) or without (false) marked spans.
+        limit: keep at most this many, the first ones after the other filters.
+        held_out: share of the documents kept out of training, chosen by a hash of their ids.
+    """
+
+    uncounted: ClassVar = ("path", "subset")  # their files count
+
+    name: str = ""
+    path: str | None = None
+    hub: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    split: str = "train"
+    streaming: bool = False
+    builtin: int | None = None
+    text: str = "text"
+    id: str = "id"
+    spans: str | None = None
+    kind: str | None = None
+    ids: str | None = None
+    subset: str | None = None
+    at_least: dict[str, float] = field(default_factory=dict)
+    at_most: dict[str, float] = field(default_factory=dict)
+    marked: bool | None = None
+    limit: int | None = None
+    held_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Fill in the name and refuse settings that contradict one another."""
+        given = [key for key in ("path", "hub", "builtin") if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "none of them"
+            raise InputError(f"a source needs exactly one of path, hub and builtin; {found} is set")
+        if not self.name:
+            object.__setattr__(self, "name", self._default_name())
+        where = f"source {self.name}"
+        if re.search("[\ud800-\udfff]", self.name):
+            raise InputError(f"{where}: the name holds half a surrogate pair; write it whole")
+        if self.builtin is not None and self.builtin < 1:
+            raise InputError(f"{where}: builtin is {self.builtin}; ask for 1 or more posts")
+        if not 0.0 <= self.held_out < 1.0:
+            raise InputError(
+                f"{where}: held_out is {self.held_out}; give a share of at least 0 and below 1"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"{where}: limit is {self.limit}; give 1 or more, or null")
+        if self.text.endswith(EACH) and self.spans is not None:
+            raise InputError(
+                f"{where}: text is '{self.text}', a list in each record, which has no marked "
+                "spans; remove spans"
+            )
+        if self.marked is not None and self.spans is None and self.builtin is None:
+            raise InputError(
+                f"{where}: marked is set but spans is not; name the field of the marked spans "
+                "with spans"
+            )
+
+    def _default_name(self) -> str:
+        if self.path is not None:
+            return without_suffix(PurePath(self.path).name) or "corpus"
+        return "builtin" if self.hub is None else self.hub.split("/")[-1] or "hub"
+
+    def setting(self, key: str) -> str:
+        """How a message names one of these settings."""
+        return f"the setting {key} of source {self.name}"
+
+    @property
+    def shown(self) -> str:
+        """What a message calls the data: the path as given, the hub name, or the name."""
+        return escaped(self.path or self.hub or self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +147,9 @@ class TokenizerConfig:
         vocab_size: train a byte-level BPE of this many tokens on the corpus.
         trust_remote_code: run the code that comes with ``path``.
     """
+
+    unrecorded: ClassVar = ("trust_remote_code",)
+    uncounted: ClassVar = ("path",)  # their files count
 
     path: str | None = None
     vocab_size: int | None = None
@@ -94,6 +200,8 @@ class QueriesConfig:
             lose their end; prompts their beginning, and a completion that alone is longer its end.
         weighting: every counted token of a side weighs the same, or every query of a side does.
     """
+
+    uncounted: ClassVar = ("toxic_subset", "safe_subset")  # their files count
 
     kind: Literal["marked", "pairs", "rtp"] = "marked"
     source: Source

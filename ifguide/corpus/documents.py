@@ -13,9 +13,10 @@ from typing import Any, final, overload
 
 import pyarrow as pa
 
+from ifguide.corpus.config import EACH, Source
 from ifguide.corpus.fields import Record, label_field, spans_field, text_field, texts_field
-from ifguide.corpus.sources import EACH, Source, Tally, counted, first_of, read_records
-from ifguide.errors import InputError
+from ifguide.corpus.sources import Tally, counted, first_of, read_records
+from ifguide.errors import InputError, one_line
 from ifguide.nouns import Document
 
 BATCH = 256  # documents in a record batch of the file: the unit that random access touches
@@ -41,7 +42,7 @@ class Documents(Sequence[Document]):
             self._reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
         except (OSError, pa.ArrowInvalid) as error:
             raise InputError(
-                f"{path}: not a readable file of documents ({_one_line(error)}); make it again"
+                f"{path}: not a readable file of documents ({one_line(error)}); make it again"
             ) from error
         metadata = self._reader.schema.metadata or {}
         if self._reader.schema != SCHEMA or b"batch" not in metadata:
@@ -154,7 +155,3 @@ def _from_record(record: Record, source: Source) -> Iterator[Document]:
 
 def _document(row: dict[str, Any]) -> Document:
     return Document(**{**row, "spans": tuple((start, end) for start, end in row["spans"])})
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

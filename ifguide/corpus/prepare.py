@@ -7,19 +7,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from ifguide.corpus.blocks import open_corpus, pack
-from ifguide.corpus.config import CorpusConfig, TokenizerConfig
+from ifguide.corpus.config import CorpusConfig, Source, TokenizerConfig
 from ifguide.corpus.documents import Documents, is_held_out, read_documents
-from ifguide.corpus.sources import Source, source_fingerprint
-from ifguide.corpus.tokenizers import load_tokenizer, train_tokenizer
+from ifguide.corpus.sources import source_fingerprint
+from ifguide.corpus.tokenizers import load_tokenizer, open_tokenizer, train_tokenizer
+from ifguide.files import read_json, write_json
 from ifguide.nouns import Corpus, Document
+
+HELD_OUT = "held_out"
+NAMES = "names.json"  # of the sources with held-out documents, in the order of their files
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedCorpus:
-    """The packed corpus, its tokenizer, and the documents kept out, by the source's name."""
+    """The packed corpus, its tokenizer, and the documents kept out, by the name of their source."""
 
     corpus: Corpus
     tokenizer: PreTrainedTokenizerBase
@@ -42,20 +46,30 @@ def prepare(
     tokenizer.save_pretrained(folder / "tokenizer")
     training = _documents(config, data_dir, seed, held_out=False)
     pack(training, tokenizer, config.block_length, folder / "blocks")
-    (folder / "held_out").mkdir(exist_ok=True)
-    for source in config.sources:
+    (folder / HELD_OUT).mkdir(exist_ok=True)
+    split = [source for source in config.sources if source.held_out]
+    for number, source in enumerate(split):
         kept_out = _split(source, data_dir, seed, held_out=True)
-        if source.held_out:
-            Documents.write(folder / "held_out" / f"{source.name}.arrow", kept_out)
-    return open_prepared(folder)
+        Documents.write(_held_out_file(folder, number), kept_out)
+    write_json(folder / HELD_OUT / NAMES, [source.name for source in split])
+    return open_prepared(folder, trust_remote_code=tokenizer_config.trust_remote_code)
 
 
-def open_prepared(folder: Path) -> PreparedCorpus:
-    """Open what ``prepare`` wrote."""
+def open_prepared(folder: Path, *, trust_remote_code: bool = False) -> PreparedCorpus:
+    """Open what ``prepare`` wrote.
+
+    Args:
+        folder: of the prepared corpus.
+        trust_remote_code: run the code that the tokenizer came with.
+
+    Raises:
+        InputError: something is missing there, or cannot be read.
+    """
+    names = read_json(folder / HELD_OUT / NAMES)
     held_out = {
-        file.stem: Documents.open(file) for file in sorted((folder / "held_out").glob("*.arrow"))
+        name: Documents.open(_held_out_file(folder, number)) for number, name in enumerate(names)
     }
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    tokenizer = open_tokenizer(folder / "tokenizer", trust_remote_code=trust_remote_code)
     return PreparedCorpus(open_corpus(folder / "blocks"), tokenizer, held_out)
 
 
@@ -63,6 +77,11 @@ def sources_fingerprint(sources: Iterable[Source], data_dir: Path) -> str:
     """Return a sha256 of the sources' contents."""
     parts = "\n".join(source_fingerprint(source, data_dir) for source in sources)
     return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def _held_out_file(folder: Path, number: int) -> Path:
+    """Return where one source's held-out documents lie: names of sources are no names of files."""
+    return folder / HELD_OUT / f"{number}.arrow"
 
 
 def _documents(

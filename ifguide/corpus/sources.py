@@ -1,4 +1,4 @@
-"""One source of records: where they are, which fields mean what, and which records are wanted."""
+"""One source's records: where its files are, and which of its records are wanted."""
 
 from __future__ import annotations
 
@@ -7,116 +7,20 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from operator import ge, le
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TypeVar
 
+from ifguide.corpus.builtin import builtin_posts
+from ifguide.corpus.config import QueriesConfig, Source
 from ifguide.corpus.fields import Record, identifier, number_field
-from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path, without_suffix
+from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path
 from ifguide.corpus.subsets import read_subset
 from ifguide.errors import InputError
 
 Item = TypeVar("Item")
-EACH = "[]"  # behind a field's name: the field holds a list of texts
 Tally = dict[str, int]  # how many items each filter let through, in the order of the filters
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where documents come from; exactly one of ``path``, ``hub`` and ``builtin`` is set.
-
-    Field names may be dotted to reach into nested records (``"prompt.text"``).
-
-    Args:
-        name: what messages and other settings call it; by default the file stem or the last part
-            of the hub name.
-        path: a file under the data folder (or absolute): ``.jsonl``, ``.ndjson``, ``.json`` (each
-            also as ``.gz``), ``.parquet``, or ``.txt`` (one document a file); a folder of those,
-            read in sorted order; or a dataset saved by ``datasets`` with ``save_to_disk``.
-        hub: a dataset's name on the hub, with ``config``, ``revision``, ``split``, ``streaming``.
-        builtin: number of posts of the built-in corpus.
-        split: the part of a hub dataset, or of a saved folder that has several.
-        text: field of the text. ``prompts[]`` means a field ``prompts`` that holds a list of
-            texts: each is a document, called ``ID/0``, ``ID/1`` and so on.
-        id: field of the identifier. Records without the default field ``id`` are called by their
-            number, counted from 0 over the whole source; a field named here must be there.
-        spans: field of the marked character spans, ``[[start, end), ...]``; null means none.
-        kind: field of a label that is carried along.
-        ids: keep documents whose id fits this glob, e.g. ``"tsd_train-*"``.
-        subset: keep the records listed in this file of ids or of record numbers (from 0): ``.txt``
-            (one a line), ``.json`` (a list) or ``.npy`` (integers). A list of whole numbers counts
-            records; anything else is ids.
-        at_least, at_most: keep records whose field has at least (at most) this number, as in
-            ``{prompt.toxicity: 0.5}``; a record without the number is left out.
-        marked: keep only documents with (true) or without (false) marked spans.
-        limit: keep at most this many, the first ones after the other filters.
-        held_out: share of the documents kept out of training, chosen by a hash of their ids.
-    """
-
-    name: str = ""
-    path: str | None = None
-    hub: str | None = None
-    config: str | None = None
-    revision: str | None = None
-    split: str = "train"
-    streaming: bool = False
-    builtin: int | None = None
-    text: str = "text"
-    id: str = "id"
-    spans: str | None = None
-    kind: str | None = None
-    ids: str | None = None
-    subset: str | None = None
-    at_least: dict[str, float] = field(default_factory=dict)
-    at_most: dict[str, float] = field(default_factory=dict)
-    marked: bool | None = None
-    limit: int | None = None
-    held_out: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Fill in the name and refuse settings that contradict one another."""
-        given = [key for key in ("path", "hub", "builtin") if getattr(self, key) is not None]
-        if len(given) != 1:
-            found = " and ".join(given) if given else "none of them"
-            raise InputError(f"a source needs exactly one of path, hub and builtin; {found} is set")
-        if not self.name:
-            object.__setattr__(self, "name", self._default_name())
-        where = f"source {self.name}"
-        if "/" in self.name or "\\" in self.name:
-            raise InputError(f"{where}: the name holds a slash; give a name without one")
-        if self.builtin is not None and self.builtin < 1:
-            raise InputError(f"{where}: builtin is {self.builtin}; ask for 1 or more posts")
-        if not 0.0 <= self.held_out < 1.0:
-            raise InputError(
-                f"{where}: held_out is {self.held_out}; give a share of at least 0 and below 1"
-            )
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"{where}: limit is {self.limit}; give 1 or more, or null")
-        if self.text.endswith(EACH) and self.spans is not None:
-            raise InputError(
-                f"{where}: text is '{self.text}', a list in each record, which has no marked "
-                "spans; remove spans"
-            )
-        if self.marked is not None and self.spans is None and self.builtin is None:
-            raise InputError(
-                f"{where}: marked is set but spans is not; name the field of the marked spans "
-                "with spans"
-            )
-
-    def _default_name(self) -> str:
-        if self.path is not None:
-            return without_suffix(PurePath(self.path).name) or "corpus"
-        return self.hub.split("/")[-1] if self.hub is not None else "builtin"
-
-    def setting(self, key: str) -> str:
-        """How a message names one of these settings."""
-        return f"the setting {key} of source {self.name}"
-
-    @property
-    def shown(self) -> str:
-        """What a message calls the data: the path as given, the hub name, or the name."""
-        return self.path or self.hub or self.name
 
 
 def read_records(
@@ -174,38 +78,73 @@ def first_of(
         )
 
 
+def locate(path: str, data_dir: Path) -> Path:
+    """Return a path of the settings: absolute, or under the data folder."""
+    return Path(data_dir) / Path(path).expanduser()
+
+
+def files_of(source: Source, data_dir: Path) -> list[tuple[Path, str]]:
+    """Return the files that decide a source's documents, in the order they are read in.
+
+    Each comes with its name inside the source, which decides documents too: the path within a
+    folder, a single file's own name, and ``subset`` for the list of a subset, which comes last.
+    Nothing is opened. A dataset on the hub and the built-in corpus have none: their settings tell
+    what they are.
+
+    Raises:
+        InputError: the path or the subset is not there, or nothing that can be read is.
+    """
+    found = []
+    if source.path is not None:
+        path = locate(source.path, data_dir)
+        found += _saved_files(path) if is_saved_dataset(path) else list_files(path, source.path)
+    if source.subset is not None:
+        found.append((subset_file(source.subset, data_dir), "subset"))
+    return found
+
+
+def subset_file(subset: str, data_dir: Path) -> Path:
+    """Return where the list of a subset is.
+
+    Raises:
+        InputError: it is not there.
+    """
+    file = locate(subset, data_dir)
+    if not file.is_file():
+        raise InputError(f"{subset}: no such file (looked at {file}); correct the path")
+    return file
+
+
+def query_sources(config: QueriesConfig) -> tuple[list[Source], list[str]]:
+    """Return the sources that queries are read from, and the lists of subsets beside them.
+
+    The lists are paths as the settings give them; ``subset_file`` finds them.
+    """
+    sources = [config.source, config.safe_source]
+    subsets = [config.toxic_subset, config.safe_subset]
+    return [given for given in sources if given], [given for given in subsets if given]
+
+
 def source_fingerprint(source: Source, data_dir: Path) -> str:
-    """SHA-256 of what decides the documents: the settings, and the contents of local files.
+    """Return a sha256 of what decides the documents: settings, and the contents of local files.
 
     A hub dataset is known by name, config, revision and split: set ``revision`` to pin it.
     The folder the data lie in does not count.
     """
     settings = {key: value for key, value in asdict(source).items() if value != {}}
-    path, subset = settings.pop("path"), settings.pop("subset")
+    for place in ("path", "subset"):
+        settings[place] = settings[place] is not None
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for given in (path, subset):
-        if given is None:
-            digest.update(b"none")
-            continue
-        for file, name in _all_files(locate(given, data_dir), given):
-            with file.open("rb") as stream:
-                contents = hashlib.file_digest(stream, "sha256").hexdigest()
-            digest.update(f"{name}\0{contents}\n".encode())
+    for file, name in files_of(source, data_dir):
+        with file.open("rb") as stream:
+            contents = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{name}\0{contents}\n".encode())
     return digest.hexdigest()
 
 
-def locate(path: str, data_dir: Path) -> Path:
-    """A path of the settings: absolute, or under the data folder."""
-    return Path(data_dir) / Path(path).expanduser()
-
-
-def _all_files(path: Path, shown: str) -> list[tuple[Path, str]]:
-    if path.is_file():
-        return [(path, "")]
-    if not is_saved_dataset(path):
-        return list_files(path, shown)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return [(file, file.relative_to(path).as_posix()) for file in files]
+def _saved_files(folder: Path) -> list[tuple[Path, str]]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return [(file, file.relative_to(folder).as_posix()) for file in files]
 
 
 def _count(items: Iterable[Item], label: str, tally: Tally) -> Iterator[Item]:
@@ -258,11 +197,8 @@ def _raw_records(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterat
 
 
 def _builtin_records(count: int, seed: int) -> Iterator[Record]:
-    from ifguide.corpus.builtin import builtin_posts  # which imports documents, which imports this
-
     for post in builtin_posts(count, seed):
-        fields = {**asdict(post), "spans": list(post.spans)}
-        yield Record(f"built-in post {post.id}", fields)
+        yield Record(f"built-in post {post.id}", {**asdict(post), "spans": list(post.spans)})
 
 
 def _in_subset(records: Iterable[Record], source: Source, data_dir: Path) -> Iterator[Record]:

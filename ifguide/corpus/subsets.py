@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ifguide.corpus.fields import describe
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 
 
 def read_subset(path: Path, shown: str) -> frozenset[int] | frozenset[str]:
@@ -65,8 +65,9 @@ def _entries(path: Path, shown: str) -> list[Any]:
     except (OSError, ValueError, EOFError) as error:
         if isinstance(error, InputError):
             raise
-        said = " ".join(str(error).split())
-        raise InputError(f"{shown}: cannot be read ({said}); write the list again") from error
+        raise InputError(
+            f"{shown}: cannot be read ({one_line(error)}); write the list again"
+        ) from error
     raise InputError(f"{shown}: a list of an unknown kind; give .txt, .json or .npy")
 
 

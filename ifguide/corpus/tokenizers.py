@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ifguide.corpus.config import SMALLEST, TokenizerConfig, _too_small
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -41,11 +41,10 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(
             path, use_fast=True, trust_remote_code=config.trust_remote_code
         )
-    except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError) as error:
-        said = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+    except Exception as error:  # transformers raises whatever a damaged file leads to
         raise InputError(
-            f"tokenizer.path: no tokenizer can be loaded from '{config.path}' ({said}); give a "
-            "folder that holds one, or a name on the hub"
+            f"tokenizer.path: no tokenizer can be loaded from '{config.path}' "
+            f"({_first_sentence(error)}); give a folder that holds one, or a name on the hub"
         ) from error
     if not tokenizer.is_fast:
         raise InputError(
@@ -54,6 +53,22 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
         )
     end_of_text(tokenizer)
     return tokenizer
+
+
+def open_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Open a tokenizer that ``save_pretrained`` wrote; the network is never asked.
+
+    Raises:
+        InputError: it cannot be opened, or only by running code that is not trusted.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except Exception as error:  # transformers raises whatever a damaged file leads to
+        raise InputError(
+            f"{folder}: the tokenizer cannot be opened ({_first_sentence(error)}); make it again"
+        ) from error
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -129,3 +144,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     rules = {key: rules[key] for key in rules if key not in ("truncation", "padding")}
     described = json.dumps([rules, tokenizer.eos_token], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()
+
+
+def _first_sentence(error: BaseException) -> str:
+    return one_line(error).split(". ")[0]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
-from ifguide.corpus.sources import Source
+from ifguide.corpus.config import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.named_prompts import named_source
 
@@ -92,6 +92,8 @@ class Prompts(HeldOutText):
         min_words: shorter prompts are dropped.
         limit: keep this many, after a shuffle by the run's seed.
     """
+
+    uncounted: ClassVar = ("path",)  # their files count
 
     named: str | None = None
     path: str | None = None

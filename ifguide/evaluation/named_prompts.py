@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ifguide.corpus.sources import Source
+from ifguide.corpus.config import Source
 from ifguide.errors import InputError
 
 _REAL_TOXICITY: Mapping[str, Any] = {
@@ -47,4 +47,4 @@ def named_source(name: str, path: str | None = None) -> Source:
     fields = dict(NAMED[name])
     hub = fields.pop("hub")
     place = {"hub": hub} if path is None else {"path": path}
-    return Source(name=name.replace("/", "-"), **place, **fields)
+    return Source(name=name, **place, **fields)

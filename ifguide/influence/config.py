@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ifguide.errors import InputError
 
@@ -54,6 +54,25 @@ class DirectionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogprobConfig:
+    """Scores from the log-probabilities that an engine of somebody else's has given the corpus.
+
+    Args:
+        plus: file of the tokens' log-probabilities under the pair's model θ+εv.
+        minus: the same under θ-εv.
+        pair: folder of the pair, as ``ifguide export-pair`` wrote it.
+        force: take scores whose ranking is not that of ``jvp`` (Spearman below 0.98) too.
+    """
+
+    uncounted: ClassVar = ("plus", "minus", "pair")  # their files count
+
+    plus: str
+    minus: str
+    pair: str
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
     """How the corpus is scored.
 
@@ -70,6 +89,7 @@ class ScoreConfig:
             with float32 ``jvp`` (0.98) instead. 0.01 keeps the ranking and is faster.
         batch_tokens: tokens a batch.
         shard_blocks: blocks a stored shard.
+        logprobs: scores from files of log-probabilities, instead of computing them.
     """
 
     engine: Literal["difference", "jvp", "position"] = "jvp"
@@ -78,6 +98,7 @@ class ScoreConfig:
     tolerance: float | None = None
     batch_tokens: int = 8192
     shard_blocks: int = 1024
+    logprobs: LogprobConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("step", "tolerance", "batch_tokens", "shard_blocks"):

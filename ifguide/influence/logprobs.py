@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 
 ABOVE = 1e-2  # half-precision rounding may lift a log-probability of about 0 over it
 
@@ -30,8 +30,9 @@ def read_logprobs(file: Path, shape: tuple[int, int]) -> Float[np.ndarray, "N T"
     try:
         found = _read_npy(file) if file.suffix == ".npy" else _read_lines(file, shape[1])
     except (OSError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is damaged"
-        raise InputError(f"{file}: cannot be read ({reason}); write it again") from error
+        raise InputError(
+            f"{file}: cannot be read ({one_line(error, 1)}); write it again"
+        ) from error
     if found.shape != shape:
         raise InputError(
             f"{file}: its shape is {list(found.shape)}, the corpus has {shape[0]} blocks of "

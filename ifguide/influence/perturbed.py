@@ -25,7 +25,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
-from ifguide.files import describe, read_json, write_json, write_text
+from ifguide.files import read_json, write_json, write_text
 from ifguide.influence.agreement import spearman
 from ifguide.influence.engines.jvp import ForwardMode
 from ifguide.influence.logprobs import check_rows, read_logprobs
@@ -69,19 +69,6 @@ class LogprobFiles:
     minus: Path
     pair: Path
     force: bool = False
-
-    def fingerprint(self) -> list[str]:
-        """Return checksums of all that decides the scores.
-
-        Raises:
-            InputError: a file is not there.
-        """
-        for file in (self.plus, self.minus):
-            if not file.is_file():
-                raise InputError(f"{file}: no such file; give a file of log-probabilities")
-        read_pair(self.pair)
-        files = (self.plus, self.minus, self.pair / PAIR)
-        return [describe(file)["sha256"] for file in files]
 
 
 def export_pair(

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from ifguide.errors import InputError
+from ifguide.corpus.tokenizers import end_of_text
 
 
 def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -18,13 +18,9 @@ def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
     Raises:
         InputError: the tokenizer has neither.
     """
-    for token in (tokenizer.eos_token_id, tokenizer.bos_token_id):
-        if token is not None:
-            return int(token)
-    raise InputError(
-        f"tokenizer '{tokenizer.name_or_path}': it has no end-of-text token; set eos_token in its "
-        "tokenizer_config.json"
-    )
+    if tokenizer.eos_token_id is None and tokenizer.bos_token_id is not None:
+        return int(tokenizer.bos_token_id)
+    return end_of_text(tokenizer)
 
 
 def positions_of(model: nn.Module) -> int | None:

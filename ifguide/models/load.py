@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -18,10 +17,12 @@ from transformers import (
     set_seed,
 )
 
-from ifguide.errors import InputError
-from ifguide.models.adapters import adapter_base, check_adapter, let_adapters_learn
+from ifguide.errors import InputError, one_line
+from ifguide.models.adapters import check_adapter, let_adapters_learn
 from ifguide.models.config import ModelConfig
+from ifguide.models.forward import positions_of
 from ifguide.models.losses import embedding_of
+from ifguide.models.model_files import model_files
 
 # what transformers raises when settings contradict one another, or name no model
 _UNMAKEABLE = (
@@ -53,9 +54,26 @@ def load_model(
     return model.to(device).eval()
 
 
-def load_checkpoint(folder: Path) -> nn.Module:
-    """Load a model that ``save_pretrained`` wrote, as it was, in evaluation mode, and place it."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
+def load_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> nn.Module:
+    """Load a model that ``save_pretrained`` wrote, as it was, in evaluation mode, and place it.
+
+    Args:
+        folder: of the checkpoint; the network is never asked.
+        trust_remote_code: run the code that lies in the folder.
+
+    Raises:
+        InputError: it cannot be loaded, or only by running code that is not trusted.
+    """
+    check_adapter(folder)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except Exception as error:  # transformers raises whatever a damaged file leads to
+        raise InputError(
+            f"{folder}: the model cannot be loaded: {one_line(error, 1)}; make it again, or name "
+            "another checkpoint"
+        ) from error
     let_adapters_learn(model)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
@@ -63,18 +81,10 @@ def load_checkpoint(folder: Path) -> nn.Module:
 def model_fingerprint(config: ModelConfig) -> str:
     """Return a sha256 of what decides the weights: files for a local path, names otherwise."""
     digest = hashlib.sha256(repr(config).encode())
-    folder = Path(config.path or "")
-    if config.path and folder.is_dir():
-        base = adapter_base(folder)
-        for file in [*_weight_files(folder), *(_weight_files(base) if base else [])]:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for file in model_files(config):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    suffixes = {".safetensors", ".bin", ".json"}
-    return [file for file in sorted(folder.iterdir()) if file.suffix in suffixes]
 
 
 def check_fits(
@@ -89,7 +99,7 @@ def check_fits(
             f"{name}: its vocabulary has {vocabulary} entries, the tokenizer {len(tokenizer)}; "
             f"{mend}"
         )
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = positions_of(model)
     if positions is not None and block_length > positions:
         raise InputError(
             f"{name}: it has {positions} positions, corpus.block_length is {block_length}; lower "
@@ -112,11 +122,13 @@ def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed:
         architecture = AutoConfig.for_model(model_type, **settings)
         _refuse_unknown(architecture, settings)
         set_seed(seed)
-        return AutoModelForCausalLM.from_config(architecture, dtype=getattr(torch, config.dtype))
+        return AutoModelForCausalLM.from_config(
+            architecture, dtype=getattr(torch, config.dtype), trust_remote_code=False
+        )
     except InputError:
         raise
     except _UNMAKEABLE as error:
-        said = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+        said = one_line(error).split(". ")[0]
         raise InputError(
             f"model.scratch: no {model_type} can be made of these settings ({said}); change them "
             "as that family's config in transformers says"
@@ -146,9 +158,9 @@ def _pretrained(config: ModelConfig) -> nn.Module:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
         )
-    except (OSError, RuntimeError, SafetensorError, ValueError) as error:
+    except Exception as error:  # transformers raises whatever a damaged file leads to
         raise InputError(
-            f"model.path: '{config.path}' cannot be loaded: {_first_line(error)}; give a "
+            f"model.path: '{config.path}' cannot be loaded: {one_line(error, 1)}; give a "
             "checkpoint folder or a hub name (the hub needs the network)"
         ) from error
     for name, stored, wanted in found["mismatched_keys"]:
@@ -164,7 +176,3 @@ def _pretrained(config: ModelConfig) -> nn.Module:
         )
     let_adapters_learn(model)
     return model
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ifguide.corpus.sources import Source
+from ifguide.corpus.config import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.config import Prompts
 from ifguide.models.config import ModelConfig

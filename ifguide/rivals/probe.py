@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 from ifguide.models.losses import device_of
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Contrast, Corpus, QuerySet, TokenScores
@@ -195,5 +195,6 @@ def _scikit_learn(module: str) -> Any:
         return importlib.import_module(f"sklearn.{module}")
     except ImportError as error:
         raise InputError(
-            f"probe: scikit-learn is not installed ({error}); run pip install 'ifguide[probe]'"
+            f"probe: scikit-learn is not installed ({one_line(error)}); run "
+            "pip install 'ifguide[probe]'"
         ) from error

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Config, PreTrainedTokenizerBase
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 from ifguide.files import read_json, write_json
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -113,7 +113,7 @@ def load_reward(place: Path | str) -> RewardModel:
     try:
         config = _released_config(folder, weights) if released else _config(folder)
         dtype = weights[f"{RELEASED_HEAD if released else 'head.'}weight"].dtype
-        backbone = AutoModel.from_config(config, dtype=dtype)
+        backbone = AutoModel.from_config(config, dtype=dtype, trust_remote_code=False)
         starts = False if released else bool(read_json(folder / SETTINGS)["starts"])
         reward = RewardModel(backbone, tokenizer, starts=starts)
         reward.load_state_dict(_renamed(weights) if released else dict(weights))
@@ -146,7 +146,7 @@ def _read_weights(folder: Path) -> Mapping[str, Tensor]:
 
 def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"reward: {folder} holds no tokenizer; put the files of the one it was trained with "
@@ -155,7 +155,7 @@ def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def _config(folder: Path) -> Any:
-    return AutoConfig.from_pretrained(folder, local_files_only=True)
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _released_config(folder: Path, weights: Mapping[str, Tensor]) -> Any:
@@ -191,7 +191,7 @@ def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _not_loaded(place: Path, error: BaseException) -> InputError:
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+    said = one_line(error, 1).rstrip(":")
     return InputError(
         f"reward: {place} cannot be loaded: {said}; give a folder with a reward model's weights, "
         "config and tokenizer"

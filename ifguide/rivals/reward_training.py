@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from ifguide.corpus.tokenizers import encode, end_of_text
 from ifguide.errors import InputError
+from ifguide.models.forward import positions_of
 from ifguide.rivals.config import RewardConfig
 from ifguide.rivals.reward import RewardModel, reward_from
 from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
@@ -69,7 +70,7 @@ def train_reward(
             fewer than a batch, a text has no token, or the loss or a weight is not finite.
     """
     examples = _examples(tokenizer, texts, toxicity, config)
-    positions = getattr(backbone.config, "max_position_embeddings", None)
+    positions = positions_of(backbone)
     if positions is not None and config.max_length > positions:
         raise InputError(
             f"reward.max_length: {config.max_length} is more than the model's {positions} "

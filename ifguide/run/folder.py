@@ -122,7 +122,9 @@ class RunFolder:
             if inner.is_symlink() or (os.path.lexists(inner) and not inner.is_dir()):
                 raise InputError(f"{inner}: it is no folder of ifguide's own; move it away")
         if place.is_symlink() or (os.path.lexists(place) and not place.is_file()):
-            raise InputError(f"{place}: it is no plain file, and ifguide writes there; move it away")
+            raise InputError(
+                f"{place}: it is no plain file, and ifguide writes there; move it away"
+            )
 
 
 def is_run_folder(root: Path) -> bool:

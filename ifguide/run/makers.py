@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-import pyarrow as pa
 from ifguide.corpus.blocks import pack
 from ifguide.corpus.config import CorpusConfig, QueriesConfig, TokenizerConfig
 from ifguide.corpus.prepare import PreparedCorpus, open_prepared, prepare
@@ -19,8 +19,8 @@ from ifguide.corpus.words import spelling
 from ifguide.distributed import ranks
 from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts, Sampling
 from ifguide.evaluation.evaluate import fluency, generate_table, judge_tables
-from ifguide.evaluation.generate import Processors, derived_seed
 from ifguide.evaluation.fluency import perplexity
+from ifguide.evaluation.generate import Processors, derived_seed
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.localisation import localisation_of
 from ifguide.evaluation.prompts import Prompt, held_out_documents, prompts_of
@@ -44,7 +44,7 @@ from ifguide.nouns import (
 from ifguide.report.config import ReportConfig
 from ifguide.report.page import render_page
 from ifguide.run import artifacts
-from ifguide.run.outside import JUDGES, LAMBADA, checkpoint_of, texts_of
+from ifguide.run.outside import JUDGES, LAMBADA, texts_of
 from ifguide.run.stage import Get, Need, Outside, Stage, folder_name, needs
 from ifguide.run.work import Work
 from ifguide.selection.blend import blend
@@ -312,9 +312,7 @@ def _pack_watched(
 
 def baseline(
     name: str, corpus: Need[PreparedCorpus], initial: Need[Checkpoint]
-) -> Stage[
-    Checkpoint, BaselineSettings, PreparedCorpus, Checkpoint, Mapping[str, Corpus]
-]:
+) -> Stage[Checkpoint, BaselineSettings, PreparedCorpus, Checkpoint, Mapping[str, Corpus]]:
     """Declare the model trained on everything, or the checkpoint as it is."""
     folder = name.replace("/", "-")
 
@@ -518,9 +516,7 @@ def engine_passes(settings: ScoreConfig) -> float:
     return ENGINES.get(settings.engine, ENGINES["difference"])
 
 
-def shards(
-    work: Work, text: PreparedCorpus, blocks: int = SHARD_BLOCKS
-) -> artifacts.ScoreShards:
+def shards(work: Work, text: PreparedCorpus, blocks: int = SHARD_BLOCKS) -> artifacts.ScoreShards:
     """Return where scores go as they are made."""
     shape = (int(text.corpus.tokens.shape[0]), int(text.corpus.tokens.shape[1]))
     return artifacts.ScoreShards(work.path, shape, blocks, work.keep)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ifguide.corpus.sources import Source, files_of
 from ifguide.corpus.tokenizers import tokenizer_files
+from ifguide.errors import InputError
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.judges.registry import judge_files, judge_identity, load_judge
 from ifguide.evaluation.prompts import lambada_texts
+from ifguide.influence.perturbed import PAIR, LogprobFiles, read_pair
 from ifguide.models.config import ModelConfig
 from ifguide.models.load import model_files
 from ifguide.run.stage import Outside
@@ -92,12 +93,21 @@ def _tokenizer_files(config: Config) -> Files:
 
 
 def _logprob_files(config: Config) -> Files:
-    given = config.scores.logprobs
+    given = _open_logprobs(config)
     if given is not None:
-        for name, file in (("plus", given.plus), ("minus", given.minus)):
-            yield data_folder(config) / file, name
-        yield data_folder(config) / given.pair / "pair.json", "pair"
+        yield from ((given.plus, "plus"), (given.minus, "minus"), (given.pair / PAIR, "pair"))
 
+
+def _open_logprobs(config: Config) -> LogprobFiles | None:
+    given, folder = config.scores.logprobs, data_folder(config)
+    if given is None:
+        return None
+    plus, minus, pair = (folder / name for name in (given.plus, given.minus, given.pair))
+    for file in (plus, minus):
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; give a file of log-probabilities")
+    read_pair(pair)
+    return LogprobFiles(plus=plus, minus=minus, pair=pair, force=given.force)
 
 
 CORPUS_TEXTS = texts_of("corpus.sources", lambda config: config.corpus.sources)
@@ -120,10 +130,4 @@ LAMBADA = Outside(
     open=lambda config: lambada_texts(config.evaluation, data_folder(config)),
 )
 JUDGES = judges_of("evaluation.judges", lambda config: config.evaluation.judges)
-LOGPROBS = Outside(
-    name="scores.logprobs",
-    files=_logprob_files,
-    open=lambda config: None
-    if config.scores.logprobs is None
-    else config.scores.logprobs.at(data_folder(config)),
-)
+LOGPROBS = Outside(name="scores.logprobs", files=_logprob_files, open=_open_logprobs)

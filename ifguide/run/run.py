@@ -140,7 +140,9 @@ class Run:
 
         def get(need: Need[A], /) -> A:
             if need not in stage.needs.all:
-                raise TypeError(f"stage '{stage.name}' asks for '{need.name}', not one of its needs")
+                raise TypeError(
+                    f"stage '{stage.name}' asks for '{need.name}', not one of its needs"
+                )
             return self(need)
 
         return stage.load(place.path, get)

@@ -101,12 +101,8 @@ TRAIN = Stage(
     passes=lambda settings: makers.TRAINING,
 )
 MODELS = {"baseline": BASELINE, "suppressed": TRAIN}
-SAMPLES = {
-    name: makers.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()
-}
-FLUENCY = {
-    name: makers.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()
-}
+SAMPLES = {name: makers.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
+FLUENCY = {name: makers.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()}
 JUDGED = {name: makers.judged(name, samples) for name, samples in SAMPLES.items()}
 EVALUATE = Stage(
     name="evaluate",

@@ -100,7 +100,9 @@ class StageFolder:
         return (
             found is not None
             and found.fingerprint == fingerprint
-            and not any(self._is_damaged(self.path / name, found.files[name]) for name in found.files)
+            and not any(
+                self._is_damaged(self.path / name, found.files[name]) for name in found.files
+            )
         )
 
     def damaged(self) -> list[str]:

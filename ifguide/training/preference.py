@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
 from ifguide.extras import import_extra
+from ifguide.models.forward import positions_of
 from ifguide.training.config import PreferenceConfig
 from ifguide.training.preference_pairs import PreferencePair, tokenised_pair
 from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
@@ -106,7 +107,7 @@ def _records(
             f"dpo: {len(drawn)} pairs are fewer than one batch of {config.batch_size}; sample more "
             "prompts, lower the margin between the two sides, or lower dpo.batch_size"
         )
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = positions_of(model)
     if positions is not None and config.max_length > positions:
         raise InputError(
             f"dpo.max_length: {config.max_length} is more than the model's {positions} positions; "

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from transformers import PreTrainedTokenizerBase
 
 from ifguide.corpus.completions import read_completions
-from ifguide.corpus.sources import Source
+from ifguide.corpus.config import Source
 from ifguide.corpus.tokenizers import encode, end_of_text
 from ifguide.errors import InputError
 

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifguide.corpus.config import QueriesConfig
+from ifguide.corpus.config import QueriesConfig, Source
 from ifguide.corpus.queries import load_contrast, token_weights
-from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
 
 MARKED = [

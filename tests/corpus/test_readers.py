@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ifguide.corpus.config import Source
 from ifguide.corpus.documents import read_documents
-from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
 
 RECORDS = [

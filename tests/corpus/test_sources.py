@@ -4,8 +4,9 @@ import json
 import numpy as np
 import pytest
 
+from ifguide.corpus.config import Source
 from ifguide.corpus.documents import read_documents
-from ifguide.corpus.sources import Source, source_fingerprint
+from ifguide.corpus.sources import source_fingerprint
 from ifguide.errors import InputError
 
 

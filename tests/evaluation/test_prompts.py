@@ -6,7 +6,7 @@ import pytest
 import yaml
 from micro import settings
 
-from ifguide.corpus.sources import Source
+from ifguide.corpus.config import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts
 from ifguide.evaluation.prompts import Prompt, held_out_documents, lambada_texts, prompts_of

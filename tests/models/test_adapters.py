@@ -193,7 +193,7 @@ def test_a_run_from_an_adapter(adapted, finished, tmp_path):
 
 def test_an_adapter_is_known_by_its_base_too(adapted, tmp_path):
     config = ModelConfig(path=str(tmp_path / "adapter"))
-    file = tmp_path / "adapter" / adapters.CONFIG
+    file = tmp_path / "adapter" / adapters.ADAPTER
     held = json.loads(file.read_text())
     tiny_model(dtype=torch.float32).save_pretrained(tmp_path / "base")
     file.write_text(json.dumps({**held, "base_model_name_or_path": str(tmp_path / "base")}))
@@ -203,7 +203,7 @@ def test_an_adapter_is_known_by_its_base_too(adapted, tmp_path):
 
 
 def test_an_adapter_without_peft_or_base_is_refused(adapted, refused, tmp_path, monkeypatch):
-    file = tmp_path / "adapter" / adapters.CONFIG
+    file = tmp_path / "adapter" / adapters.ADAPTER
     held = json.loads(file.read_text())
     file.write_text(json.dumps({**held, "base_model_name_or_path": None}))
     said = refused("fit", adapted, "--out", tmp_path / "run", "--quiet")

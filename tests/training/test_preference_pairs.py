@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ifguide.corpus.sources import Source
+from ifguide.corpus.config import Source
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
 from ifguide.training.preference_pairs import (

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 
 CHUNK = 256  # texts handed to a judge at once
 
@@ -127,8 +127,8 @@ def _judge_chunk(
         scores = _columns(judge, texts)
     except Exception as error:
         raise JudgeError(
-            f"judge '{judge.name}' failed on {_first_failing(judge, texts, ids)}: {_line(error)}; "
-            "remove the text, or judge with another judge"
+            f"judge '{judge.name}' failed on {_first_failing(judge, texts, ids)}: "
+            f"{one_line(error)}; remove the text, or judge with another judge"
         ) from error
     kinds = len(_categories(judge))
     if scores.shape != ((len(texts), kinds) if kinds else (len(texts),)):
@@ -175,5 +175,3 @@ def _range(ids: Sequence[str]) -> str:
     return f"text '{ids[0]}'" if len(ids) == 1 else f"texts '{ids[0]}' to '{ids[-1]}'"
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from ifguide.errors import InputError
+from ifguide.errors import InputError, one_line
 from ifguide.evaluation.judges.registry import SETTING, JudgeKind, JudgeRequest
 
 
@@ -42,7 +42,7 @@ def _load(request: JudgeRequest) -> WordListJudge:
         listed = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{SETTING}: {file}: it cannot be read ({error}); give a UTF-8 file with a word or "
+            f"{SETTING}: {file}: it cannot be read ({one_line(error)}); give a UTF-8 file with a word or "
             "phrase a line"
         ) from error
     return WordListJudge(request.name, listed.splitlines())

@@ -1,0 +1,47 @@
+"""The files that decide a model, listed without loading it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ifguide.files import read_json
+from ifguide.models.config import ModelConfig
+
+ADAPTER = "adapter_config.json"  # makes a folder that of an adapter (peft)
+WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf"}
+
+
+def model_files(config: ModelConfig) -> list[Path]:
+    """Return the files of a local folder that decide what ``load_model`` loads from there.
+
+    These are all weights and all ``.json`` files in the folder itself, code where it is trusted,
+    and for an adapter the same of its base model, where that is a folder. There are none for a
+    name on the hub, and none for a model that is made from a config.
+
+    Raises:
+        InputError: what an adapter is of cannot be read.
+    """
+    folder = Path(config.path or "")
+    if not config.path or not folder.is_dir():
+        return []
+    base = adapter_base(folder)
+    suffixes = WEIGHTS | {".json"} | ({".py"} if config.trust_remote_code else set())
+    return [
+        file
+        for place in (folder, *([base] if base else []))
+        for file in sorted(place.iterdir())
+        if file.suffix in suffixes and file.is_file()
+    ]
+
+
+def adapter_base(folder: Path) -> Path | None:
+    """Return the folder of the model that the adapter in ``folder`` is of, where it is a folder."""
+    base = base_name(folder) if (folder / ADAPTER).is_file() else None
+    return Path(base) if isinstance(base, str) and base and Path(base).is_dir() else None
+
+
+def base_name(folder: Path) -> Any:
+    """Return what the adapter in ``folder`` says that it is of."""
+    held = read_json(folder / ADAPTER)
+    return held.get("base_model_name_or_path") if isinstance(held, dict) else None
