@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ifguide.corpus.sources import Source, files_of
-from ifguide.corpus.tokenizers import tokenizer_files
+from ifguide.corpus.config import Source
+from ifguide.corpus.sources import files_of
+from ifguide.corpus.tokenizer_files import tokenizer_files
 from ifguide.errors import InputError
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.judges.registry import judge_files, judge_identity, load_judge
 from ifguide.evaluation.prompts import lambada_texts
 from ifguide.influence.perturbed import PAIR, LogprobFiles, read_pair
 from ifguide.models.config import ModelConfig
-from ifguide.models.load import model_files
+from ifguide.models.model_files import model_files
 from ifguide.run.stage import Outside
 from ifguide.settings.config import Config
 

@@ -173,5 +173,3 @@ def _first_failing(judge: Judge, texts: list[str], ids: Sequence[str]) -> str:
 
 def _range(ids: Sequence[str]) -> str:
     return f"text '{ids[0]}'" if len(ids) == 1 else f"texts '{ids[0]}' to '{ids[-1]}'"
-
-
