@@ -262,8 +262,9 @@ def save_contrast(folder: Path, contrast: Contrast) -> None:
         arrays[f"{side}_length"] = np.array([len(tokens) for tokens in queries.tokens], np.int64)
         arrays[f"{side}_tokens"] = np.concatenate([np.zeros(0, np.int64), *queries.tokens])
         arrays[f"{side}_weights"] = np.concatenate([np.zeros(0), *queries.weights])
+    arrays["fingerprint"] = np.array(contrast.fingerprint)
     with (folder / "queries.npz").open("wb") as stream:
-        np.savez(stream, fingerprint=np.array(contrast.fingerprint), **arrays)
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def load_contrast(folder: Path) -> Contrast:
@@ -275,7 +276,7 @@ def load_contrast(folder: Path) -> Contrast:
             parts = (np.split(held[f"{side}_{what}"], ends) for what in ("tokens", "weights"))
             tokens, weights = (part if len(held[f"{side}_length"]) else [] for part in parts)
             sides.append(QuerySet([row.astype(np.int32) for row in tokens], weights))
-        return Contrast(*sides, fingerprint=str(held["fingerprint"]))
+        return Contrast(toxic=sides[0], safe=sides[1], fingerprint=str(held["fingerprint"]))
 
 
 def save_prompts(folder: Path, prompts: Mapping[str, Sequence[Prompt]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,7 +45,7 @@ from ifguide.report.config import ReportConfig
 from ifguide.report.page import render_page
 from ifguide.run import artifacts
 from ifguide.run.outside import JUDGES, LAMBADA, texts_of
-from ifguide.run.stage import Get, Need, Outside, Stage, folder_name, needs
+from ifguide.run.stage import Get, Need, Outside, Stage, StageOf, folder_name, needs
 from ifguide.run.work import Work
 from ifguide.selection.blend import blend
 from ifguide.selection.config import LexiconConfig, SelectionConfig, SmoothingConfig
@@ -220,7 +220,7 @@ def initial(
     corpus: Need[PreparedCorpus],
     checkpoint: Outside[ModelConfig],
     model: Callable[[Config], ModelConfig],
-) -> Stage[Checkpoint, InitialSettings, PreparedCorpus, ModelConfig]:
+) -> StageOf[Checkpoint]:
     """Declare the model that training starts from: a checkpoint, or random weights."""
 
     def make(
@@ -279,7 +279,7 @@ def run_training(config: Config) -> TrainingConfig:
 
 def watched(
     name: str, corpus: Need[PreparedCorpus], training: Callable[[Config], TrainingConfig | None]
-) -> Stage[Mapping[str, Corpus], Mapping[str, HeldOutText], PreparedCorpus, Path]:
+) -> StageOf[Mapping[str, Corpus]]:
     """Declare the text that a training's guard watches, if it has one, by its name."""
 
     def asked(config: Config) -> Mapping[str, HeldOutText]:
@@ -312,7 +312,7 @@ def _pack_watched(
 
 def baseline(
     name: str, corpus: Need[PreparedCorpus], initial: Need[Checkpoint]
-) -> Stage[Checkpoint, BaselineSettings, PreparedCorpus, Checkpoint, Mapping[str, Corpus]]:
+) -> StageOf[Checkpoint]:
     """Declare the model trained on everything, or the checkpoint as it is."""
     folder = name.replace("/", "-")
 
@@ -431,7 +431,7 @@ class FitSettings:
 
 def fitted(
     name: str, corpus: Need[PreparedCorpus], baseline: Need[Checkpoint]
-) -> Stage[Curvature, FitSettings, PreparedCorpus, Checkpoint]:
+) -> StageOf[Curvature]:
     """Declare H, from a sample of blocks and labels drawn from the model."""
 
     def make(
@@ -469,7 +469,7 @@ def aimed(
     queries: Need[Contrast],
     baseline: Need[Checkpoint],
     curvature: Need[Curvature],
-) -> Stage[Direction, DirectionConfig, Contrast, Checkpoint, Curvature]:
+) -> StageOf[Direction]:
     """Declare v = (H + μ)⁻¹ (g_tox - g_safe), where learning toxicity moves the weights (Eq. 7)."""
 
     def make(
@@ -540,7 +540,7 @@ def smoothed(
     corpus: Need[PreparedCorpus],
     queries: Need[Contrast],
     scores: Need[TokenScores],
-) -> Stage[TokenScores, SmoothSettings, PreparedCorpus, Contrast, TokenScores]:
+) -> StageOf[TokenScores]:
     """Declare scores drawn toward their neighbours', their type's and a lexicon's, if asked for."""
 
     def settings(config: Config) -> SmoothSettings:
@@ -611,7 +611,7 @@ class SampleSettings:
 
 def sampled(
     name: str, model: Need[Checkpoint], corpus: Need[PreparedCorpus], prompts: Need[PromptSets]
-) -> Stage[Tables, SampleSettings, PreparedCorpus, Checkpoint, PromptSets]:
+) -> StageOf[Tables]:
     """Declare what a model says to the prompts."""
 
     def make(
@@ -680,14 +680,7 @@ def fluent(
     model: Need[Checkpoint],
     corpus: Need[PreparedCorpus],
     held_out: Need[Mapping[str, Corpus]],
-) -> Stage[
-    dict[str, Any],
-    FluencySettings,
-    PreparedCorpus,
-    Checkpoint,
-    Mapping[str, Corpus],
-    list[str] | None,
-]:
+) -> StageOf[dict[str, Any]]:
     """Declare a model's perplexity on held-out text, and its accuracy on last words."""
 
     def make(
@@ -737,9 +730,7 @@ class JudgeSettings:
         return cls(asked, asked.threshold, asked.unjudged, asked.resamples, config.seed)
 
 
-def judged(
-    name: str, samples: Need[Tables]
-) -> Stage[dict[str, Any], JudgeSettings, Tables, list[Judge]]:
+def judged(name: str, samples: Need[Tables]) -> StageOf[dict[str, Any]]:
     """Declare what the judges make of a model's continuations."""
     return Stage(
         name=f"judge/{folder_name(name)}",
@@ -818,7 +809,7 @@ def write_report(
             "selected": int(selection.suppress.sum()),
             "documents": len(selection.ranking),
         },
-        "cost": dict(work.costs),
+        "cost": {name: asdict(cost) for name, cost in work.costs.items()},
     }
     write_json(work.path / "report.json", report)
     page = render_page(report, text.corpus, smoothed, selection, settings.top, settings.title)

@@ -68,7 +68,7 @@ class Run:
                 self._nouns[need] = self._stage_noun(cast(AnyStage, need))
         return cast(A, self._nouns[need])
 
-    def path(self, stage: Stage[Any, Any, *tuple[Any, ...]]) -> Path:
+    def path(self, stage: AnyStage) -> Path:
         """Return the folder of a stage, made first if need be."""
         self(stage)
         return self.folder.root / stage.name
@@ -80,8 +80,7 @@ class Run:
         place = self._folder(stage)
         found = place.manifest()
         if found is None:
-            state = "begun" if place.has_begun() else "not made"
-            return Standing(stage=stage, state=state)
+            return Standing(stage=stage, state="begun" if place.has_begun() else "not made")
         if found.fingerprint != self.fingerprint(stage):
             why = "; ".join(changes(found, self._manifest(stage)))
             return Standing(stage=stage, state="stale", why=why, manifest=found)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ifguide.run.work import Work
     from ifguide.settings.config import Config
 
-Noun = TypeVar("Noun")
+Noun = TypeVar("Noun", covariant=True)
+Made = TypeVar("Made")
 Settings = TypeVar("Settings")
 Nouns = TypeVarTuple("Nouns")
 A = TypeVar("A")
@@ -73,7 +74,7 @@ class Get(Protocol):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Stage(Need[Noun], Generic[Noun, Settings, *Nouns]):
+class Stage(Need[Noun], Generic[Noun, Made, Settings, *Nouns]):
     """One step of a run, and how its result lies on disk.
 
     Args:
@@ -84,8 +85,9 @@ class Stage(Need[Noun], Generic[Noun, Settings, *Nouns]):
         settings: the part of the settings that it is given; nothing else of them counts.
         section: where that part stands in the settings, "" for a dataclass of several parts.
         version: raised when what it makes changes its meaning.
-        make: returns the noun. It runs on every rank.
-        save: writes the noun to a folder, on the main rank; None if ``make`` has written it all.
+        make: returns what ``save`` writes, and where the stage is not kept the noun itself. It runs
+            on every rank.
+        save: writes that to a folder, on the main rank; None if ``make`` has written it all.
         load: opens what lies in the folder; its second argument gives the nouns of the needs.
         files: patterns (``fnmatch``, folder by folder) of all files that it writes; what fits none
             of them is somebody else's.
@@ -105,8 +107,8 @@ class Stage(Need[Noun], Generic[Noun, Settings, *Nouns]):
     settings: Callable[[Config], Settings]
     section: str = ""
     version: int = 1
-    make: Callable[[Work, Settings, *Nouns], Noun]
-    save: Callable[[Path, Noun], None] | None = None
+    make: Callable[[Work, Settings, *Nouns], Made]
+    save: Callable[[Path, Made], None] | None = None
     load: Callable[[Path, Get], Noun]
     files: tuple[str, ...]
     command: str = ""
@@ -129,7 +131,8 @@ class Stage(Need[Noun], Generic[Noun, Settings, *Nouns]):
             ) from error
 
 
-AnyStage = Stage[Any, Any, *tuple[Any, ...]]
+StageOf = Stage[Noun, Any, Any, *tuple[Any, ...]]  # a stage by its noun
+AnyStage = StageOf[Any]
 
 
 @overload

@@ -6,6 +6,8 @@ into it is the same.
 
 from __future__ import annotations
 
+from ifguide.files import read_json
+from ifguide.nouns import Checkpoint
 from ifguide.run import artifacts, makers
 from ifguide.run.makers import MODEL_FILES, SCORE_FILES
 from ifguide.run.outside import (
@@ -17,7 +19,7 @@ from ifguide.run.outside import (
     QUERY_TEXTS,
     TOKENIZER,
 )
-from ifguide.run.stage import Stage, needs
+from ifguide.run.stage import Need, Stage, needs
 
 CORPUS = Stage(
     name="corpus",
@@ -100,7 +102,7 @@ TRAIN = Stage(
     total=lambda settings, text, *_: makers.training_tokens(text, settings),
     passes=lambda settings: makers.TRAINING,
 )
-MODELS = {"baseline": BASELINE, "suppressed": TRAIN}
+MODELS: dict[str, Need[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
 SAMPLES = {name: makers.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
 FLUENCY = {name: makers.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()}
 JUDGED = {name: makers.judged(name, samples) for name, samples in SAMPLES.items()}
@@ -129,6 +131,6 @@ REPORT = Stage(
     settings=lambda config: config.report,
     section="report",
     make=makers.write_report,
-    load=lambda folder, get: artifacts.open_report(folder),
+    load=lambda folder, get: read_json(folder / "report.json"),
     files=("report.json", "report.html"),
 )
