@@ -29,7 +29,12 @@ def write_text(file: Path, text: str) -> None:
 
 def write_json(file: Path, value: Any) -> None:
     """Write a whole JSON file or nothing."""
-    write_text(file, json.dumps(value, indent=2, default=asdict) + "\n")
+    write_text(file, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return a value of dataclasses and what JSON holds as the text of a JSON file."""
+    return json.dumps(value, indent=2, default=asdict) + "\n"
 
 
 def read_json(file: Path) -> Any:

@@ -13,7 +13,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
 from torch import nn
@@ -63,7 +62,8 @@ def relearn(
         measure: what to measure of a model; it may not change it.
         config: how many posts, and how to train.
         block_length: tokens a block.
-        folder: an existing one; packed posts lie in a folder of their own there, for a while.
+        folder: where packed posts and checkpoints lie, in a folder a number of posts; what is there
+            of an interrupted attempt is gone on from.
         seed: orders the posts and their blocks.
         progress: called with the number of tokens just trained on.
 
@@ -79,19 +79,18 @@ def relearn(
         if count == 0:
             found.append(Relearned(0, 0, 0, measure(model)))
             continue
-        with TemporaryDirectory(dir=folder, prefix="relearn-") as scratch:
-            corpus = pack(order[:count], tokenizer, block_length, Path(scratch) / "posts")
-            tuned = train(
-                copy.deepcopy(model),
-                corpus,
-                None,
-                config.training,
-                folder=Path(scratch) / "training",
-                seed=seed,
-                progress=progress,
-            )
-            tokens, blocks = corpus.token_count, len(corpus.tokens)
-            del corpus
+        place = folder / str(count)
+        corpus = pack(order[:count], tokenizer, block_length, place / "posts")
+        tuned = train(
+            copy.deepcopy(model),
+            corpus,
+            None,
+            config.training,
+            folder=place / "training",
+            seed=seed,
+            progress=progress,
+        )
+        tokens, blocks = corpus.token_count, len(corpus.tokens)
         updates = math.ceil(math.ceil(blocks / config.batch_size) * config.epochs)
         found.append(Relearned(count, tokens, updates, measure(tuned)))
     return found

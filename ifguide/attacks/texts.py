@@ -14,16 +14,16 @@ UNREADABLE = "\ufffd"  # what is left of a character whose bytes are not all the
 
 
 @dataclass(frozen=True)
-class Pair:
+class AttackedText:
     """A prompt, and what the model is to go on with; joined as they are."""
 
     prompt: str
     target: str
 
 
-def pairs_of(
+def attacked_texts(
     toxic: QuerySet, tokenizer: PreTrainedTokenizerBase, target_tokens: int
-) -> Iterator[Pair]:
+) -> Iterator[AttackedText]:
     """Yield each toxic query as what stands before its first counted tokens, and these.
 
     A target has at most ``target_tokens`` tokens, the first of those that stand together. Queries
@@ -38,7 +38,7 @@ def pairs_of(
         stop = first + min(together, target_tokens)
         prompt, target = (text_of(tokenizer, ids) for ids in (tokens[1:first], tokens[first:stop]))
         if target.strip() and UNREADABLE not in prompt + target:
-            yield Pair(prompt, target)
+            yield AttackedText(prompt, target)
 
 
 def posts_of(toxic: QuerySet, tokenizer: PreTrainedTokenizerBase) -> list[Document]:

@@ -30,6 +30,7 @@ COLUMNS: Mapping[str, np.dtype] = {
 }
 DESCRIPTION = "corpus.json"
 DOCUMENTS = "documents.arrow"
+PACKED_FILES = (*(f"{name}.bin" for name in COLUMNS), DESCRIPTION, DOCUMENTS)
 BATCH_CHARACTERS = 1 << 20  # text tokenised at once; the result does not depend on it
 
 Columns = dict[str, np.ndarray]

@@ -7,15 +7,15 @@ Nothing here runs anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ifguide.errors import InputError
+from ifguide.registry import Registry
 from ifguide.selection.config import SelectionConfig, Total
 from ifguide.training.config import Objective
 
-Scorer = Literal["own", "position", "plain", "lexicon", "probe", "proxy"]
 LEFT_OUT = Objective(kind="masking")
 AUTHORS = SelectionConfig(quantile=0.99, window=1, budget=0.02, unit="block")
 BASELINE = "baseline"
@@ -29,14 +29,15 @@ class Mask:
         scorer: whose scores. ``own``: the run's. ``position``: the authors' form, what enters the
             gradient through input position t, read as token t's. ``plain``: influence on the toxic
             queries alone. ``lexicon``: the log-odds of the token's word in the queries. ``probe``:
-            a linear classifier on hidden states. ``proxy``: own scores of a smaller model.
+            a linear classifier on hidden states. ``proxy``: own scores of a smaller model. A third
+            party's by its name (entry points of the group ``ifguide.scorers``).
         smoothed: smooth and blend the scores as the run does.
         selection: how tokens are chosen; None is as the run does.
         documents: choose whole documents instead, by this total of their tokens' scores.
         objective: what a chosen token contributes to the loss; None is as the training says.
     """
 
-    scorer: Scorer
+    scorer: str
     smoothed: bool = False
     selection: SelectionConfig | None = None
     documents: Total | None = None
@@ -65,8 +66,85 @@ class Method:
     reward: bool = False
 
 
+_OURS = (
+    Method(name=BASELINE, about="the trained baseline as it is", model=BASELINE),
+    Method(name="everything", about="trained like the others, nothing left out"),
+    Method(
+        name="word-filter",
+        about="without the documents that hold the strongest words of the queries' lexicon",
+        mask=Mask(scorer="lexicon", documents="max", objective=LEFT_OUT),
+    ),
+    Method(
+        name="classifier-documents",
+        about="without the documents of the highest mean log-odds by a linear probe",
+        mask=Mask(scorer="probe", documents="mean", objective=LEFT_OUT),
+    ),
+    Method(
+        name="classifier-tokens",
+        about="without the tokens of the highest log-odds by a linear probe",
+        mask=Mask(scorer="probe", objective=LEFT_OUT),
+    ),
+    Method(
+        name="influence-documents",
+        about="without the documents of the highest influence on the toxic queries alone",
+        mask=Mask(scorer="plain", documents="sum", objective=LEFT_OUT),
+    ),
+    Method(
+        name="differential-documents",
+        about="without the documents of the highest differential influence",
+        mask=Mask(scorer="own", documents="sum", objective=LEFT_OUT),
+    ),
+    Method(
+        name="lexicon-tokens",
+        about="our training against the tokens that the lexicon finds",
+        mask=Mask(scorer="lexicon"),
+    ),
+    Method(
+        name="dpo",
+        about="DPO on samples of the baseline, ranked by the labelling judge",
+        preferences="samples",
+    ),
+    Method(
+        name="dpo-texts",
+        about="DPO on given pairs of a toxic and a neutral text",
+        preferences="texts",
+    ),
+    Method(
+        name="rad",
+        about="the baseline, decoded with a reward model",
+        model=BASELINE,
+        reward=True,
+    ),
+    Method(
+        name="authors",
+        about="IF-Guide as its authors' code has it: position scores, window 1, 2%, penalty 1",
+        mask=Mask(scorer="position", selection=AUTHORS, objective=Objective()),
+    ),
+    Method(
+        name="own-scores",
+        about="ours by the scores as they are, without smoothing or lexicon",
+        mask=Mask(scorer="own"),
+    ),
+    Method(name="ours", about="the run's own method", mask=Mask(scorer="own", smoothed=True)),
+    Method(
+        name="ours-rad",
+        about="ours, decoded with a reward model",
+        model="ours",
+        reward=True,
+    ),
+    Method(
+        name="proxy",
+        about="ours, by the scores of a smaller model",
+        mask=Mask(scorer="proxy", smoothed=True),
+    ),
+)
+METHODS: Registry[Method] = Registry("method", "ifguide.methods", {})
+for _method in _OURS:
+    METHODS.add(_method.name, _method)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class MethodRow:
     """A method under one way of training; ``training`` is "" where no training is its own."""
 
     method: Method
@@ -74,106 +152,46 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Its name in tables, files and on the command line."""
+        """Its name in tables and on the command line."""
         return f"{self.method.name}@{self.training}" if self.training else self.method.name
 
+    @property
+    def owner(self) -> MethodRow:
+        """The row whose model it uses; itself, if it has its own."""
+        model = self.method.model
+        return replace(self, method=METHODS.get(model, "--methods")) if model else self
 
-METHODS = {
-    method.name: method
-    for method in (
-        Method(name=BASELINE, about="the trained baseline as it is", model=BASELINE),
-        Method(name="everything", about="trained like the others, nothing left out"),
-        Method(
-            name="word-filter",
-            about="without the documents that hold the strongest words of the queries' lexicon",
-            mask=Mask(scorer="lexicon", documents="max", objective=LEFT_OUT),
-        ),
-        Method(
-            name="classifier-documents",
-            about="without the documents of the highest mean log-odds by a linear probe",
-            mask=Mask(scorer="probe", documents="mean", objective=LEFT_OUT),
-        ),
-        Method(
-            name="classifier-tokens",
-            about="without the tokens of the highest log-odds by a linear probe",
-            mask=Mask(scorer="probe", objective=LEFT_OUT),
-        ),
-        Method(
-            name="influence-documents",
-            about="without the documents of the highest influence on the toxic queries alone",
-            mask=Mask(scorer="plain", documents="sum", objective=LEFT_OUT),
-        ),
-        Method(
-            name="differential-documents",
-            about="without the documents of the highest differential influence",
-            mask=Mask(scorer="own", documents="sum", objective=LEFT_OUT),
-        ),
-        Method(
-            name="lexicon-tokens",
-            about="our training against the tokens that the lexicon finds",
-            mask=Mask(scorer="lexicon"),
-        ),
-        Method(
-            name="dpo",
-            about="DPO on samples of the baseline, ranked by the labelling judge",
-            preferences="samples",
-        ),
-        Method(
-            name="dpo-texts",
-            about="DPO on given pairs of a toxic and a neutral text",
-            preferences="texts",
-        ),
-        Method(
-            name="rad",
-            about="the baseline, decoded with a reward model",
-            model=BASELINE,
-            reward=True,
-        ),
-        Method(
-            name="authors",
-            about="IF-Guide as its authors' code has it: position scores, window 1, 2%, penalty 1",
-            mask=Mask(scorer="position", selection=AUTHORS, objective=Objective()),
-        ),
-        Method(
-            name="own-scores",
-            about="ours by the scores as they are, without smoothing or lexicon",
-            mask=Mask(scorer="own"),
-        ),
-        Method(name="ours", about="the run's own method", mask=Mask(scorer="own", smoothed=True)),
-        Method(
-            name="ours-rad",
-            about="ours, decoded with a reward model",
-            model="ours",
-            reward=True,
-        ),
-        Method(
-            name="proxy",
-            about="ours, by the scores of a smaller model",
-            mask=Mask(scorer="proxy", smoothed=True),
-        ),
-    )
-}
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it learns from what a judge has labelled."""
+        return self.method.reward or self.method.preferences == "samples"
+
+
+def all_methods() -> list[Method]:
+    """Return every method that is registered, ours first."""
+    return [METHODS.get(name, "--methods") for name in METHODS.names()]
 
 
 def rows_of(
-    wanted: Sequence[str], trainings: Sequence[str], methods: Mapping[str, Method] = METHODS
-) -> tuple[Row, ...]:
+    wanted: Sequence[str], trainings: Sequence[str], methods: Iterable[Method] | None = None
+) -> tuple[MethodRow, ...]:
     """Return the rows that the names ask for, in the order of ``methods``, each once.
 
     Args:
         wanted: ``all``, a method, or ``METHOD@TRAINING``; a method alone is meant in every way.
         trainings: the names of the ways of training.
-        methods: what there is.
+        methods: what there is; by default all that are registered.
 
     Raises:
         InputError: a method or a way of training is not known.
     """
-    every = [row for method in methods.values() for row in _in_every_way(method, trainings)]
+    there = list(all_methods() if methods is None else methods)
+    every = [row for method in there for row in _in_every_way(method, trainings)]
     asked: set[str] = set()
     for name in wanted:
         found = {row.name for row in every if name in ("all", row.name, row.method.name)}
         if not found:
-            known = ", ".join(methods)
+            known = ", ".join(method.name for method in there)
             raise InputError(
                 f"--methods: '{name}' is not known; use all, METHOD or METHOD@TRAINING, with one "
                 f"of {known} and, for those that train, one of {', '.join(trainings)}"
@@ -182,7 +200,7 @@ def rows_of(
     return tuple(row for row in every if row.name in asked)
 
 
-def _in_every_way(method: Method, trainings: Sequence[str]) -> list[Row]:
+def _in_every_way(method: Method, trainings: Sequence[str]) -> list[MethodRow]:
     if method.model == BASELINE or method.preferences:
-        return [Row(method=method)]
-    return [Row(method=method, training=training) for training in trainings]
+        return [MethodRow(method=method)]
+    return [MethodRow(method=method, training=training) for training in trainings]

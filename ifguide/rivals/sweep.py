@@ -32,13 +32,13 @@ class Grid:
             raise InputError(f"sweep: there is nothing to vary; give values to one of {names}")
 
 
-def swept(grid: Grid, selection: SelectionConfig, objective: Objective) -> dict[str, Method]:
+def swept(grid: Grid, selection: SelectionConfig, objective: Objective) -> list[Method]:
     """Return our method at every combination of the grid's settings, by a name that tells them.
 
     All share the run's scores, so nothing is scored again.
     """
     given = {name: values for name, values in vars(grid).items() if values}
-    points = {}
+    points = []
     for combination in product(*given.values()):
         setting = dict(zip(given, combination, strict=True))
         chosen = {k: v for k, v in setting.items() if hasattr(selection, k)}
@@ -51,5 +51,5 @@ def swept(grid: Grid, selection: SelectionConfig, objective: Objective) -> dict[
         )
         told = ", ".join(f"{key} {value:g}" for key, value in setting.items())
         name = "ours, " + told
-        points[name] = Method(name=name, about=f"our method with {told}", mask=mask)
-    return {"baseline": METHODS["baseline"], **points}
+        points.append(Method(name=name, about=f"our method with {told}", mask=mask))
+    return [METHODS.get("baseline", "--methods"), *points]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ifguide.corpus.blocks import pack
+from ifguide.corpus.blocks import PACKED_FILES, pack
 from ifguide.corpus.config import CorpusConfig, QueriesConfig, TokenizerConfig
 from ifguide.corpus.prepare import PreparedCorpus, open_prepared, prepare
 from ifguide.corpus.queries import load_contrast
@@ -67,7 +67,6 @@ FITTING = 4.5
 GENERATING = 1.0
 ENGINES = {"difference": 2.0, "jvp": 3.0, "position": 3.0}
 
-PACKED_FILES = ("tokens.bin", "document.bin", "start.bin", "end.bin", "marked.bin", "corpus.json")
 TOKENIZER_FILES = (
     "tokenizer*.json",
     "special_tokens_map.json",
@@ -81,11 +80,11 @@ TOKENIZER_FILES = (
 )
 CORPUS_FILES = (
     *(f"tokenizer/{name}" for name in TOKENIZER_FILES),
-    *(f"blocks/{name}" for name in (*PACKED_FILES, "documents.arrow")),
+    *(f"blocks/{name}" for name in PACKED_FILES),
     "held_out/*.arrow",
     "held_out/*.json",
 )
-TEXT_FILES = ("texts.json", *(f"*/{name}" for name in (*PACKED_FILES, "documents.arrow")))
+TEXT_FILES = ("texts.json", *(f"*/{name}" for name in PACKED_FILES))
 MODEL_FILES = (
     *TOKENIZER_FILES,
     "config.json",
@@ -330,7 +329,7 @@ def baseline(
         files=MODEL_FILES,
         kept=lambda config: config.baseline is not None,
         total=lambda settings, text, *_: training_tokens(text, settings.baseline),
-        passes=lambda settings: TRAINING,
+        passes=lambda settings, noun: TRAINING,
     )
 
 
@@ -460,7 +459,7 @@ def fitted(
         load=lambda folder, get: artifacts.load_curvature(folder),
         files=("curvature.safetensors",),
         total=total,
-        passes=lambda settings: FITTING,
+        passes=lambda settings, noun: FITTING,
     )
 
 
@@ -511,9 +510,9 @@ def score_corpus(
     return score(model, corpus, direction, settings, sink=sink, progress=work.progress)
 
 
-def engine_passes(settings: ScoreConfig) -> float:
-    """Return the forward passes that a scored token costs."""
-    return ENGINES.get(settings.engine, ENGINES["difference"])
+def scoring_passes(settings: Any, scores: Callable[[], TokenScores]) -> float:
+    """Return the forward passes that a scored token has cost, by the engine that was used."""
+    return ENGINES.get(str(scores().metadata.get("engine")), ENGINES["difference"])
 
 
 def shards(work: Work, text: PreparedCorpus, blocks: int = SHARD_BLOCKS) -> artifacts.ScoreShards:
@@ -633,7 +632,7 @@ def sampled(
         load=lambda folder, get: artifacts.load_samples(folder),
         files=SAMPLE_FILES,
         command="evaluate",
-        passes=lambda settings: GENERATING,
+        passes=lambda settings, noun: GENERATING,
     )
 
 
@@ -644,8 +643,12 @@ def continuations(
     model: Checkpoint,
     prompts: PromptSets,
     processors: Processors = tuple,
+    seed_of: Callable[[int, str], int] = derived_seed,
 ) -> Tables:
-    """Draw continuations, a prompt set after the other; each is kept as soon as it is whole."""
+    """Draw continuations, a prompt set after the other; each is kept as soon as it is whole.
+
+    ``seed_of`` gives a set's seed by the run's and its name.
+    """
     if not ranks.is_main():
         return {}
     keep = artifacts.Samples(work.path, list(prompts), work.keep)
@@ -657,7 +660,7 @@ def continuations(
                 text.tokenizer,
                 asked,
                 settings.sampling,
-                derived_seed(settings.seed, name),
+                seed_of(settings.seed, name),
                 work.progress,
                 processors,
             ),
@@ -707,7 +710,7 @@ def fluent(
         load=load_figures,
         files=(FIGURES,),
         command="evaluate",
-        passes=lambda settings: GENERATING,
+        passes=lambda settings, noun: GENERATING,
     )
 
 

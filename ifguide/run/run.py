@@ -286,6 +286,7 @@ def opened(
     replace: bool = False,
     verify: bool = False,
     makes: Callable[[AnyStage], bool] = lambda stage: True,
+    finished: bool = False,
 ) -> Iterator[Run]:
     """Claim a run folder for these settings, on every rank.
 
@@ -296,12 +297,15 @@ def opened(
         quiet, makes: see ``Run``.
         replace: what was made under other settings may be made again.
         verify: read every byte of what is there, instead of trusting sizes and times.
+        finished: the folder must be that of a run already.
 
     Raises:
         InputError: the folder cannot be used for them.
     """
     ranks.start()
     try:
+        if finished:
+            RunFolder.open(out)
         folder = (
             RunFolder.claim(out, verify=verify)
             if ranks.is_main()

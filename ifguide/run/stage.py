@@ -95,7 +95,7 @@ class Stage(Need[Noun], Generic[Noun, Made, Settings, *Nouns]):
         kept: whether it has a folder at all under these settings; otherwise it is made whenever it
             is asked for.
         total: how many tokens it goes through, where that is known beforehand.
-        passes: forward passes that a token of it costs.
+        passes: forward passes that a token of it costs; its second argument gives the noun.
 
     Raises:
         TypeError: ``make`` asks for more or less than the stage declares.
@@ -114,7 +114,7 @@ class Stage(Need[Noun], Generic[Noun, Made, Settings, *Nouns]):
     command: str = ""
     kept: Callable[[Config], bool] = lambda config: True
     total: Callable[[Settings, *Nouns], int | None] | None = None
-    passes: Callable[[Settings], float] = lambda settings: 0.0
+    passes: Callable[[Settings, Callable[[], Noun]], float] = lambda settings, noun: 0.0  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

@@ -76,7 +76,7 @@ SCORE = Stage(
     load=lambda folder, get: artifacts.load_scores(folder, get(CORPUS).corpus),
     files=SCORE_FILES,
     total=lambda settings, text, *_: makers.corpus_tokens(text),
-    passes=makers.engine_passes,
+    passes=makers.scoring_passes,
 )
 SMOOTH = makers.smoothed("smooth", CORPUS, QUERIES, SCORE)
 SELECT = Stage(
@@ -100,7 +100,7 @@ TRAIN = Stage(
     load=makers.open_checkpoint,
     files=MODEL_FILES,
     total=lambda settings, text, *_: makers.training_tokens(text, settings),
-    passes=lambda settings: makers.TRAINING,
+    passes=lambda settings, noun: makers.TRAINING,
 )
 MODELS: dict[str, Need[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
 SAMPLES = {name: makers.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}

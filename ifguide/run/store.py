@@ -25,6 +25,7 @@ from typing import Any, final
 
 from safetensors import SafetensorError
 
+from ifguide.corpus.blocks import PACKED_FILES
 from ifguide.errors import InputError
 from ifguide.files import TEMPORARY, read_json, write_json
 from ifguide.nouns import Cost
@@ -38,7 +39,12 @@ FORMAT = 2
 MANIFEST = "manifest.json"
 HEAD = "made-for.json"  # in a .part: whose it is
 FULL = os.strerror(errno.ENOSPC)
-SCRATCH_FILES = (*CHECKPOINT_FILES, "guard.json", "sound.safetensors")
+TRAINING_FILES = (*CHECKPOINT_FILES, "guard.json", "sound.safetensors")
+SCRATCH_FILES = (
+    *TRAINING_FILES,
+    *(f"*/training/{name}" for name in TRAINING_FILES),
+    *(f"*/posts/{name}" for name in PACKED_FILES),
+)
 JOURNALS = JOURNAL.format(rank="*")
 OWN = (MANIFEST, HEAD, COST, JOURNALS, f"*{TEMPORARY}")
 

@@ -1,0 +1,275 @@
+"""Attacks as stages: a suffix, fine-tuning and the lens on both models of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ifguide.attacks.config import AttackConfig, GcgConfig, LensConfig, RelearnConfig
+from ifguide.attacks.gcg import gcg, is_attackable
+from ifguide.attacks.lens import logit_lens
+from ifguide.attacks.relearn import check_posts, relearn
+from ifguide.attacks.texts import AttackedText, attacked_texts, posts_of
+from ifguide.corpus.prepare import PreparedCorpus
+from ifguide.errors import InputError
+from ifguide.evaluation.config import EvaluationConfig, Sampling
+from ifguide.evaluation.evaluate import evaluate
+from ifguide.evaluation.generate import derived_seed
+from ifguide.evaluation.judges.judging import Judge
+from ifguide.evaluation.metrics import mean_over_prompts
+from ifguide.nouns import Checkpoint, Contrast, QuerySet
+from ifguide.run import makers
+from ifguide.run.makers import PromptSets
+from ifguide.run.outside import JUDGES
+from ifguide.run.run import Run
+from ifguide.run.stage import AnyStage, Need, Stage, StageOf, needs
+from ifguide.run.stages import CORPUS, MODELS, PROMPTS, QUERIES, TRAIN
+from ifguide.run.work import Work
+from ifguide.settings.config import Config
+
+GROUP = "attack/"
+Figures = dict[str, Any]
+Attack = StageOf[Figures]
+
+
+@dataclass(frozen=True)
+class GcgSettings:
+    """What decides the search of suffixes."""
+
+    gcg: GcgConfig
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class RelearnSettings:
+    """What decides fine-tuning on toxic posts, and how its models are evaluated."""
+
+    relearn: RelearnConfig
+    sampling: Sampling
+    threshold: float
+    resamples: int
+    seed: int
+    evaluation: EvaluationConfig
+
+    unrecorded = ("evaluation",)
+
+
+@dataclass(frozen=True)
+class LensSettings:
+    """What decides the look at each layer."""
+
+    lens: LensConfig
+
+
+def attacks(config: AttackConfig) -> dict[str, dict[str, Attack]]:
+    """Return the stages of every kind of attack, by kind and by model."""
+
+    def gcg_settings(run: Config) -> GcgSettings:
+        return GcgSettings(config.gcg, run.evaluation.resamples, run.seed)
+
+    def relearn_settings(run: Config) -> RelearnSettings:
+        asked = run.evaluation
+        return RelearnSettings(
+            config.relearn, asked.sampling, asked.threshold, asked.resamples, run.seed, asked
+        )
+
+    def declared(kind: str, name: str, model: Need[Checkpoint]) -> Attack:
+        common: dict[str, Any] = {
+            "name": f"{GROUP}{kind}-{name}",
+            "about": f"{KINDS[kind]} ({name})",
+            "save": makers.save_figures,
+            "load": makers.load_figures,
+            "files": (makers.FIGURES,),
+            "command": "attack",
+        }
+        if kind == "gcg":
+            needed = needs(CORPUS, QUERIES, model, TRAIN)
+            return Stage(needs=needed, settings=gcg_settings, make=search_suffixes, **common)
+        if kind == "relearn":
+            of = needs(CORPUS, QUERIES, model, PROMPTS, JUDGES)
+            return Stage(needs=of, settings=relearn_settings, make=teach_again, **common)
+        looked = needs(QUERIES, model)
+        return Stage(
+            needs=looked,
+            settings=lambda run: LensSettings(config.lens),
+            make=look_at_layers,
+            **common,
+        )
+
+    return {
+        kind: {name: declared(kind, name, model) for name, model in MODELS.items()}
+        for kind in KINDS
+    }
+
+
+KINDS = {
+    "gcg": "a suffix to the prompt is searched, so that the model goes on with a toxic target",
+    "relearn": "copies are fine-tuned on toxic posts",
+    "lens": "what each layer would say is looked at",
+}
+
+
+def is_attack(stage: AnyStage) -> bool:
+    """Whether a stage is one of an attack."""
+    return stage.name.startswith(GROUP)
+
+
+def check(run: Run, config: AttackConfig, kinds: Sequence[str]) -> None:
+    """Refuse what cannot be done before anything is.
+
+    Raises:
+        InputError: the run has not what a kind of attack needs.
+    """
+    tokenizer, contrast = run(CORPUS).tokenizer, run(QUERIES)
+    for model in MODELS.values():
+        run(model)
+    if "gcg" in kinds:
+        _attacked(contrast, run(CORPUS), run(TRAIN).model, config.gcg)
+    if "relearn" in kinds:
+        check_posts(config.relearn, len(posts_of(contrast.toxic, tokenizer)))
+        run(JUDGES), run(PROMPTS)
+
+
+def search_suffixes(
+    work: Work,
+    settings: GcgSettings,
+    text: PreparedCorpus,
+    contrast: Contrast,
+    model: Checkpoint,
+    suppressed: Checkpoint,
+) -> Figures:
+    """Search a suffix for each prompt."""
+    chosen = _attacked(contrast, text, suppressed.model, settings.gcg)
+    found = [
+        gcg(
+            model.model,
+            text.tokenizer,
+            attacked.prompt,
+            attacked.target,
+            settings.gcg,
+            seed=derived_seed(settings.seed, "gcg", number),
+            progress=work.progress,
+        )
+        for number, attacked in enumerate(chosen)
+    ]
+    measures: dict[str, list[float]] = {
+        "success_before": [float(suffix.first_success == 0) for suffix in found],
+        "success": [float(suffix.succeeded) for suffix in found],
+        "loss_before": [suffix.losses[0] for suffix in found],
+        "loss": [suffix.losses[-1] for suffix in found],
+    }
+    seed, resamples = derived_seed(settings.seed, "gcg"), settings.resamples
+    return {
+        **{
+            name: asdict(mean_over_prompts(np.array(values), resamples, seed))
+            for name, values in measures.items()
+        },
+        "pairs": [{**asdict(a), **asdict(s)} for a, s in zip(chosen, found, strict=True)],
+    }
+
+
+def _attacked(
+    contrast: Contrast, text: PreparedCorpus, model: nn.Module, config: GcgConfig
+) -> list[AttackedText]:
+    """Return the prompts that are attacked; the models are alike in what decides them.
+
+    Raises:
+        InputError: there is none.
+    """
+    tokenizer = text.tokenizer
+    every = attacked_texts(contrast.toxic, tokenizer, config.target_tokens)
+    fit = (a for a in every if is_attackable(model, tokenizer, a.prompt, a.target, config))
+    found = list(islice(fit, config.pairs))
+    if not found:
+        raise InputError(
+            "gcg: no toxic query of the run survives as text with gcg.initial after its prompt; "
+            "give another gcg.initial, or set gcg.round_trip to false"
+        )
+    return found
+
+
+def teach_again(
+    work: Work,
+    settings: RelearnSettings,
+    text: PreparedCorpus,
+    contrast: Contrast,
+    model: Checkpoint,
+    prompts: PromptSets,
+    judges: list[Judge],
+) -> Figures:
+    """Fine-tune on toxic posts and evaluate on the toxic prompts."""
+    toxic = {"toxic": prompts["toxic"]}
+
+    def measure(tuned: nn.Module) -> dict[str, Any]:
+        asked = settings.evaluation
+        entry = evaluate(
+            tuned,
+            text.tokenizer,
+            asked,
+            toxic,
+            {},
+            None,
+            settings.seed,
+            progress=work.progress,
+            judges=judges,
+        )
+        return {name: entry[name]["toxic"] for name in ("tp", "emt")}
+
+    found = relearn(
+        model.model,
+        text.tokenizer,
+        posts_of(contrast.toxic, text.tokenizer),
+        measure,
+        settings.relearn,
+        block_length=int(text.corpus.tokens.shape[1]),
+        folder=work.scratch,
+        seed=settings.seed,
+        progress=work.progress,
+    )
+    return {
+        "points": [
+            {"posts": p.posts, "tokens": p.tokens, "updates": p.updates, **p.measured}
+            for p in found
+        ]
+    }
+
+
+def look_at_layers(
+    work: Work, settings: LensSettings, contrast: Contrast, model: Checkpoint
+) -> Figures:
+    """Look at the counted tokens of both sides of the queries."""
+    entry: Figures = {}
+    for side in ("toxic", "safe"):
+        queries: QuerySet = getattr(contrast, side)
+        some = slice(settings.lens.queries)
+        chosen = QuerySet(queries.tokens[some], queries.weights[some])
+        entry[side] = logit_lens(model.model, chosen, work.progress).tolist()
+        entry[f"{side}_tokens"] = sum(int((w > 0).sum()) for w in chosen.weights)
+    return entry
+
+
+def made(run: Run, stages: Mapping[str, Mapping[str, Attack]], kinds: Sequence[str]) -> Figures:
+    """Make the kinds that are asked for; return them and what stands of the others.
+
+    Returns:
+        by kind and by model, the figures and the seconds they took; a kind that lacks a model is
+        left out.
+    """
+    asked: Callable[[str, Attack], bool] = lambda kind, stage: (
+        kind in kinds or run.standing(stage).state == "stands"
+    )
+    return {
+        kind: {
+            name: {"seconds": run.cost(stage).seconds, **figures}
+            for name, stage in models.items()
+            for figures in [run(stage)]
+        }
+        for kind, models in stages.items()
+        if all(asked(kind, stage) for stage in models.values())
+    }
