@@ -109,9 +109,12 @@ def load_classifier(name: str, place: str) -> ClassifierJudge:
     checkpoint, _, label = (place, "", "") if Path(place).exists() else place.partition("#")
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint, dtype=torch.float32, output_loading_info=True
+            checkpoint,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _not_loaded(name, checkpoint, error) from error
     missing = sorted(report["missing_keys"])
@@ -202,9 +205,11 @@ def _build(
 ) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     """Make the classifier that ``base`` describes and fill it; every weight must be given."""
     try:
-        config = AutoConfig.from_pretrained(base, num_labels=labels)
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+        config = AutoConfig.from_pretrained(base, num_labels=labels, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_config(
+            config, dtype=torch.float32, trust_remote_code=False
+        )
         missing, extra = model.load_state_dict(weights, strict=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise _not_loaded(name, base, error) from error
