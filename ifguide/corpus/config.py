@@ -161,10 +161,11 @@ class TokenizerConfig:
             found = "neither" if self.path is None else "both"
             raise InputError(f"tokenizer: set one of path and vocab_size; {found} is set")
         if self.vocab_size is not None and self.vocab_size < SMALLEST:
-            raise InputError(_too_small(self.vocab_size))
+            raise InputError(too_small(self.vocab_size))
 
 
-def _too_small(vocab_size: int) -> str:
+def too_small(vocab_size: int) -> str:
+    """Say that a vocabulary has no room for the bytes."""
     return (
         f"tokenizer.vocab_size: {vocab_size} is too small for the 256 bytes and end-of-text; "
         f"give {SMALLEST} or more"

@@ -1,4 +1,4 @@
-"""Documents: one text with its marked spans, and many of them with random access on disk."""
+"""Documents on disk with random access, and how the records of a source become documents."""
 
 from __future__ import annotations
 

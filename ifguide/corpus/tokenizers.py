@@ -13,7 +13,7 @@ from jaxtyping import Int
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from ifguide.corpus.config import SMALLEST, TokenizerConfig, _too_small
+from ifguide.corpus.config import SMALLEST, TokenizerConfig, too_small
 from ifguide.errors import InputError, one_line
 
 END_OF_TEXT = "<|endoftext|>"
@@ -42,6 +42,8 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
             path, use_fast=True, trust_remote_code=config.trust_remote_code
         )
     except Exception as error:  # transformers raises whatever a damaged file leads to
+        place = f"tokenizer.path: '{config.path}'"
+        refuse_own_code(error, place, "set tokenizer.trust_remote_code")
         raise InputError(
             f"tokenizer.path: no tokenizer can be loaded from '{config.path}' "
             f"({_first_sentence(error)}); give a folder that holds one, or a name on the hub"
@@ -66,6 +68,7 @@ def open_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # transformers raises whatever a damaged file leads to
+        refuse_own_code(error, f"{folder}: the tokenizer", "give trust_remote_code")
         raise InputError(
             f"{folder}: the tokenizer cannot be opened ({_first_sentence(error)}); make it again"
         ) from error
@@ -81,7 +84,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         InputError: ``vocab_size`` leaves no room for the bytes and end-of-text.
     """
     if vocab_size < SMALLEST:
-        raise InputError(_too_small(vocab_size))
+        raise InputError(too_small(vocab_size))
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.post_processor = processors.ByteLevel(trim_offsets=False)
@@ -136,6 +139,18 @@ def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
             "set one and save the tokenizer again, or choose another"
         )
     return int(tokenizer.eos_token_id)
+
+
+def refuse_own_code(error: BaseException, place: str, mend: str) -> None:
+    """Say what to do where transformers would not run the code of a folder or hub name.
+
+    Raises:
+        InputError: that is what its error means.
+    """
+    if isinstance(error, ValueError) and "trust_remote_code=True" in str(error):
+        raise InputError(
+            f"{place} comes with code of its own; read it, and {mend} to run it"
+        ) from error
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

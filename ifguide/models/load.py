@@ -17,6 +17,7 @@ from transformers import (
     set_seed,
 )
 
+from ifguide.corpus.tokenizers import end_of_text, refuse_own_code
 from ifguide.errors import InputError, one_line
 from ifguide.models.adapters import check_adapter, let_adapters_learn
 from ifguide.models.config import ModelConfig
@@ -70,6 +71,7 @@ def load_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> nn.Modu
             folder, dtype="auto", local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # transformers raises whatever a damaged file leads to
+        refuse_own_code(error, f"{folder}: the model", "give trust_remote_code")
         raise InputError(
             f"{folder}: the model cannot be loaded: {one_line(error, 1)}; make it again, or name "
             "another checkpoint"
@@ -114,7 +116,7 @@ def check_fits(
 
 def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> nn.Module:
     settings = dict(config.scratch or {})
-    end = tokenizer.eos_token_id
+    end = end_of_text(tokenizer)
     settings.setdefault("vocab_size", len(tokenizer))
     settings = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, **settings}
     model_type = settings.pop("model_type")
@@ -159,6 +161,7 @@ def _pretrained(config: ModelConfig) -> nn.Module:
             ignore_mismatched_sizes=True,  # refused below, by name
         )
     except Exception as error:  # transformers raises whatever a damaged file leads to
+        refuse_own_code(error, f"model.path: '{config.path}'", "set model.trust_remote_code")
         raise InputError(
             f"model.path: '{config.path}' cannot be loaded: {one_line(error, 1)}; give a "
             "checkpoint folder or a hub name (the hub needs the network)"

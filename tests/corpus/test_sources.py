@@ -147,7 +147,6 @@ def test_ids_must_differ_and_be_there(tmp_path, write_lines):
         ({"path": "a.jsonl", "held_out": -0.1}, "held_out is -0.1"),
         ({"path": "a.jsonl", "limit": 0}, "limit is 0"),
         ({"path": "a.jsonl", "marked": True}, "marked is set but spans is not"),
-        ({"path": "a", "name": "x/y"}, "holds a slash"),
         ({"builtin": 0}, "builtin is 0"),
     ],
 )
@@ -164,7 +163,9 @@ def test_contradictions_are_refused(settings, message):
         ({"path": "."}, "corpus"),
         ({"hub": "org/some-set"}, "some-set"),
         ({"builtin": 3}, "builtin"),
+        ({"hub": "org/"}, "hub"),
         ({"path": "a.txt", "name": "mine"}, "mine"),
+        ({"path": "a.txt", "name": "../mine/"}, "../mine/"),
     ],
 )
 def test_default_names(settings, name):
