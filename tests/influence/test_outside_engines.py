@@ -72,24 +72,23 @@ def test_the_settings_know_it_without_importing_it(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("settings", "said"),
     [
-        ("gone", "is their_engines:GONE, which cannot be imported ("),
-        ("wrong", "is their_engines:WRONG, which is no ScoreEngine; mend or remove the package"),
+        ('engine="gone"', "scores.engine: the score engine 'gone' is their_engines:GONE, which "),
+        (
+            'engine="wrong"',
+            "scores.engine: the score engine 'wrong' is their_engines:WRONG, which is no "
+            "ScoreEngine; mend or remove the package that names it",
+        ),
+        (
+            'engine="theirs", precision="bfloat16"',
+            "scores.precision: bfloat16 is not for the engine theirs; leave it out, or",
+        ),
     ],
 )
-def test_one_that_is_not_what_it_should_be_is_named(folder, name, said):
-    code = SCORED.replace('engine="theirs"', f'engine="{name}"')
-    line = python(folder, code).stderr.splitlines()[-1]
-    assert line.startswith(
-        f"ifguide.errors.InputError: scores.engine: the score engine '{name}' {said}"
-    )
-
-
-def test_a_precision_that_it_does_not_declare_is_refused(folder):
-    code = SCORED.replace('engine="theirs"', 'engine="theirs", precision="bfloat16"')
-    line = python(folder, code).stderr.splitlines()[-1]
-    assert "InputError: scores.precision: bfloat16 is not for the engine theirs; leave" in line
+def test_what_is_not_as_it_should_be_is_named(folder, settings, said):
+    line = python(folder, SCORED.replace('engine="theirs"', settings)).stderr.splitlines()[-1]
+    assert line.startswith(f"ifguide.errors.InputError: {said}")
 
 
 def test_a_name_that_nobody_registered_is_refused_with_those_that_are_known():
