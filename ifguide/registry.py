@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar, cast, final
+from typing import Any, Generic, TypeVar, cast, final
 
 from ifguide.errors import InputError, one_line
 
@@ -26,15 +26,16 @@ class Registry(Generic[Thing]):
         kind: what messages call one of them, such as ``score engine``.
         group: the group of entry points, such as ``ifguide.engines``.
         ours: where each of ours is, as ``module:attribute``.
+        made_of: the class that a third party's must be of, as ``module:attribute``; any, if empty.
     """
 
-    def __init__(self, kind: str, group: str, ours: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, group: str, ours: Mapping[str, str], made_of: str = "") -> None:
         self.kind, self.group = kind, group
-        self._ours = dict(ours)
+        self._ours, self._made_of = dict(ours), made_of
         self._added: dict[str, Thing] = {}
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names()
+        return name in self._ours or name in self._added or name in self._foreign
 
     def names(self) -> tuple[str, ...]:
         """Return every name, ours first; nothing is imported."""
@@ -44,22 +45,28 @@ class Registry(Generic[Thing]):
         """Return what a name stands for.
 
         Raises:
-            InputError: nothing has this name, or what a third party named cannot be imported;
-                ``setting`` is where the name was given.
+            InputError: nothing has this name, or what a third party named cannot be imported or
+                is of another class; ``setting`` is where the name was given.
         """
         self.check(name, setting)
         if name in self._added:
             return self._added[name]
         if name in self._ours:
-            module, _, attribute = self._ours[name].partition(":")
-            return cast(Thing, getattr(import_module(module), attribute))
+            return cast(Thing, _attribute(self._ours[name]))
+        point = self._foreign[name]
         try:
-            return cast(Thing, self._foreign[name].load())
+            thing = point.load()
         except Exception as error:
             raise InputError(
-                f"{setting}: the {self.kind} '{name}' is {self._foreign[name].value}, which cannot "
-                f"be imported ({one_line(error)}); mend or remove the package that names it"
+                f"{setting}: the {self.kind} '{name}' is {point.value}, which cannot be imported "
+                f"({one_line(error)}); mend or remove the package that names it"
             ) from error
+        if self._made_of and not isinstance(thing, _attribute(self._made_of)):
+            raise InputError(
+                f"{setting}: the {self.kind} '{name}' is {point.value}, which is no "
+                f"{self._made_of.partition(':')[2]}; mend or remove the package that names it"
+            )
+        return cast(Thing, thing)
 
     def check(self, name: str, setting: str) -> None:
         """Refuse a name that is not known, without importing anything."""
@@ -80,3 +87,8 @@ class Registry(Generic[Thing]):
     @cached_property
     def _foreign(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
+
+
+def _attribute(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)

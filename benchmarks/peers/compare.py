@@ -39,9 +39,10 @@ from transformers.utils import logging as transformers_logging
 
 from ifguide import Curvature, Direction, InputError, TokenScores, aim, fit, score
 from ifguide.files import read_json, write_json, write_text
+from ifguide.influence.calibrate import CALIBRATION_TOKENS
 from ifguide.influence.curvature.factors import Sample, fit_kronecker
 from ifguide.influence.curvature.operators import Identity
-from ifguide.influence.score import PROBE_TOKENS, build_engine, score_rows
+from ifguide.influence.score import build_engine, score_rows
 from ifguide.models.tracked import find_tracked
 from ifguide.run import runs
 from ifguide.settings.config import Config
@@ -278,7 +279,7 @@ def end_to_end(case: Case, ours: Ours, way: str) -> dict[str, Any]:
     tracked = find_tracked(run.model)
     engine, settings = stages.timed(
         f"calibrate, {way}",
-        PROBE_TOKENS,
+        CALIBRATION_TOKENS,
         lambda: build_engine(run.model, tracked, direction, run.part, config.scores),
     )
     size = config.scores.batch_tokens

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ifguide.errors import InputError
+from ifguide.registry import Registry
+
+ENGINES: Registry[Any] = Registry(
+    "score engine",
+    "ifguide.engines",
+    {
+        "jvp": "ifguide.influence.engines.jvp:JVP",
+        "difference": "ifguide.influence.engines.difference:DIFFERENCE",
+        "position": "ifguide.influence.engines.position:POSITION",
+    },
+    "ifguide.influence.engines.engine:ScoreEngine",
+)
+FLOAT32_ONLY = ("jvp", "position")  # of ours; what others can do is asked when they are imported
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,21 +92,22 @@ class ScoreConfig:
 
     Args:
         engine: ``jvp`` (exact, one pass with dual numbers), ``difference`` (two plain passes,
-            to a stated tolerance) or ``position`` (the authors' form); see their modules.
+            to a stated tolerance), ``position`` (the authors' form), or one that another package
+            registers; see their modules.
         step: size of ``difference``'s perturbation as a share of the tracked weights' norm; by
-            default it is calibrated on a probe batch against ``jvp``.
+            default it is calibrated against ``jvp`` on some of the corpus's blocks.
         precision: ``bfloat16`` multiplies in bfloat16, the weights stay float32 (autocast; only
             with ``difference``), ``float32`` everything in the weights' own type.
-        tolerance: largest error of the block sums, ``max |ΔΣ| / max |Σ|`` on the probe batch, at
-            which a calibrated ``difference`` is kept; above it ``jvp`` is used. By default 3e-5 for
-            float32 and 1e-10 for float64; in half precision it is kept by its rank correlation
-            with float32 ``jvp`` (0.98) instead. 0.01 keeps the ranking and is faster.
+        tolerance: largest error of these blocks' sums, ``max |ΔΣ| / max |Σ|``, at which a
+            calibrated ``difference`` is kept; above it ``jvp`` is used. By default 3e-5 for float32
+            and 1e-10 for float64; in half precision it is kept by its rank correlation with
+            float32 ``jvp`` (0.98) instead. 0.01 keeps the ranking and is faster.
         batch_tokens: tokens a batch.
         shard_blocks: blocks a stored shard.
         logprobs: scores from files of log-probabilities, instead of computing them.
     """
 
-    engine: Literal["difference", "jvp", "position"] = "jvp"
+    engine: str = "jvp"
     step: float | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     tolerance: float | None = None
@@ -101,12 +116,23 @@ class ScoreConfig:
     logprobs: LogprobConfig | None = None
 
     def __post_init__(self) -> None:
+        ENGINES.check(self.engine, "scores.engine")
         for name in ("step", "tolerance", "batch_tokens", "shard_blocks"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"scores.{name}: {value} is not above 0; give a positive number")
-        if self.precision != "float32" and self.engine != "difference":
+        if self.engine in FLOAT32_ONLY:
+            self.check_precision(("float32",))
+
+    def check_precision(self, able: Collection[str]) -> None:
+        """Refuse a precision that the engine is not able to work in.
+
+        Raises:
+            InputError: ``precision`` is not among those it is able to work in.
+        """
+        if self.precision not in able:
             raise InputError(
-                f"scores.precision: bfloat16 is not for the engine {self.engine}; leave it out, or "
-                "set scores.engine to difference, whose step is calibrated against float32 jvp"
+                f"scores.precision: {self.precision} is not for the engine {self.engine}; leave it "
+                "out, or set scores.engine to difference, whose step is calibrated against float32 "
+                "jvp"
             )

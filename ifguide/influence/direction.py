@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ifguide.errors import InputError
 from ifguide.influence.config import DirectionConfig
 from ifguide.influence.curvature.operators import Curvature
+from ifguide.models.forward import evaluating
 from ifguide.models.hooks import observed
 from ifguide.models.losses import device_of, forward_losses
 from ifguide.models.sharded import is_sharded
@@ -71,12 +72,14 @@ def query_gradient(
     model: nn.Module, tracked: Sequence[TrackedWeight], queries: QuerySet, batch_size: int
 ) -> dict[str, Tensor]:
     """Return the gradient of the weighted query loss, in at least float32, by weight name."""
-    training = model.training
-    model.eval()
-    if is_sharded(model):
-        found = _gradient_of_sharded(model, tracked, queries, batch_size)
-        model.train(training)
-        return found
+    gradient = _gradient_of_sharded if is_sharded(model) else _gradient_of_whole
+    with evaluating(model):
+        return gradient(model, tracked, queries, batch_size)
+
+
+def _gradient_of_whole(
+    model: nn.Module, tracked: Sequence[TrackedWeight], queries: QuerySet, batch_size: int
+) -> dict[str, Tensor]:
     device = device_of(model)
     parameters = [w.parameter for w in tracked]
     total = [
@@ -87,7 +90,6 @@ def query_gradient(
         loss = (losses * weights.to(losses)).sum()
         for running, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
             running += gradient
-    model.train(training)
     return {w.name: w.oriented(g).contiguous() for w, g in zip(tracked, total, strict=True)}
 
 
@@ -121,12 +123,11 @@ def _gradient_of_sharded(
 @torch.inference_mode()
 def query_loss(model: nn.Module, queries: QuerySet, batch_size: int = 16) -> float:
     """Return the weighted query loss, in nats."""
-    device, training, total = device_of(model), model.training, 0.0
-    model.eval()
-    for tokens, weights in _padded_batches(queries, batch_size):
-        losses = forward_losses(model, tokens.to(device))
-        total += float((losses * weights.to(losses)).sum())
-    model.train(training)
+    device, total = device_of(model), 0.0
+    with evaluating(model):
+        for tokens, weights in _padded_batches(queries, batch_size):
+            losses = forward_losses(model, tokens.to(device))
+            total += float((losses * weights.to(losses)).sum())
     return total
 
 

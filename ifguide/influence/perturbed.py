@@ -9,7 +9,6 @@ Central differences of the losses ``l = -log Pr``:
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -27,13 +26,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ifguide.errors import InputError
 from ifguide.files import read_json, write_json, write_text
 from ifguide.influence.agreement import spearman
-from ifguide.influence.engines.jvp import ForwardMode
+from ifguide.influence.calibrate import CALIBRATION_TOKENS, RANK_BOUND, exact_engine
 from ifguide.influence.logprobs import check_rows, read_logprobs
 from ifguide.influence.perturbed_readme import README
-from ifguide.influence.score import RANK_BOUND
 from ifguide.influence.sinks import MemorySink, ShardSink
+from ifguide.models.forward import evaluating
 from ifguide.models.losses import device_of
-from ifguide.models.precision import is_half
 from ifguide.models.sharded import is_sharded, norm
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Corpus, Direction, TokenScores
@@ -42,7 +40,6 @@ log = logging.getLogger(__name__)
 
 PAIR = "pair.json"
 DEFAULT_STEP = 0.03  # engines compute in bfloat16, where smaller steps are lost in its rounding
-PROBE_TOKENS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +142,8 @@ def score_from_logprobs(
 ) -> TokenScores:
     """Turn the log-probabilities of both models into scores; positive = makes it more toxic.
 
-    Their Spearman correlation with float32 ``jvp`` over a probe of blocks spread over the corpus is
-    stated in the metadata and the log.
+    Their Spearman correlation with float32 ``jvp``, over blocks spread over the corpus, is stated
+    in the metadata and the log.
 
     Raises:
         InputError: the pair is of another corpus or direction, a file cannot be read, is of another
@@ -210,17 +207,18 @@ def _agreement(
     scores_of: Callable[[slice], Float[np.ndarray, "n T"]],
 ) -> float:
     """Return the Spearman correlation with ``jvp`` in at least float32, on tokens with a loss."""
-    wide = (copy.deepcopy(model).float() if is_half(model) else model).eval()
-    engine = ForwardMode(wide, find_tracked(wide), direction.weights)
     count, length = corpus.tokens.shape
-    wanted = min(count, max(2, PROBE_TOKENS // length))
-    exact, given = [], []
-    for row in np.unique(np.linspace(0, count - 1, wanted).round().astype(int)).tolist():
-        block = slice(row, row + 1)
-        tokens = torch.as_tensor(np.array(corpus.tokens[block]), device=device_of(wide)).long()
-        counted = corpus.has_loss[block]
-        exact.append(engine(tokens).detach().cpu().double().numpy()[counted])
-        given.append(scores_of(block)[counted])
+    wanted = min(count, max(2, CALIBRATION_TOKENS // length))
+    device, exact, given = device_of(model), [], []
+    with evaluating(model):
+        engine = exact_engine(model, direction.weights)
+        for row in np.unique(np.linspace(0, count - 1, wanted).round().astype(int)).tolist():
+            block = slice(row, row + 1)
+            tokens = torch.as_tensor(np.array(corpus.tokens[block]), device=device).long()
+            counted = corpus.has_loss[block]
+            scores = engine(tokens, torch.as_tensor(counted, device=device))
+            exact.append(scores.cpu().double().numpy()[counted])
+            given.append(scores_of(block)[counted])
     return spearman(np.concatenate(exact), np.concatenate(given))
 
 
@@ -229,17 +227,17 @@ def _moved(
     tracked: tuple[TrackedWeight, ...], direction: Direction, epsilon: float
 ) -> Iterator[None]:
     """Add εv to the tracked weights for a while, in at least float32, rounded once."""
-    kept = [weight.parameter.detach().clone() for weight in tracked]
+    originals = [weight.parameter.detach().clone() for weight in tracked]
     try:
         with torch.no_grad():
-            for weight, before in zip(tracked, kept, strict=True):
+            for weight, before in zip(tracked, originals, strict=True):
                 wide = torch.promote_types(before.dtype, torch.float32)
                 along = weight.oriented(_along(direction, weight)).to(before.device, wide)
                 weight.parameter.copy_(before.to(wide) + epsilon * along)
         yield
     finally:
         with torch.no_grad():
-            for weight, before in zip(tracked, kept, strict=True):
+            for weight, before in zip(tracked, originals, strict=True):
                 weight.parameter.copy_(before)
 
 

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Int
+from torch import nn
 
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
-from ifguide.influence.config import ScoreConfig
-from ifguide.influence.engines.difference import (
-    RELATIVE_STEPS,
-    Calibration,
-    FiniteDifference,
-    calibrate,
-)
-from ifguide.influence.engines.jvp import ForwardMode
-from ifguide.influence.engines.position import ByPosition
+from ifguide.influence.calibrate import calibration_blocks
+from ifguide.influence.config import ENGINES, ScoreConfig
+from ifguide.influence.engines.engine import Engine, Prepared, ScoreEngine
 from ifguide.influence.sinks import MemorySink, ShardSink
+from ifguide.models.forward import evaluating
 from ifguide.models.losses import device_of
-from ifguide.models.precision import is_half
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Corpus, Direction, TokenScores
-
-log = logging.getLogger(__name__)
-
-Engine = Callable[[Int[Tensor, "B T"]], Float[Tensor, "B T"]]
-SUM_TOLERANCE = {torch.float64: 1e-10, torch.float32: 3e-5}
-RANK_BOUND = 0.98
-PROBE_TOKENS = 4096
 
 
 def score(
@@ -62,19 +46,17 @@ def score(
     config = config or ScoreConfig()
     tracked = find_tracked(model)
     _check_direction(tracked, direction)
-    training = model.training
-    model.eval()
-    engine, settings = build_engine(model, tracked, direction, corpus, config)
-    sink = sink or MemorySink(corpus.tokens.shape)
-    shares = list(sink.missing())
-    idle = _idle_batches(model, corpus, shares, config.batch_tokens)
-    for rows in shares:
-        sink.put(rows, score_rows(engine, model, corpus, rows, config.batch_tokens, progress))
-    for _ in range(idle):
-        nothing = np.zeros_like(corpus.tokens[:0])
-        _score_batch(engine, model, nothing, nothing, _batch_size(corpus, config.batch_tokens))
-    model.train(training)
-    return TokenScores(sink.collect(), corpus, {**direction.metadata, **settings})
+    with evaluating(model):
+        engine, described = build_engine(model, tracked, direction, corpus, config)
+        sink = sink or MemorySink(corpus.tokens.shape)
+        shares = list(sink.missing())
+        idle = _idle_batches(model, corpus, shares, config.batch_tokens)
+        for rows in shares:
+            sink.put(rows, score_rows(engine, model, corpus, rows, config.batch_tokens, progress))
+        nothing, size = np.zeros_like(corpus.tokens[:0]), _batch_size(corpus, config.batch_tokens)
+        for _ in range(idle):
+            _score_batch(engine, model, nothing, nothing.astype(bool), size)
+    return TokenScores(sink.collect(), corpus, {**direction.metadata, **described})
 
 
 def build_engine(
@@ -83,90 +65,18 @@ def build_engine(
     direction: Direction,
     corpus: Corpus,
     config: ScoreConfig,
-) -> tuple[Engine, dict[str, Any]]:
-    """Return the engine and the settings that describe it, after any calibration or fallback."""
-    weights = direction.weights
-    if config.engine == "position":
-        return ByPosition(model, tracked, weights), {"engine": "position"}
-    if config.engine == "jvp" or not any(v.any() for v in weights.values()):
-        return ForwardMode(model, tracked, weights), {"engine": "jvp"}
-    autocast = config.precision == "bfloat16"
-    if autocast and tracked[0].parameter.dtype != torch.float32:
-        raise InputError(
-            "scores.precision: bfloat16 is for models of float32 weights; set model.dtype to "
-            "float32, or leave it out"
-        )
-    uncalibrated = is_sharded(model) if is_half(model) else not autocast
-    if config.step is not None and uncalibrated:
-        settings: dict[str, Any] = {"engine": "difference", "step": config.step}
-        return FiniteDifference(model, tracked, weights, config.step), settings
-    return _calibrated_difference(model, tracked, direction, _probe(model, corpus), config)
+) -> Prepared:
+    """Return the engine and the metadata that describe it, after any calibration or fallback.
 
+    The model is in evaluation mode.
 
-def _calibrated_difference(
-    model: nn.Module,
-    tracked: tuple[TrackedWeight, ...],
-    direction: Direction,
-    probe: Int[Tensor, "B T"],
-    config: ScoreConfig,
-) -> tuple[Engine, dict[str, Any]]:
-    """Return ``difference`` if it meets its bound (float64: with four points), else ``jvp``."""
-    weights, dtype = direction.weights, tracked[0].parameter.dtype
-    autocast = config.precision == "bfloat16"
-    by_rank = config.tolerance is None and (autocast or is_half(model))
-    bound = RANK_BOUND if by_rank else config.tolerance or SUM_TOLERANCE[dtype]
-    steps = RELATIVE_STEPS if config.step is None else (config.step,)
-    for points in (2, 4) if dtype == torch.float64 else (2,):  # four cost more than jvp
-        found = calibrate(model, tracked, weights, probe, points, steps=steps, autocast=autocast)
-        good = found.spearman >= RANK_BOUND if by_rank else found.sum_error <= bound
-        if good or config.step is not None:
-            _state(found, good=good)
-            settings = {"engine": "difference", "precision": config.precision, **asdict(found)}
-            return _difference(model, tracked, weights, found, autocast=autocast), settings
-    log.warning(
-        "scores: the best finite step (%.0e) misses the bound %.2g (error of the block sums "
-        "%.1e, Spearman %.4f); falling back to jvp in the weights' own type. Raise "
-        "scores.tolerance to keep difference.",
-        found.step,
-        bound,
-        found.sum_error,
-        found.spearman,
-    )
-    refused = {"engine": "jvp", "refused_difference": asdict(found)}
-    return ForwardMode(model, tracked, weights), refused
-
-
-def _difference(
-    model: nn.Module,
-    tracked: tuple[TrackedWeight, ...],
-    weights: Mapping[str, Tensor],
-    found: Calibration,
-    *,
-    autocast: bool,
-) -> FiniteDifference:
-    return FiniteDifference(model, tracked, weights, found.step, found.points, autocast=autocast)
-
-
-def _state(found: Calibration, *, good: bool) -> None:
-    """Log how well a finite step agrees; a given one is kept even where it does so badly."""
-    level = logging.INFO if good else logging.WARNING
-    kept = "" if good else "; it is kept because scores.step gives it"
-    log.log(
-        level,
-        "scores: Spearman %.4f with float32 jvp on a probe at the step %.0e%s",
-        found.spearman,
-        found.step,
-        kept,
-    )
-
-
-def _probe(model: nn.Module, corpus: Corpus) -> Int[Tensor, "B T"]:
-    """Take a few whole blocks, spread evenly over the corpus."""
-    full = np.flatnonzero(corpus.has_loss[:, 1:].all(1))
-    usable = full if len(full) else np.arange(len(corpus.tokens))
-    wanted = min(len(usable), max(2, PROBE_TOKENS // corpus.tokens.shape[1]))
-    rows = usable[np.linspace(0, len(usable) - 1, wanted).round().astype(int)]
-    return torch.as_tensor(np.asarray(corpus.tokens[rows]), device=device_of(model)).long()
+    Raises:
+        InputError: no engine has this name, or it does not work in this precision.
+    """
+    chosen: ScoreEngine = ENGINES.get(config.engine, "scores.engine")
+    config.check_precision(chosen.precisions)
+    blocks = calibration_blocks(model, corpus) if chosen.calibrated else None
+    return chosen.prepare(model, tracked, direction.weights, blocks, config)
 
 
 def score_rows(
@@ -213,7 +123,7 @@ def _score_batch(
     engine: Engine,
     model: nn.Module,
     tokens: Int[np.ndarray, "n T"],
-    counted: Shaped[np.ndarray, "n T"],
+    counted: Bool[np.ndarray, "n T"],
     size: int,
 ) -> Float[np.ndarray, "n T"]:
     """Score up to ``size`` blocks; a sharded model is always given that many.
@@ -225,10 +135,7 @@ def _score_batch(
         room = ((0, size - held), (0, 0))
         tokens, counted = np.pad(tokens, room), np.pad(counted, room)
     given = torch.as_tensor(tokens, device=device_of(model)).long()
-    if isinstance(engine, ByPosition):
-        values = engine(given, torch.as_tensor(counted, device=given.device))
-    else:
-        values = engine(given)
+    values = engine(given, torch.as_tensor(counted, device=given.device))
     return (values.cpu().double().numpy() * counted)[:held]
 
 

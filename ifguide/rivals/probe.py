@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ifguide.errors import InputError, one_line
+from ifguide.models.forward import evaluating
 from ifguide.models.losses import device_of
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Contrast, Corpus, QuerySet, TokenScores
@@ -146,19 +147,17 @@ def _states(
 ) -> Iterator[tuple[int, Float[np.ndarray, "T d"], Bool[np.ndarray, " T"]]]:
     """Yield a query's number, hidden states and counted tokens; equal lengths run together."""
     by_length = sorted(range(len(side.tokens)), key=lambda q: len(side.tokens[q]))
-    training = model.training
-    model.eval()
-    for length, same in itertools.groupby(by_length, key=lambda q: len(side.tokens[q])):
-        queries = list(same)
-        size = max(1, BATCH_TOKENS // length)
-        for batch in (queries[k : k + size] for k in range(0, len(queries), size)):
-            tokens = np.stack([side.tokens[q] for q in batch])
-            with torch.no_grad():
-                ids = torch.as_tensor(tokens, device=device_of(model)).long()
-                states = hidden_states(model, ids)
-            for q, found in zip(batch, states.float().cpu().numpy(), strict=True):
-                yield q, found, np.asarray(side.weights[q]) > 0
-    model.train(training)
+    with evaluating(model):
+        for length, same in itertools.groupby(by_length, key=lambda q: len(side.tokens[q])):
+            queries = list(same)
+            size = max(1, BATCH_TOKENS // length)
+            for batch in (queries[k : k + size] for k in range(0, len(queries), size)):
+                tokens = np.stack([side.tokens[q] for q in batch])
+                with torch.no_grad():
+                    ids = torch.as_tensor(tokens, device=device_of(model)).long()
+                    states = hidden_states(model, ids)
+                for q, found in zip(batch, states.float().cpu().numpy(), strict=True):
+                    yield q, found, np.asarray(side.weights[q]) > 0
 
 
 def _best_penalty(

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ifguide.models.forward import evaluating
 from ifguide.models.losses import device_of, forward_losses
 from ifguide.nouns import Corpus, TokenScores
 
@@ -39,13 +40,11 @@ def over_blocks(
     """
     blocks, length = corpus.tokens.shape
     values = np.zeros((blocks, length))
-    training = model.training
-    model.eval()
     size = max(1, BATCH_TOKENS // length)
-    for first in range(0, blocks, size):
-        batch = np.array(corpus.tokens[first : first + size])
-        tokens = torch.as_tensor(batch, device=device_of(model)).long()
-        values[first : first + size] = compute(tokens).double().cpu().numpy()
-        progress(tokens.numel())
-    model.train(training)
+    with evaluating(model):
+        for first in range(0, blocks, size):
+            batch = np.array(corpus.tokens[first : first + size])
+            tokens = torch.as_tensor(batch, device=device_of(model)).long()
+            values[first : first + size] = compute(tokens).double().cpu().numpy()
+            progress(tokens.numel())
     return np.where(corpus.has_loss, values, 0.0)

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ifguide.errors import InputError
+from ifguide.registry import Registry
+
+OBJECTIVES: Registry[Any] = Registry(
+    "objective",
+    "ifguide.objectives",
+    {
+        "penalty": "ifguide.training.objectives:PENALTY",
+        "clamped": "ifguide.training.objectives:CLAMPED",
+        "unlikelihood": "ifguide.training.objectives:UNLIKELIHOOD",
+        "masking": "ifguide.training.objectives:MASKING",
+    },
+    "ifguide.training.objectives:SuppressionTerm",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +102,19 @@ class Objective:
         kind: ``penalty``: ``-λ l`` (paper Eq. 9), unbounded below. ``clamped``: ``-λ min(l,
             ceiling)``, so a token whose loss has reached the ceiling is pushed no further.
             ``unlikelihood``: ``-λ log(1 - p)`` (Welleck et al. 2020), bounded below by 0.
-            ``masking``: 0, the token is left out.
+            ``masking``: 0, the token is left out. Or one that another package registers.
         weight: λ.
         ceiling: the clamped penalty's ceiling on a token's loss, in nats.
         ramp: λ rises in a line from 0 over this share of all updates, and stays; 0 has no rise.
     """
 
-    kind: Literal["penalty", "clamped", "unlikelihood", "masking"] = "penalty"
+    kind: str = "penalty"
     weight: float = 1.0
     ceiling: float = 12.0
     ramp: float = 0.0
 
     def __post_init__(self) -> None:
+        OBJECTIVES.check(self.kind, "training.objective.kind")
         if self.weight < 0:
             raise InputError(f"training.objective.weight: {self.weight} is below 0; try 1.0")
         if not self.ceiling > 0:

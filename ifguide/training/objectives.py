@@ -1,31 +1,75 @@
 """The training objective: learn the benign tokens, and do not learn the selected ones.
 
 ``l`` is a token's loss in nats and ``p = exp(-l)`` its probability. Every objective is a mean over
-all tokens with a loss; they differ in what a *selected* token contributes.
+all tokens with a loss; they differ in what a *selected* token contributes, its term.
+
+An objective of one's own is a module with a ``SuppressionTerm`` value and an entry point of the
+group ``ifguide.objectives`` that names it; ``training.objective.kind`` then knows it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ifguide.models.losses import token_losses
-from ifguide.training.config import Objective
+from ifguide.training.config import OBJECTIVES, Objective
+
+Term = Callable[
+    [
+        Float[Tensor, "B n"],
+        Float[Tensor, "B n V"] | None,
+        Int[Tensor, "B n"],
+        Objective,
+    ],
+    Float[Tensor, "B n"],
+]
 
 
-def selected_term(losses: Float[Tensor, "*shape"], objective: Objective) -> Float[Tensor, "*shape"]:
-    """Return what tokens with these losses contribute when they are selected."""
-    match objective.kind:
-        case "penalty":
-            return -objective.weight * losses
-        case "clamped":
-            return -objective.weight * losses.clamp(max=objective.ceiling)
-        case "unlikelihood":
-            smallest = torch.finfo(losses.dtype).eps
-            return -objective.weight * torch.log((-torch.expm1(-losses)).clamp(min=smallest))
-        case "masking":
-            return torch.zeros_like(losses)
+@dataclass(frozen=True)
+class SuppressionTerm:
+    """What a token contributes to the loss when it is selected.
+
+    Args:
+        term: ``term(losses, logits, tokens, objective)`` returns it, [B, n], for n predicted
+            tokens of each block: their losses [B, n] in nats, the logits [B, n, V] that predicted
+            them, their ids [B, n], and the settings. It is given all tokens of a batch; what it
+            returns for those that are not selected is never read.
+        needs_logits: whether ``logits`` are handed over; otherwise they are None.
+    """
+
+    term: Term
+    needs_logits: bool = False
+
+
+def _penalty(losses: Tensor, logits: Tensor | None, tokens: Tensor, objective: Objective) -> Tensor:
+    return -objective.weight * losses
+
+
+def _clamped(losses: Tensor, logits: Tensor | None, tokens: Tensor, objective: Objective) -> Tensor:
+    return -objective.weight * losses.clamp(max=objective.ceiling)
+
+
+def _unlikelihood(
+    losses: Tensor, logits: Tensor | None, tokens: Tensor, objective: Objective
+) -> Tensor:
+    smallest = torch.finfo(losses.dtype).eps
+    return -objective.weight * torch.log((-torch.expm1(-losses)).clamp(min=smallest))
+
+
+def _masking(losses: Tensor, logits: Tensor | None, tokens: Tensor, objective: Objective) -> Tensor:
+    return torch.zeros_like(losses)
+
+
+PENALTY = SuppressionTerm(_penalty)
+CLAMPED = SuppressionTerm(_clamped)
+UNLIKELIHOOD = SuppressionTerm(_unlikelihood)
+MASKING = SuppressionTerm(_masking)
 
 
 def suppression_loss(
@@ -45,10 +89,16 @@ def suppression_loss(
         has_loss: which tokens count; column 0 never does.
         objective: what selected tokens contribute.
         count: the number to divide by, where the mean runs over more than this batch.
+
+    Raises:
+        InputError: no objective has this name.
     """
     losses = token_losses(logits, tokens)
+    chosen: SuppressionTerm = OBJECTIVES.get(objective.kind, "training.objective.kind")
+    predicting = logits[:, :-1] if chosen.needs_logits else None
+    selected = chosen.term(losses[:, 1:], predicting, tokens[:, 1:], objective)
     counted = has_loss.clone()
     counted[:, 0] = False
-    terms = torch.where(suppress, selected_term(losses, objective), losses)
+    terms = torch.where(suppress, F.pad(selected, (1, 0)), losses)
     total = torch.where(counted, terms, 0.0).sum()
     return total / torch.as_tensor(counted.sum() if count is None else count).clamp(min=1)

@@ -1,6 +1,7 @@
 """The three engines against autograd, for every family."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 from tiny import random_corpus, tiny_model
 
 from ifguide.errors import InputError
+from ifguide.influence.calibrate import RELATIVE_STEPS, calibrate, exact_scores
 from ifguide.influence.config import ScoreConfig
-from ifguide.influence.engines import difference as finite_difference
-from ifguide.influence.engines.difference import RELATIVE_STEPS, FiniteDifference, calibrate
+from ifguide.influence.engines.difference import FiniteDifference
 from ifguide.influence.engines.jvp import ForwardMode
 from ifguide.influence.score import score
 from ifguide.models.losses import forward_losses
@@ -32,6 +33,16 @@ def random_direction(model, seed=1):
             for w in find_tracked(model)
         }
     )
+
+
+def scored(engine, tokens):
+    """What an engine gives blocks of which every token counts."""
+    return engine(tokens, torch.ones_like(tokens, dtype=torch.bool))
+
+
+def finite_differences(model, direction):
+    """An engine by step and number of points."""
+    return partial(FiniteDifference, model, find_tracked(model), direction.weights)
 
 
 def autograd_scores(model, corpus, direction, *, by_token):
@@ -141,7 +152,7 @@ def test_difference_keeps_the_model_and_shares_what_is_not_tracked():
     before = copy.deepcopy(model.state_dict())
     tracked, direction = find_tracked(model), random_direction(model)
     engine = FiniteDifference(model, tracked, direction.weights, 1e-3)
-    engine(torch.randint(1, 61, (2, 8)))
+    scored(engine, torch.randint(1, 61, (2, 8)))
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     own = {id(w.parameter) for w in tracked}
     moved = engine.readout.model.named_parameters()
@@ -154,7 +165,8 @@ def test_difference_leaves_frozen_weights_frozen():
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("mlp" in name)
     tracked, direction = find_tracked(model), random_direction(model)
-    FiniteDifference(model, tracked, direction.weights, 1e-3)(torch.randint(1, 61, (2, 8)))
+    engine = FiniteDifference(model, tracked, direction.weights, 1e-3)
+    scored(engine, torch.randint(1, 61, (2, 8)))
     assert [w.name for w in find_tracked(model)] == [w.name for w in tracked]
 
 
@@ -174,33 +186,35 @@ def test_calibration_of_a_bfloat16_model_is_by_rank():
     model = tiny_model("llama", torch.bfloat16)
     direction = random_direction(model)
     tokens = torch.randint(1, 61, (8, 16))
-    found = calibrate(model, find_tracked(model), direction.weights, tokens)
-    exact = tiny_model("llama", torch.float32)
-    exact.load_state_dict(model.state_dict())
-    wide = ForwardMode(exact, find_tracked(exact), direction.weights)(tokens)
-    near = FiniteDifference(model, find_tracked(model), direction.weights, found.step)(tokens)
-    ranks = [t[:, 1:].flatten().argsort().argsort().double() for t in (wide, near)]
+    engine_at = finite_differences(model, direction)
+    float32 = tiny_model("llama", torch.float32)
+    float32.load_state_dict(model.state_dict())
+    wide = scored(ForwardMode(float32, find_tracked(float32), direction.weights), tokens)
+    exact = exact_scores(model, direction.weights, tokens)
+    torch.testing.assert_close(exact, wide.double(), rtol=0, atol=1e-2)  # it rotates in bfloat16
+    found = calibrate(engine_at, exact, tokens, by_rank=True)
+    near = scored(engine_at(found.step, 2), tokens)
+    ranks = [t[:, 1:].flatten().argsort().argsort().double() for t in (exact, near)]
     assert found.spearman == pytest.approx(torch.corrcoef(torch.stack(ranks))[0, 1].item())
     assert found.spearman > 0.8
 
 
-def test_calibration_ends_where_rounding_has_set_in(monkeypatch):
+def test_calibration_ends_where_rounding_has_set_in():
     """Every step is tried down to two below the best, and the best is the best of all."""
     model = tiny_model("gpt_neox", torch.float32)
-    direction, tokens = random_direction(model).weights, torch.randint(1, 61, (8, 16))
-    tracked, tried = find_tracked(model), []
+    direction, tokens = random_direction(model), torch.randint(1, 61, (8, 16))
+    engine_at, tried = finite_differences(model, direction), []
 
-    class Counted(FiniteDifference):
-        def __init__(self, model, tracked, direction, step, *more, **options):
-            tried.append(step)
-            super().__init__(model, tracked, direction, step, *more, **options)
+    def counted(step, points):
+        tried.append(step)
+        return engine_at(step, points)
 
-    monkeypatch.setattr(finite_difference, "FiniteDifference", Counted)
-    found = calibrate(model, tracked, direction, tokens)
+    exact = exact_scores(model, direction.weights, tokens)
+    found = calibrate(counted, exact, tokens)
     assert tried[-3] == found.step > RELATIVE_STEPS[-1]
     assert tuple(tried) == RELATIVE_STEPS[: len(tried)]
     for step in RELATIVE_STEPS:
-        alone = calibrate(model, tracked, direction, tokens, steps=[step])
+        alone = calibrate(engine_at, exact, tokens, steps=[step])
         assert alone.sum_error >= found.sum_error
 
 
@@ -235,8 +249,8 @@ def test_finite_differences_of_a_batch_do_not_depend_on_those_before(dtype):
     direction = {w.name: torch.randn(w.matrix.shape, generator=generator) for w in tracked}
     batches = torch.from_numpy(random_corpus(8, 12).tokens).long().split(2)
     engine = FiniteDifference(model, tracked, direction, 0.05)
-    first = [engine(batch) for batch in batches]
-    again = [engine(batch) for batch in reversed(batches)][::-1]
+    first = [scored(engine, batch) for batch in batches]
+    again = [scored(engine, batch) for batch in reversed(batches)][::-1]
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one, other)
     for moved, source in engine.weights:  # of the copy, and θ as it was

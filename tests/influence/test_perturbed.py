@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from tiny import random_corpus, tiny_model
 from transformers import AutoModelForCausalLM
 
 from ifguide.errors import InputError
+from ifguide.influence import calibrate
 from ifguide.influence.agreement import spearman
 from ifguide.influence.config import ScoreConfig
 from ifguide.influence.perturbed import LogprobFiles, export_pair, read_pair, score_from_logprobs
@@ -248,7 +248,7 @@ def test_spearman_is_scipys(values):
 def test_difference_on_a_bfloat16_model_states_its_rank_and_bows_to_the_bound(monkeypatch):
     model, corpus = tiny_model("llama", torch.bfloat16), random_corpus()
     direction, config = random_direction(model), ScoreConfig(engine="difference")
-    monkeypatch.setattr(sys.modules[score.__module__], "RANK_BOUND", 0.5)
+    monkeypatch.setattr(calibrate, "RANK_BOUND", 0.5)
     kept = score(model, corpus, direction, config)
     assert kept.metadata["engine"] == "difference"
     exact = np.asarray(score(model.float(), corpus, direction).values)
@@ -256,7 +256,7 @@ def test_difference_on_a_bfloat16_model_states_its_rank_and_bows_to_the_bound(mo
     rank = spearmanr(np.asarray(kept.values)[counted], exact[counted]).statistic
     assert kept.metadata["spearman"] == pytest.approx(rank, abs=0.02)  # ties are ranked otherwise
     assert kept.metadata["step"] >= 1e-3  # what bfloat16 can hold
-    monkeypatch.setattr(sys.modules[score.__module__], "RANK_BOUND", 1.1)
+    monkeypatch.setattr(calibrate, "RANK_BOUND", 1.1)
     refused = score(tiny_model("llama", torch.bfloat16), corpus, direction, config)
     assert refused.metadata["engine"] == "jvp"
     assert refused.metadata["refused_difference"]["spearman"] < 1.1

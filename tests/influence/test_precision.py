@@ -1,6 +1,5 @@
 """``difference`` in bfloat16 autocast: its step, what it states, and when it is not used."""
 
-import importlib
 import shutil
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.stats import spearmanr
 from tiny import random_corpus, tiny_model
 
 from ifguide.errors import InputError
+from ifguide.influence import calibrate
 from ifguide.influence.config import ScoreConfig
 from ifguide.influence.score import score
 from ifguide.models.losses import forward_losses
@@ -62,7 +62,7 @@ def test_the_calibrated_step_keeps_the_ranking_and_says_how_well(model, corpus, 
     assert rank >= 0.98
     assert made.metadata["engine"] == "difference"
     assert made.metadata["precision"] == "bfloat16"
-    # the probe is the whole of so small a corpus
+    # all of so small a corpus is calibrated on
     assert made.metadata["spearman"] == pytest.approx(rank, abs=1e-6)
     # it is bfloat16, and would be lost in its rounding at the best step of float32
     wide = score(model, corpus, direction, ScoreConfig(engine="difference", tolerance=0.01))
@@ -74,7 +74,7 @@ def test_the_calibrated_step_keeps_the_ranking_and_says_how_well(model, corpus, 
 
 
 def test_below_the_bound_it_is_jvp_in_float32(model, corpus, direction, monkeypatch, caplog):
-    monkeypatch.setattr(importlib.import_module("ifguide.influence.score"), "RANK_BOUND", 0.999999)
+    monkeypatch.setattr(calibrate, "RANK_BOUND", 0.999999)
     made = score(model, corpus, direction, BFLOAT16)
     assert made.metadata["engine"] == "jvp"
     assert 0.9 < made.metadata["refused_difference"]["spearman"] < 0.999999

@@ -20,7 +20,7 @@ def run(tmp_path_factory):
     """The folder that two processes left."""
     folder = tmp_path_factory.mktemp("ranks")
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
     done = subprocess.run(
         [sys.executable, *launch, str(TESTS / "ranks.py"), str(folder)],
         env=environment,

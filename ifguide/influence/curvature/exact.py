@@ -32,9 +32,9 @@ def fit_dense(model: nn.Module, tracked: Sequence[TrackedWeight], sample: Sample
     sums = {w.name: _empty(w, model, sample) for w in tracked}
     for row in sample.rows:
         tokens = torch.as_tensor(np.asarray(sample.corpus.tokens[row]), device=device).long()
-        kept = torch.as_tensor(sample.corpus.has_loss[row], device=device)[1:]
+        predicted = torch.as_tensor(sample.corpus.has_loss[row], device=device)[1:]
         for weight in tracked:
-            sums[weight.name] += _block_fisher(model, weight, tokens, kept)
+            sums[weight.name] += _block_fisher(model, weight, tokens, predicted)
     count = sample.predicted_tokens
     return Dense({name: total / count for name, total in sums.items()})
 
@@ -51,14 +51,14 @@ def _empty(weight: TrackedWeight, model: nn.Module, sample: Sample) -> Tensor:
 
 
 def _block_fisher(
-    model: nn.Module, weight: TrackedWeight, tokens: Tensor, kept: Tensor
+    model: nn.Module, weight: TrackedWeight, tokens: Tensor, predicted: Tensor
 ) -> Float[Tensor, "P P"]:
     name = f"{weight.name}.weight"
 
     def logits_of(matrix: Float[Tensor, "out in"]) -> Float[Tensor, "K V"]:
         replaced = {name: weight.oriented(matrix)}
         call = {"input_ids": tokens[None], "use_cache": False}
-        return functional_call(model, replaced, kwargs=call).logits[0, :-1][kept]
+        return functional_call(model, replaced, kwargs=call).logits[0, :-1][predicted]
 
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         matrix = weight.matrix.detach()

@@ -88,13 +88,15 @@ def covariances(
     outputs = {w.name: _zeros(w, w.matrix.shape[0], w.matrix.shape[0]) for w in tracked}
     inputs = {w.name: _zeros(w, w.matrix.shape[1], w.matrix.shape[1]) for w in tracked}
     for predicting, backward in _sampled_backwards(model, tracked, sample, batch_size, progress):
-        kept = predicting.flatten().nonzero().squeeze(-1)
+        positions = predicting.flatten().nonzero().squeeze(-1)
 
         def accumulate(
-            weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor, kept: Tensor = kept
+            weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor, positions: Tensor = positions
         ) -> None:
             for total, x_BTn in ((inputs[weight.name], a_BTI), (outputs[weight.name], d_BTO)):
-                add_lower_gram(total, x_BTn.flatten(0, 1).index_select(0, kept).to(total.dtype))
+                add_lower_gram(
+                    total, x_BTn.flatten(0, 1).index_select(0, positions).to(total.dtype)
+                )
 
         backward(accumulate)
     for total in (*outputs.values(), *inputs.values()):

@@ -14,6 +14,7 @@ from ifguide.influence.config import CurvatureConfig
 from ifguide.influence.curvature.exact import fit_dense
 from ifguide.influence.curvature.factors import Sample, fit_kronecker
 from ifguide.influence.curvature.operators import Curvature, Identity
+from ifguide.models.forward import evaluating
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus
@@ -44,9 +45,7 @@ def fit(
     if config.kind == "identity":
         return Identity()
     sample = Sample(corpus, sample_rows(len(corpus.tokens), config.sample_blocks, seed), seed)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         if config.kind == "dense":
             if is_sharded(model):
                 raise InputError("curvature.kind: dense is not for a sharded model; use ekfac")
@@ -60,8 +59,6 @@ def fit(
             progress=progress,
             rotation=torch.bfloat16 if config.rotation == "bfloat16" else None,
         )
-    finally:
-        model.train(training)
 
 
 def sample_rows(blocks: int, wanted: int, seed: int) -> Int[np.ndarray, " n"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 CPU_TOKENS = 2048
 
 
-def in_pieces(
+def in_chunks(
     score: Callable[..., Float[Tensor, "n T"]], *batch_BT: Tensor
 ) -> Float[Tensor, "B T"]:
     """Apply ``score`` to a batch of blocks, on a CPU a few blocks at a time."""

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ifguide.errors import InputError
-from ifguide.influence.agreement import spearman
-from ifguide.influence.engines.chunks import in_pieces
-from ifguide.influence.engines.jvp import ForwardMode
+from ifguide.influence.calibrate import choose_step
+from ifguide.influence.config import ScoreConfig
+from ifguide.influence.engines.chunks import in_chunks
+from ifguide.influence.engines.engine import Engine, Prepared, ScoreEngine, WeightDirection
+from ifguide.influence.engines.jvp import JVP, ForwardMode
 from ifguide.models.precision import is_half
 from ifguide.models.readout import readout_of
 from ifguide.models.sharded import is_sharded, norm, reshard, shard_of, sharded_like
 from ifguide.models.tracked import TrackedWeight, find_tracked
 
-RELATIVE_STEPS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
-USEFUL = 0.9  # Spearman with the exact derivative below which a step says nothing of smaller ones
 # by number of points: multiple of the step -> its weight in the derivative and in the value at θ
 STENCILS = {
     2: {1: (1 / 2, 1 / 2), -1: (-1 / 2, 1 / 2)},
@@ -48,7 +48,7 @@ class FiniteDifference:
         self,
         model: nn.Module,
         tracked: Sequence[TrackedWeight],
-        direction: Mapping[str, Tensor],
+        direction: WeightDirection,
         step: float,
         points: int = 2,
         *,
@@ -71,11 +71,13 @@ class FiniteDifference:
                 self._place(1)
             self.steps = []
 
-    def __call__(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        """Score a batch of blocks."""
+    def __call__(
+        self, tokens_BT: Int[Tensor, "B T"], counted_BT: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T"]:
+        """Score a batch of blocks, every token by its own loss."""
         with torch.no_grad() if self.sharded else torch.inference_mode():
             try:
-                return in_pieces(self._scores, tokens_BT)
+                return in_chunks(self._scores, tokens_BT)
             finally:
                 if self.sharded:
                     self._place(0)
@@ -83,8 +85,8 @@ class FiniteDifference:
     def _scores(self, tokens_BT: Tensor) -> Float[Tensor, "B T"]:
         with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self.autocast):
             nearest_first = sorted(self.stencil, key=lambda multiple: multiple != self.side)
-            found = {multiple: self._states_at(multiple, tokens_BT) for multiple in nearest_first}
-            points = [found[multiple] for multiple in self.stencil]
+            states_at = {m: self._states_at(m, tokens_BT) for m in nearest_first}
+            points = [states_at[multiple] for multiple in self.stencil]
             of_change, of_state = zip(*self.stencil.values(), strict=True)
             changes, states = _combined(points, of_change), _combined(points, of_state)
             return self.readout.derivatives(states, changes, tokens_BT) / self.epsilon
@@ -118,64 +120,42 @@ class FiniteDifference:
             target.neg_().add_(source, alpha=2)
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """A finite step, and how well its scores agree with ``jvp`` on a probe batch.
-
-    ``sum_error`` is ``max |ΔΣ| / max |Σ|`` over the blocks' sums, ``spearman`` the rank correlation
-    of the tokens' scores.
-    """
-
-    step: float
-    points: int
-    sum_error: float
-    spearman: float
-
-
-def calibrate(
+def prepare(
     model: nn.Module,
     tracked: Sequence[TrackedWeight],
-    direction: Mapping[str, Tensor],
-    probe_BT: Int[Tensor, "B T"],
-    points: int = 2,
-    *,
-    steps: Sequence[float] = RELATIVE_STEPS,
-    autocast: bool = False,
-) -> Calibration:
-    """Try finite steps on a probe batch and return the one nearest to the exact derivative.
+    direction: WeightDirection,
+    blocks_BT: Int[Tensor, "B T"] | None,
+    config: ScoreConfig,
+) -> Prepared:
+    """Return ``difference`` at the step that is given or calibrated, else ``jvp``.
 
-    They are tried from the first, which is to be the largest, until two in succession are worse
-    than the best one, if that is of any use: rounding grows as the steps shrink. In half precision,
-    of the weights or by ``autocast``, they are compared with the exact derivative of the float32
-    model, by rank; otherwise by the error of the block sums.
-
-    Raises:
-        InputError: a half-precision model is sharded, so that it has no float32 copy.
+    ``jvp`` takes its place where no step meets its bound, and where the direction is 0.
     """
-    half = is_half(model)
-    if half and is_sharded(model):
+    if not any(v.any() for v in direction.values()):
+        return ForwardMode(model, tracked, direction), {"engine": JVP.name}
+    autocast = config.precision == "bfloat16"
+    if autocast and tracked[0].parameter.dtype != torch.float32:
         raise InputError(
-            "scores.engine: difference has no float32 copy of a sharded half-precision model to "
-            "be calibrated against; give scores.step (0.03, say), or use jvp"
+            "scores.precision: bfloat16 is for models of float32 weights; set model.dtype to "
+            "float32, or leave it out"
         )
-    exact = copy.deepcopy(model).float() if half else model
-    expected = ForwardMode(exact, find_tracked(exact), direction)(probe_BT).double()
-    best, tried = Calibration(steps[0], points, float("inf"), 0.0), []
 
-    def worse(found: Calibration) -> float:
-        return -found.spearman if half or autocast else found.sum_error
+    def engine_at(step: float, points: int) -> Engine:
+        return FiniteDifference(model, tracked, direction, step, points, autocast=autocast)
 
-    for step in steps:
-        engine = FiniteDifference(model, tracked, direction, step, points, autocast=autocast)
-        scores = engine(probe_BT).double()
-        error = (scores - expected).sum(1).abs().max() / expected.sum(1).abs().max()
-        if torch.isfinite(error):
-            ranks = spearman(*(x[:, 1:].flatten().cpu().numpy() for x in (scores, expected)))
-            tried.append(Calibration(step, points, error.item(), ranks))
-        best = min(tried, key=worse, default=best)
-        if best.spearman > USEFUL and best not in tried[-2:]:
-            break
-    return best
+    uncalibrated = is_sharded(model) if is_half(model) else not autocast
+    if config.step is not None and uncalibrated:
+        return engine_at(config.step, 2), {"engine": DIFFERENCE.name, "step": config.step}
+    assert blocks_BT is not None
+    best, keep = choose_step(engine_at, model, direction, blocks_BT, config)
+    if not keep:
+        refused = {"engine": JVP.name, "refused_difference": asdict(best)}
+        return ForwardMode(model, tracked, direction), refused
+    described = {"engine": DIFFERENCE.name, "precision": config.precision, **asdict(best)}
+    return engine_at(best.step, best.points), described
+
+
+DIFFERENCE = ScoreEngine("difference", prepare, calibrated=True, precisions=("float32", "bfloat16"))
 
 
 def _combined(tensors: Sequence[Tensor], factors: Sequence[float]) -> Tensor:
@@ -192,7 +172,7 @@ def _copied(model: nn.Module, tracked: Sequence[TrackedWeight]) -> nn.Module:
     return copy.deepcopy(model, shared).eval()
 
 
-def _wide(weight: TrackedWeight, direction: Mapping[str, Tensor]) -> Tensor:
+def _wide(weight: TrackedWeight, direction: WeightDirection) -> Tensor:
     """Return v in the module's layout and place, in at least float32."""
     dtype = torch.promote_types(weight.parameter.dtype, torch.float32)
     along = weight.oriented(direction[weight.name])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ifguide.influence.engines.chunks import in_pieces
+from ifguide.influence.config import ScoreConfig
+from ifguide.influence.engines.chunks import in_chunks
 from ifguide.influence.engines.dual_rules import DualRules
+from ifguide.influence.engines.engine import Prepared, ScoreEngine, WeightDirection
 from ifguide.models.hooks import changed_outputs
 from ifguide.models.readout import next_tokens, readout_of
 from ifguide.models.sharded import gathered, is_sharded, reshard, sharded_like
@@ -32,7 +34,7 @@ class ForwardMode:
         self,
         model: nn.Module,
         tracked: Sequence[TrackedWeight],
-        direction: Mapping[str, Tensor],
+        direction: WeightDirection,
     ) -> None:
         self.readout, self.tracked, self.sharded = readout_of(model), tracked, is_sharded(model)
         reshard(model)
@@ -40,9 +42,11 @@ class ForwardMode:
             w.name: sharded_like(w.parameter, w.oriented(direction[w.name])) for w in tracked
         }
 
-    def __call__(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        """Score a batch of blocks."""
-        return in_pieces(self._scores, tokens_BT)
+    def __call__(
+        self, tokens_BT: Int[Tensor, "B T"], counted_BT: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T"]:
+        """Score a batch of blocks, every token by its own loss."""
+        return in_chunks(self._scores, tokens_BT)
 
     @torch.no_grad()
     def _scores(self, tokens_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
@@ -67,3 +71,17 @@ class ForwardMode:
         y, y_dot = forward_ad.unpack_dual(y)
         moved = F.linear(x, along.to(x.dtype)).to(y.dtype)
         return forward_ad.make_dual(y, moved if y_dot is None else y_dot + moved)
+
+
+def prepare(
+    model: nn.Module,
+    tracked: Sequence[TrackedWeight],
+    direction: WeightDirection,
+    blocks_BT: Int[Tensor, "B T"] | None,
+    config: ScoreConfig,
+) -> Prepared:
+    """Return the engine; it has no settings."""
+    return ForwardMode(model, tracked, direction), {"engine": JVP.name}
+
+
+JVP = ScoreEngine("jvp", prepare)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ifguide.influence.engines.chunks import in_pieces
+from ifguide.influence.config import ScoreConfig
+from ifguide.influence.engines.chunks import in_chunks
+from ifguide.influence.engines.engine import Prepared, ScoreEngine, WeightDirection
 from ifguide.models.hooks import observed
 from ifguide.models.readout import next_tokens, readout_of
 from ifguide.models.sharded import gathered, reshard, sharded_like
@@ -30,7 +32,7 @@ class ByPosition:
         self,
         model: nn.Module,
         tracked: Sequence[TrackedWeight],
-        direction: Mapping[str, Tensor],
+        direction: WeightDirection,
     ) -> None:
         self.model = model
         self.readout = readout_of(model)
@@ -41,11 +43,10 @@ class ByPosition:
         }
 
     def __call__(
-        self, tokens_BT: Int[Tensor, "B T"], counted_BT: Tensor | None = None
+        self, tokens_BT: Int[Tensor, "B T"], counted_BT: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B T"]:
-        """Score a batch of blocks; the loss is summed over ``counted`` tokens (all, if None)."""
-        counted = torch.ones_like(tokens_BT) if counted_BT is None else counted_BT
-        return in_pieces(self._shares, tokens_BT, counted)
+        """Score a batch of blocks; the loss is summed over ``counted`` tokens."""
+        return in_chunks(self._shares, tokens_BT, counted_BT)
 
     def _shares(self, tokens_BT: Tensor, counted_BT: Tensor) -> Float[Tensor, "B T"]:
         share = torch.zeros(
@@ -61,3 +62,17 @@ class ByPosition:
             gradients = self.readout.gradients(states.detach(), next_tokens(tokens_BT))
             states.backward(gradients * F.pad(counted_BT[:, 1:], (0, 1))[..., None])
         return F.pad(share[:, :-1], (1, 0))
+
+
+def prepare(
+    model: nn.Module,
+    tracked: Sequence[TrackedWeight],
+    direction: WeightDirection,
+    blocks_BT: Int[Tensor, "B T"] | None,
+    config: ScoreConfig,
+) -> Prepared:
+    """Return the engine; it has no settings."""
+    return ByPosition(model, tracked, direction), {"engine": POSITION.name}
+
+
+POSITION = ScoreEngine("position", prepare)
