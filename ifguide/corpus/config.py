@@ -7,6 +7,7 @@ from typing import Literal
 
 from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
+from ifguide.ignored import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ class TokenizerConfig:
             raise InputError(f"tokenizer: set one of path and vocab_size; {found} is set")
         if self.vocab_size is not None and self.vocab_size < SMALLEST:
             raise InputError(_too_small(self.vocab_size))
+        if self.path is None:
+            refuse_ignored(self, "tokenizer", ("trust_remote_code",), "one is trained, none loaded")
 
 
 def _too_small(vocab_size: int) -> str:
@@ -63,6 +66,16 @@ def _too_small(vocab_size: int) -> str:
         f"tokenizer.vocab_size: {vocab_size} is too small for the 256 bytes and end-of-text; "
         f"give {SMALLEST} or more"
     )
+
+
+_READ_BY = {  # by the kind of queries: settings that not all kinds read
+    "marked": (),
+    "pairs": ("safe_source", "prompt", "toxic", "safe"),
+    "rtp": (
+        *("prompt", "completion", "toxicity"),
+        *("toxic_at_least", "safe_at_most", "toxic_subset", "safe_subset"),
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +129,21 @@ class QueriesConfig:
         problem = self._problem()
         if problem is not None:
             raise InputError(f"queries.{problem}")
+        read = _READ_BY[self.kind]
+        others = {name for names in _READ_BY.values() for name in names} - set(read)
+        refuse_ignored(self, "queries", tuple(others), f"kind is {self.kind}")
+        if self.toxic_subset is not None:
+            refuse_ignored(self, "queries", ("toxic_at_least",), "toxic_subset takes its place")
+        if self.safe_subset is not None:
+            refuse_ignored(self, "queries", ("safe_at_most",), "safe_subset takes its place")
+        if self.toxic_subset is not None and self.safe_subset is not None:
+            refuse_ignored(self, "queries", ("toxicity",), "both sides have a subset")
+        if self.kind != "marked":
+            documents = ("text", "spans", "kind", "marked")
+            since = f"kind {self.kind} takes its texts from other fields"
+            refuse_ignored(self.source, "queries.source", documents, since)
+            if self.safe_source is not None:
+                refuse_ignored(self.safe_source, "queries.safe_source", documents, since)
 
     def _problem(self) -> str | None:
         if self.kind not in ("marked", "pairs", "rtp"):

@@ -16,6 +16,7 @@ from ifguide.corpus.fields import Record, identifier, number_field
 from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path, without_suffix
 from ifguide.corpus.subsets import read_subset
 from ifguide.errors import InputError
+from ifguide.ignored import refuse_ignored
 
 Item = TypeVar("Item")
 EACH = "[]"  # behind a field's name: the field holds a list of texts
@@ -103,6 +104,21 @@ class Source:
                 f"{where}: marked is set but spans is not; name the field of the marked spans "
                 "with spans"
             )
+        self._refuse_ignored()
+
+    def _refuse_ignored(self) -> None:
+        """Refuse settings that a source of this kind has no use for."""
+        if self.hub is None:
+            refuse_ignored(self, "source", ("config", "revision", "streaming"), "it is for a hub's")
+        name = PurePath(self.path or "").name
+        if without_suffix(name) != name:
+            refuse_ignored(self, "source", ("split",), "path names one file")
+        if self.builtin is not None:
+            refuse_ignored(self, "source", ("split",), "the built-in corpus has none")
+            for name, own in {"text": "text", "id": "id", "spans": "spans", "kind": "kind"}.items():
+                if getattr(self, name) not in (own, None):
+                    since = "the built-in corpus has its own fields"
+                    refuse_ignored(self, "source", (name,), since)
 
     def _default_name(self) -> str:
         if self.path is not None:

@@ -97,7 +97,7 @@ class Scorers:
             "position": Way(
                 aimed,
                 [along],
-                lambda out: self._along(self.run.direction, replace(along, engine="position"), out),
+                lambda out: self._along(self.run.direction, along.by("position"), out),
                 on_input_axis,
             ),
             "plain": Way(
