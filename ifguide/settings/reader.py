@@ -120,7 +120,7 @@ def checked(kind: type[Settings], plain: Any) -> Settings:
         InputError: the first setting that does not fit, named as in ``corpus.sources.0.limit``.
     """
     try:
-        return cast(Settings, _adapter(cast(Any, kind)).validate_json(json.dumps(plain)))
+        return cast(Settings, adapter(cast(Any, kind)).validate_json(json.dumps(plain)))
     except ValidationError as error:
         faults = error.errors(include_url=False)
         first = min(faults, key=lambda fault: fault["type"] not in _FIRST)
@@ -128,8 +128,8 @@ def checked(kind: type[Settings], plain: Any) -> Settings:
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter:
-    """Return the strict reader of a dataclass; its tuples are lists in JSON, its groups objects."""
+def adapter(kind: Any) -> TypeAdapter:
+    """Return pydantic's strict reader of a dataclass: tuples are lists in JSON, groups objects."""
     named = cast(Any, NewType)(kind.__name__, kind)  # a dataclass itself takes no config
     return TypeAdapter(named, config=ConfigDict(extra="forbid", strict=True))
 
