@@ -101,7 +101,7 @@ def _own(run: Run, queries: Corpus) -> np.ndarray:
         direction = aim(run.model, part_of(run.contrast, kept), run.curvature, run.config.direction)
         columns = ("tokens", "document", "start", "end", "marked")
         part = replace(queries, **{name: getattr(queries, name)[fold] for name in columns})
-        settings = replace(run.config.scores, engine="jvp")
+        settings = run.config.scores.by("jvp")
         values[fold] = np.asarray(score(run.model, part, direction, settings).values)
     return values
 

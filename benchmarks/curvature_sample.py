@@ -167,7 +167,7 @@ def scores_along(
 ) -> np.ndarray:
     """Return the ``jvp`` scores of the compared tokens along ``(H + μ)⁻¹ gradient``."""
     direction = Direction(curvature.solve(gradient, run.config.direction.damping))
-    settings = replace(run.config.scores, engine="jvp")
+    settings = run.config.scores.by("jvp")
     with run.line(f"score {name}", run.part.tokens.size) as move:
         scores = score(run.model, run.part, direction, settings, progress=move)
     return np.asarray(scores.values)[run.part.has_loss]

@@ -33,6 +33,7 @@ from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.words import spelling
 from ifguide.evaluation.judges.judging import judge_texts
 from ifguide.evaluation.judges.registry import load_judge
+from ifguide.influence.curvature.operators import Identity
 from ifguide.models.load import load_checkpoint, load_model
 from ifguide.rivals.probe import probe
 from ifguide.rivals.token_loss import token_loss
@@ -238,7 +239,9 @@ def _part(corpus: Corpus, rows: np.ndarray) -> Corpus:
 
 def _fitted(run: Run, kind: Kind) -> Curvature:
     """Fit another kind of curvature on the run's sample."""
-    settings = replace(run.config.curvature, kind=kind)
+    if kind == "identity":
+        return Identity()
+    settings = replace(run.config.curvature, kind=kind, rotation="full")
     length = run.config.corpus.block_length
     with run.line(f"fit {kind}", settings.sample_blocks * length) as move:
         return fit(run.model, run.text.corpus, settings, seed=run.config.seed, progress=move)
@@ -246,6 +249,6 @@ def _fitted(run: Run, kind: Kind) -> Curvature:
 
 def _scored(run: Run, name: str, direction: Direction, engine: Engine) -> Values:
     """Score the compared part along a direction, with the run's settings but for the engine."""
-    settings = replace(run.config.scores, engine=engine)
+    settings = run.config.scores.by(engine)
     with run.line(name, run.part.tokens.size) as move:
         return np.asarray(score(run.model, run.part, direction, settings, progress=move).values)

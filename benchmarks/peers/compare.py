@@ -227,7 +227,7 @@ class Ours:
         run = self.case.run
         damping = run.config.direction.damping
         direction = Direction(self.curvature(curvature).solve(self.gradient, damping))
-        settings = replace(run.config.scores, engine=engine)
+        settings = run.config.scores.by(engine)
         found = self.stages.timed(
             f"{engine}, {curvature}",
             run.part.tokens.size,

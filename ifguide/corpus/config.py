@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from ifguide.corpus.formats import without_suffix
 from ifguide.errors import InputError, escaped
+from ifguide.ignored import refuse_ignored
 
 EACH = "[]"  # behind a field's name: the field holds a list of texts
 
@@ -96,6 +97,21 @@ class Source:
                 f"{where}: marked is set but spans is not; name the field of the marked spans "
                 "with spans"
             )
+        self._refuse_ignored()
+
+    def _refuse_ignored(self) -> None:
+        """Refuse settings that a source of this kind has no use for."""
+        if self.hub is None:
+            refuse_ignored(self, "source", ("config", "revision", "streaming"), "it is for a hub's")
+        name = PurePath(self.path or "").name
+        if without_suffix(name) != name:
+            refuse_ignored(self, "source", ("split",), "path names one file")
+        if self.builtin is not None:
+            refuse_ignored(self, "source", ("split",), "the built-in corpus has none")
+            for name, own in {"text": "text", "id": "id", "spans": "spans", "kind": "kind"}.items():
+                if getattr(self, name) not in (own, None):
+                    since = "the built-in corpus has its own fields"
+                    refuse_ignored(self, "source", (name,), since)
 
     def _default_name(self) -> str:
         if self.path is not None:
@@ -162,6 +178,8 @@ class TokenizerConfig:
             raise InputError(f"tokenizer: set one of path and vocab_size; {found} is set")
         if self.vocab_size is not None and self.vocab_size < SMALLEST:
             raise InputError(too_small(self.vocab_size))
+        if self.path is None:
+            refuse_ignored(self, "tokenizer", ("trust_remote_code",), "one is trained, none loaded")
 
 
 def too_small(vocab_size: int) -> str:
@@ -170,6 +188,16 @@ def too_small(vocab_size: int) -> str:
         f"tokenizer.vocab_size: {vocab_size} is too small for the 256 bytes and end-of-text; "
         f"give {SMALLEST} or more"
     )
+
+
+_READ_BY = {  # by the kind of queries: settings that not all kinds read
+    "marked": (),
+    "pairs": ("safe_source", "prompt", "toxic", "safe"),
+    "rtp": (
+        *("prompt", "completion", "toxicity"),
+        *("toxic_at_least", "safe_at_most", "toxic_subset", "safe_subset"),
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +253,21 @@ class QueriesConfig:
         problem = self._problem()
         if problem is not None:
             raise InputError(f"queries.{problem}")
+        read = _READ_BY[self.kind]
+        others = {name for names in _READ_BY.values() for name in names} - set(read)
+        refuse_ignored(self, "queries", tuple(others), f"kind is {self.kind}")
+        if self.toxic_subset is not None:
+            refuse_ignored(self, "queries", ("toxic_at_least",), "toxic_subset takes its place")
+        if self.safe_subset is not None:
+            refuse_ignored(self, "queries", ("safe_at_most",), "safe_subset takes its place")
+        if self.toxic_subset is not None and self.safe_subset is not None:
+            refuse_ignored(self, "queries", ("toxicity",), "both sides have a subset")
+        if self.kind != "marked":
+            documents = ("text", "spans", "kind", "marked")
+            since = f"kind {self.kind} takes its texts from other fields"
+            refuse_ignored(self.source, "queries.source", documents, since)
+            if self.safe_source is not None:
+                refuse_ignored(self.safe_source, "queries.safe_source", documents, since)
 
     def _problem(self) -> str | None:
         if self.kind not in ("marked", "pairs", "rtp"):

@@ -8,6 +8,9 @@ from typing import ClassVar, Literal
 from ifguide.corpus.config import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.named_prompts import named_source
+from ifguide.ignored import refuse_ignored
+
+UNTRAINED = "what is read here is never trained on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,8 @@ class Sampling:
                 f"evaluation.sampling.temperature: {self.temperature} is not a finite number of 0 "
                 "or more; give e.g. 1.0"
             )
+        if self.temperature == 0:
+            refuse_ignored(self, "evaluation.sampling", ("top_p",), "temperature is 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,8 @@ class HeldOutText:
                 "needs either source, or held_out with the name of a corpus source, or for "
                 "prompts named, and not two of them"
             )
+        if self.source is not None:
+            refuse_ignored(self.source, "evaluation.source", ("held_out",), UNTRAINED)
 
     @property
     def origin(self) -> Source | None:
@@ -115,6 +122,8 @@ class Prompts(HeldOutText):
                 raise InputError(
                     f"evaluation: {name} of a prompt set is {getattr(self, name)}; give 1 or more"
                 )
+        if self.cut != "words":
+            refuse_ignored(self, "evaluation.toxic", ("words",), f"cut is {self.cut}, not words")
         if self.cut == "words" and self.words < self.min_words:
             raise InputError(
                 f"evaluation: a prompt set is cut to {self.words} words but min_words is "
@@ -178,6 +187,10 @@ class EvaluationConfig:
             raise InputError(
                 f"evaluation.more: '{name}' has its own setting; use evaluation.{name}"
             )
+        if self.lambada is None:
+            refuse_ignored(self, "evaluation", ("lambada_limit",), "there is no lambada")
+        else:
+            refuse_ignored(self.lambada, "evaluation.lambada", ("held_out",), UNTRAINED)
 
     @property
     def prompt_sets(self) -> dict[str, Prompts]:

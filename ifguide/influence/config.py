@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from ifguide.errors import InputError
+from ifguide.ignored import refuse_ignored
 from ifguide.registry import Registry
 
 ENGINES: Registry[Any] = Registry(
@@ -46,6 +47,10 @@ class CurvatureConfig:
                 raise InputError(
                     f"curvature.{name}: {getattr(self, name)} is below 1; give a positive number"
                 )
+        if self.kind != "ekfac":
+            refuse_ignored(self, "curvature", ("rotation",), f"kind is {self.kind}, not ekfac")
+        if self.kind == "identity":
+            refuse_ignored(self, "curvature", ("sample_blocks",), "kind identity is not fitted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,3 +141,12 @@ class ScoreConfig:
                 "out, or set scores.engine to difference, whose step is calibrated against float32 "
                 "jvp"
             )
+        if self.engine in ("jvp", "position"):
+            since = f"engine is {self.engine}, not difference"
+            refuse_ignored(self, "scores", ("step", "tolerance"), since)
+
+    def by(self, engine: Literal["difference", "jvp", "position"]) -> ScoreConfig:
+        """Return the same for another engine, without what only ``difference`` reads."""
+        if engine == "difference":
+            return replace(self, engine=engine)
+        return replace(self, engine=engine, step=None, tolerance=None, precision="float32")

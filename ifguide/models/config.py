@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ifguide.errors import InputError
+from ifguide.ignored import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +38,6 @@ class ModelConfig:
             )
         if self.scratch is not None and "model_type" not in self.scratch:
             raise InputError("model.scratch: model_type is missing; name a family, e.g. gpt_neox")
+        if self.scratch is not None:
+            hub = ("revision", "trust_remote_code")
+            refuse_ignored(self, "model", hub, "scratch takes nothing from a hub")

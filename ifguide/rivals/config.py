@@ -8,6 +8,7 @@ from typing import ClassVar
 from ifguide.corpus.config import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.config import Prompts
+from ifguide.ignored import refuse_ignored
 from ifguide.models.config import ModelConfig
 from ifguide.training.config import Hyperparameters, PreferenceConfig, TrainingConfig
 
@@ -108,6 +109,12 @@ class CompareConfig:
             raise InputError(f"compare.lexicon_prior: {self.lexicon_prior} is not above 0; try 4")
         if self.reward_texts < 1:
             raise InputError(f"compare.reward_texts: {self.reward_texts} is below 1; try 4000")
+        if self.prompts is None:
+            refuse_ignored(self, "compare", ("margin",), "there are no prompts for DPO's samples")
+        if self.pairs is not None:
+            documents = ("text", "spans", "kind", "marked", "held_out")
+            since = "only the fields toxic and neutral of pairs are read"
+            refuse_ignored(self.pairs, "compare.pairs", documents, since)
         for name in self.trainings:
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise InputError(

@@ -32,11 +32,26 @@ class Grid:
             raise InputError(f"sweep: there is nothing to vary; give values to one of {names}")
 
 
+_READ_BY = {  # settings of the objective, and the kinds that read them
+    "ceiling": ("clamped",),
+    "weight": ("penalty", "clamped", "unlikelihood"),
+}
+
+
 def swept(grid: Grid, selection: SelectionConfig, objective: Objective) -> list[Method]:
     """Return our method at every combination of the grid's settings, by a name that tells them.
 
     All share the run's scores, so nothing is scored again.
+
+    Raises:
+        InputError: a setting is varied that the objective does not read.
     """
+    for name, kinds in _READ_BY.items():
+        if getattr(grid, name) and objective.kind not in kinds:
+            raise InputError(
+                f"sweep: --{name} would be ignored, since the objective's kind is "
+                f"{objective.kind}; remove it, or set training.objective.kind to {kinds[0]}"
+            )
     given = {name: values for name, values in vars(grid).items() if values}
     points = []
     for combination in product(*given.values()):

@@ -37,11 +37,7 @@ def computed(config: Config) -> ScoreConfig:
 
 def by_position(config: Config) -> ScoreConfig:
     """Return the same by the authors' engine."""
-    return ScoreConfig(
-        engine="position",
-        batch_tokens=config.scores.batch_tokens,
-        shard_blocks=config.scores.shard_blocks,
-    )
+    return computed(config).by("position")
 
 
 def open_scores(folder: Path, get: Get) -> TokenScores:

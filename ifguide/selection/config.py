@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ifguide.errors import InputError
+from ifguide.ignored import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ class LexiconConfig:
             raise InputError(f"lexicon.share: {self.share} is not between 0 and 1; try 0.5")
         if not self.pseudo_count > 0:
             raise InputError(f"lexicon.pseudo_count: {self.pseudo_count} is not above 0; try 4")
+        if self.share == 0:
+            refuse_ignored(self, "lexicon", ("pseudo_count",), "share is 0")
 
 
 Unit = Literal["document", "block"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ifguide.corpus.config import CorpusConfig, QueriesConfig, TokenizerConfig
 from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig
+from ifguide.ignored import refuse_ignored
 from ifguide.influence.config import CurvatureConfig, DirectionConfig, ScoreConfig
 from ifguide.models.config import ModelConfig
 from ifguide.report.config import ReportConfig
@@ -62,6 +63,11 @@ class Config:
             )
         if self.baseline is not None and self.baseline.start == "baseline":
             raise InputError("baseline.start: the baseline cannot start from itself; use initial")
+        if self.curvature.kind == "identity":
+            refuse_ignored(self.direction, "direction", ("damping",), "curvature.kind is identity")
+        if self.baseline is not None:
+            since = "the baseline learns every token"
+            refuse_ignored(self.baseline, "baseline", ("objective",), since)
         for name in ("baseline", "training"):
             training = getattr(self, name)
             watched = training.guard.text if training and training.guard else None

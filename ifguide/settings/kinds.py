@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import is_dataclass
-from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
-
-
-@cache
-def hints(kind: Any) -> Mapping[Any, Any]:
-    """Return the types of a dataclass's fields by name."""
-    return get_type_hints(kind)
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 def without_null(kind: Any) -> Any:
@@ -39,7 +32,7 @@ def below(kind: Any, part: str | int) -> Any:
     """
     kind = without_null(kind)
     if is_dataclass(kind):
-        return hints(cast(Any, kind)).get(part)
+        return get_type_hints(kind).get(str(part))
     if kind is Any:
         return Any
     if get_origin(kind) is tuple:

@@ -79,6 +79,11 @@ def _default(field: Field[Any]) -> str:
     return f" ({json.dumps(value, default=asdict)})"  # type: ignore[arg-type]
 
 
+def about(kind: type) -> str:
+    """Return the first paragraph of a class's docstring."""
+    return _plain(inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0])
+
+
 def meanings(kind: type) -> dict[str, str]:
     """Return the entries of the ``Args`` in a class's docstring and those of its bases."""
     found: dict[str, str] = {}
@@ -87,6 +92,9 @@ def meanings(kind: type) -> dict[str, str]:
         block = textwrap.dedent(text.partition("\nArgs:\n")[2])
         for entry in re.split(r"\n(?=\S)", block):
             names, colon, meaning = entry.partition(":")
-            plain = " ".join(meaning.split()).replace("``", "`")
-            found |= dict.fromkeys(re.split(r",\s*", names), plain) if colon else {}
+            found |= dict.fromkeys(re.split(r",\s*", names), _plain(meaning)) if colon else {}
     return found
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("``", "`")

@@ -8,7 +8,7 @@ from typing import Any, get_origin
 
 from ifguide.errors import InputError
 from ifguide.settings.kinds import below, is_scalar, takes_null, without_null
-from ifguide.settings.plain import DEPTH, UNFIT, read_plain_yaml, visible
+from ifguide.settings.plain import DEPTH, UNFIT, height, read_plain_yaml, visible
 
 
 def overridden(kind: Any, settings: Any, overrides: Sequence[str]) -> Any:
@@ -48,9 +48,7 @@ def _options(overrides: Sequence[str]) -> list[tuple[str, str]]:
 def _put(kind: Any, settings: Any, name: str, value: str) -> None:
     """Put the value where its dotted name leads, making groups on the way that are not there."""
     shown = visible(name, 120)
-    *groups, last = name.split(".")
-    if len(groups) >= DEPTH:
-        raise InputError(f"{shown}: nested deeper than {DEPTH} levels; name a setting")
+    *groups, last = name.split(".", DEPTH)
     place = settings
     for number, group in enumerate(groups):
         if get_origin(without_null(kind)) is dict and is_scalar(below(kind, group)):
@@ -60,7 +58,10 @@ def _put(kind: Any, settings: Any, name: str, value: str) -> None:
         if isinstance(place, dict) and place.get(key) is None:
             place[key] = {}
         place = place[key]
-    place[_key(place, last, shown)] = _value(below(kind, last), value, shown)
+    given = _value(below(kind, last), value, shown)
+    if len(groups) + height(given) >= DEPTH:
+        raise InputError(f"{shown}: nested deeper than {DEPTH} levels; make it flatter")
+    place[_key(place, last, shown)] = given
 
 
 def _key(place: Any, part: str, shown: str) -> Any:

@@ -100,8 +100,12 @@ def height(value: Any) -> int:
     >>> height(1), height([]), height({"a": [1]})
     (0, 0, 2)
     """
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return max((1 + height(item) for item in inner), default=0)
+    levels, layer = -1, [value]
+    while layer:
+        levels += 1
+        groups = [item for item in layer if isinstance(item, dict | list)]
+        layer = [item for g in groups for item in (g.values() if isinstance(g, dict) else g)]
+    return levels
 
 
 def visible(text: str, most: int = 400) -> str:

@@ -120,7 +120,7 @@ def checked(kind: type[Settings], plain: Any) -> Settings:
         InputError: the first setting that does not fit, named as in ``corpus.sources.0.limit``.
     """
     try:
-        return cast(Settings, _adapter(cast(Any, kind)).validate_json(json.dumps(plain)))
+        return cast(Settings, adapter(cast(Any, kind)).validate_json(json.dumps(plain)))
     except ValidationError as error:
         faults = error.errors(include_url=False)
         first = min(faults, key=lambda fault: fault["type"] not in _FIRST)
@@ -128,8 +128,8 @@ def checked(kind: type[Settings], plain: Any) -> Settings:
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter:
-    """Return the strict reader of a dataclass; its tuples are lists in JSON, its groups objects."""
+def adapter(kind: Any) -> TypeAdapter:
+    """Return pydantic's strict reader of a dataclass: tuples are lists in JSON, groups objects."""
     named = cast(Any, NewType)(kind.__name__, kind)  # a dataclass itself takes no config
     return TypeAdapter(named, config=ConfigDict(extra="forbid", strict=True))
 
@@ -183,12 +183,13 @@ def _placed(message: str, where: str, names: Iterable[str]) -> str:
     'baseline.epochs: -1 is not above 0'
     """
     head, _, rest = message.partition(": ")
-    last = head.rpartition(".")[2]
+    parts = head.split(".")
     if not where or head == where or head.startswith(f"{where}."):
         return message
     if where.startswith(f"{head}."):
         return f"{where}: {rest}"
-    return f"{where}.{last}: {rest}" if last in names else f"{where}: {message}"
+    known = next((k for k, part in enumerate(parts) if part in names), None)
+    return f"{where}: {message}" if known is None else f"{where}.{'.'.join(parts[known:])}: {rest}"
 
 
 def _shown(value: Any) -> str:
@@ -206,7 +207,7 @@ def _hint(key: str, known: Sequence[str]) -> str:
 
 def _with_whole_paths(config: Config) -> Config:
     """Write local folders of models out in full, so that the settings hold from anywhere."""
-    whole = {}
+    whole: dict[str, Any] = {}
     for name in ("model", "tokenizer"):
         section = getattr(config, name)
         folder = Path(section.path or "").expanduser()

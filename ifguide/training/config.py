@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from ifguide.errors import InputError
+from ifguide.ignored import refuse_ignored
 from ifguide.registry import Registry
 
 OBJECTIVES: Registry[Any] = Registry(
@@ -121,6 +122,11 @@ class Objective:
             raise InputError(f"training.objective.ceiling: {self.ceiling} is not above 0; try 12")
         if not 0 <= self.ramp <= 1:
             raise InputError(f"training.objective.ramp: {self.ramp} is not in [0, 1]; 0 is none")
+        group = "training.objective"
+        if self.kind in ("penalty", "unlikelihood", "masking"):
+            refuse_ignored(self, group, ("ceiling",), f"kind is {self.kind}, not clamped")
+        if self.kind == "masking":
+            refuse_ignored(self, group, ("weight", "ramp"), "kind masking leaves tokens out")
 
     def at(self, done: float) -> Objective:
         """Return the objective as it is after a share ``done`` in [0, 1] of all updates."""

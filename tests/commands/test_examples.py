@@ -103,6 +103,8 @@ def test_the_paper_s_setting_runs_on_stand_ins(tmp_path, capfd):
         "evaluation.neutral.limit": 4,
         "evaluation.lambada.hub": "null",
         "evaluation.lambada.path": "lambada.jsonl",
+        "evaluation.lambada.config": "null",
+        "evaluation.lambada.split": "train",
     }
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     assert main(["run", str(PAPER), "--out", str(out), "--quiet", *words]) == 0

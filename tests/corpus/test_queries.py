@@ -153,9 +153,9 @@ def test_rtp_takes_index_files(load, tokenizer, tmp_path, caplog):
     assert whole(tokenizer, one.toxic) == [f"Prompt {n} and continuation {n}" for n in (3, 6)]
     assert len(one.safe.tokens) == 2
     caplog.clear()
-    both = load("rtp", toxic_subset="toxic.npy", safe_subset="safe.npy", toxicity="none.such")
+    both = load("rtp", toxic_subset="toxic.npy", safe_subset="safe.npy")
     assert whole(tokenizer, both.safe) == ["Prompt 0 and continuation 0"]
-    assert not caplog.records
+    assert not caplog.records, "records without a toxicity count"
     np.save(tmp_path / "toxic.npy", np.array([6, 7]))
     with pytest.raises(InputError, match=r"toxic\.npy: lists record 7, but the last record .* 6"):
         load("rtp", toxic_subset="toxic.npy")

@@ -54,6 +54,22 @@ def test_a_sweep_is_the_product_of_its_settings():
         assert method.mask.objective.ceiling == 9.0
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ceiling", "penalty"),
+        ("ceiling", "unlikelihood"),
+        ("ceiling", "masking"),
+        ("weight", "masking"),
+    ],
+)
+def test_a_sweep_over_what_the_objective_ignores_is_refused(name, kind):
+    with pytest.raises(
+        InputError, match=rf"sweep: --{name} would be ignored, .* is {kind}; remove"
+    ):
+        swept(Grid(**{name: (1.0, 2.0)}), SelectionConfig(), Objective(kind=kind))
+
+
 def test_a_sweep_over_nothing_is_refused():
     with pytest.raises(InputError, match=r"sweep: there is nothing to vary; .*--budget"):
         Grid()

@@ -56,6 +56,12 @@ def selected(p, objective):
     return 0.0, 0.0
 
 
+def objective_of(kind, weight, ceiling):
+    """The objective, with those settings that its kind reads."""
+    read = {"masking": {}, "clamped": {"weight": weight, "ceiling": ceiling}}
+    return Objective(kind=kind, **read.get(kind, {"weight": weight}))
+
+
 def loss_and_gradient(logits, *others):
     logits = logits.clone().requires_grad_()
     loss = suppression_loss(logits, *others)
@@ -70,7 +76,7 @@ def loss_and_gradient(logits, *others):
     ceiling=st.floats(0.5, 4),
 )
 def test_losses_and_gradients_are_the_formulas(seed, kind, weight, ceiling):
-    objective = Objective(kind=kind, weight=weight, ceiling=ceiling)
+    objective = objective_of(kind, weight=weight, ceiling=ceiling)
     found = loss_and_gradient(*example(seed), objective)
     torch.testing.assert_close(found, by_hand(*example(seed), objective), rtol=1e-10, atol=1e-12)
 
@@ -90,7 +96,7 @@ def test_uniform_logits_give_the_closed_form(kind, term):
     tokens, has_loss = torch.ones(2, 4, dtype=torch.long), torch.ones(2, 4, dtype=torch.bool)
     suppress = torch.zeros(2, 4, dtype=torch.bool)
     suppress[0, 1] = suppress[1, 3] = True
-    objective = Objective(kind=kind, weight=0.5, ceiling=1.25)
+    objective = objective_of(kind, weight=0.5, ceiling=1.25)
     loss = suppression_loss(logits, tokens, suppress, has_loss, objective)
     assert loss.item() == pytest.approx((4 * math.log(4) + 2 * term) / 6, rel=1e-14)
 
@@ -135,7 +141,7 @@ def test_limits_meet(seed, ceiling):
     case = example(seed)
     masking = loss_and_gradient(*case, Objective(kind="masking"))
     for kind in KINDS:
-        weightless = loss_and_gradient(*case, Objective(kind=kind, weight=0.0, ceiling=ceiling))
+        weightless = loss_and_gradient(*case, objective_of(kind, weight=0.0, ceiling=ceiling))
         torch.testing.assert_close(weightless, masking, rtol=0, atol=0)
     penalty = loss_and_gradient(*case, Objective())
     high = loss_and_gradient(*case, Objective(kind="clamped", ceiling=1e3))
