@@ -194,7 +194,7 @@ class Attacks:
                 progress=progress,
                 judges=judges,
             )
-            return {name: entry[name]["toxic"] for name in ("tp", "emt")}
+            return {"tp": asdict(entry.tp["toxic"]), "emt": asdict(entry.emt["toxic"])}
 
         found = relearn(
             model,

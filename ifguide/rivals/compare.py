@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
+from ifguide.evaluation.comparison import MethodCost, MethodFigures
 from ifguide.rivals.cost import GENERATING, TRAINING, Spent, cost_of
 from ifguide.rivals.evaluations import Evaluations
 from ifguide.rivals.methods import BASELINE, Row
@@ -68,17 +68,20 @@ class Comparison:
         learns = any(row.method.reward or row.method.preferences == "samples" for row in rows)
         return self.preferences.labeller if learns else None
 
-    def row(self, row: Row) -> dict[str, Any]:
+    def row(self, row: Row) -> MethodFigures:
         """Return what the table says of a row: what it is, its figures, and what it cost."""
-        return {
-            "name": row.name,
-            "about": row.method.about,
-            "figures": self.evaluations.figures(row),
-            "cost": {
-                **cost_of(self._stages(row), int(self.run.text.corpus.tokens.size)),
-                "passes_a_generated_token": self._decoding_passes(row),
-            },
-        }
+        figures = self.evaluations.figures(row)
+        cost = cost_of(self._stages(row), int(self.run.text.corpus.tokens.size))
+        return MethodFigures(
+            name=row.name,
+            about=row.method.about,
+            figures=figures,
+            cost=MethodCost(
+                seconds=cost["seconds"],
+                passes=cost["passes"],
+                passes_a_generated_token=self._decoding_passes(row),
+            ),
+        )
 
     def _decoding_passes(self, row: Row) -> int:
         """The model's pass and, of RAD, one of the reward model for each candidate."""

@@ -8,18 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
-from ifguide.files import write_json, write_text
+from ifguide.evaluation.comparison import Comparison as Table
+from ifguide.evaluation.comparison import MethodFigures, write_comparison
+from ifguide.files import write_text
 from ifguide.report.comparison import methods_markdown, render_methods
 from ifguide.report.tradeoff import tradeoff_figure
 from ifguide.rivals.compare import Comparison
 from ifguide.rivals.methods import Row, rows_of
-from ifguide.rivals.result import result_of
+from ifguide.rivals.result import ComparisonTerms, Origin, result_of
 from ifguide.rivals.sweep import Grid, swept
 from ifguide.run.pipeline import Pipeline
 from ifguide.run.store import Store
@@ -37,7 +38,7 @@ def compare(
     command: str = "",
     quiet: bool = False,
     replace: bool = False,
-) -> dict[str, Any] | None:
+) -> Table | None:
     """Evaluate methods from one start as rows of a table, in ``out/compare``.
 
     Args:
@@ -49,7 +50,7 @@ def compare(
         replace: allow a folder that was made with other settings.
 
     Returns:
-        the contents of table.json, on the main rank.
+        what table.json holds, on the main rank.
 
     Raises:
         InputError: something given cannot be used; what no method needs is not asked for.
@@ -69,7 +70,7 @@ def sweep(
     command: str = "",
     quiet: bool = False,
     replace: bool = False,
-) -> dict[str, Any] | None:
+) -> Table | None:
     """Evaluate our method at many settings without scoring again, in ``out/sweep``.
 
     Args:
@@ -82,7 +83,7 @@ def sweep(
         replace: allow a folder that was made with other settings.
 
     Returns:
-        the contents of table.json, on the main rank.
+        what table.json holds, on the main rank.
     """
     with _opened(config, out, quiet=quiet, replace=replace) as comparison:
         trainings = comparison.models.trainings
@@ -126,30 +127,32 @@ def _possible(comparison: Comparison, rows: Sequence[Row], named: Sequence[str])
     return tuple(possible)
 
 
-def _table(
-    comparison: Comparison, rows: Sequence[Row], folder: Path, command: str
-) -> dict[str, Any] | None:
+def _table(comparison: Comparison, rows: Sequence[Row], folder: Path, command: str) -> Table | None:
     """Make the rows one by one, and write the table anew after each."""
-    done: list[dict[str, Any]] = []
+    done: list[MethodFigures] = []
     result, human = None, comparison.evaluations.human_text()
+    config, labeller = comparison.run.config, comparison.labeller(rows)
+    terms = ComparisonTerms(
+        evaluation=config.evaluation, thresholds=config.compare.thresholds, seed=config.seed
+    )
+    origin = Origin(
+        command=command,
+        date=date.today().isoformat(),
+        machine=f"{os.cpu_count()}-core {_device()}, torch {torch.__version__}",
+    )
     for row in rows:
         done.append(comparison.row(row))
         if ranks.is_main():
-            result = {
-                **result_of(done, comparison.run.config, comparison.labeller(rows), human),
-                "command": command,
-                "date": date.today().isoformat(),
-                "machine": f"{os.cpu_count()}-core {_device()}, torch {torch.__version__}",
-            }
+            result = result_of(done, terms, origin, labeller, human)
             _write(result, folder)
     return result
 
 
-def _write(result: dict[str, Any], folder: Path) -> None:
+def _write(result: Table, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    write_json(folder / "table.json", result)
+    write_comparison(folder / "table.json", result)
     write_text(folder / "table.md", methods_markdown(result))
-    write_text(folder / "tradeoff.svg", str(tradeoff_figure(result["rows"])))
+    write_text(folder / "tradeoff.svg", str(tradeoff_figure(result.rows)))
     write_text(folder / "index.html", render_methods(result))
 
 

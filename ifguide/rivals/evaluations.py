@@ -18,11 +18,13 @@ from ifguide.corpus.prepare import sources_fingerprint
 from ifguide.distributed import ranks
 from ifguide.evaluation.config import EvaluationConfig
 from ifguide.evaluation.evaluate import continue_prompts, fluency, judge_tables
+from ifguide.evaluation.figures import Fluency, ModelFigures
 from ifguide.evaluation.generate import Processors
-from ifguide.evaluation.human_text import pieces_of
+from ifguide.evaluation.human_text import HumanScores, passages_of
 from ifguide.evaluation.judges.judging import judgements
 from ifguide.evaluation.judges.registry import load_judge
-from ifguide.files import fingerprint_of, read_json, write_json
+from ifguide.evaluation.typed_json import read_typed, write_typed
+from ifguide.files import fingerprint_of
 from ifguide.rivals.methods import Row
 from ifguide.rivals.models import Models
 from ifguide.rivals.preferences import Preferences
@@ -39,7 +41,7 @@ class Observed:
     """What a row says to each prompt set, and its entry's figures of fluency."""
 
     tables: dict[str, pa.Table]
-    fluency: dict[str, Any]
+    fluency: Fluency
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class Evaluations:
     models: Models
     preferences: Preferences
 
-    def figures(self, row: Row) -> dict[str, Any]:
+    def figures(self, row: Row) -> ModelFigures:
         """Return a row's entry, as ``evaluate`` has it; what is missing is made first."""
         run = self.run
 
@@ -61,9 +63,10 @@ class Evaluations:
                 judged = judge_tables(
                     judges, observed.tables, run.config.evaluation, run.config.seed
                 )
-                write_json(out.path / "figures.json", {**judged, **observed.fluency})
+                figures = ModelFigures.of(judged, observed.fluency)
+                write_typed(out.path / "figures.json", figures)
 
-        found: dict[str, Any] = run.kept(
+        return run.kept(
             str(Path("methods", "evaluated", row.name)),
             {
                 "stage": "evaluated",
@@ -71,16 +74,15 @@ class Evaluations:
                 "judging": fingerprint_of(_judging(run.config.evaluation)),
             },
             make,
-            lambda folder: read_json(folder / "figures.json"),
+            lambda folder: read_typed(folder / "figures.json", ModelFigures),
             before=lambda: self._observed(row),
         )
-        return found
 
-    def human_text(self) -> dict[str, Any] | None:
+    def human_text(self) -> HumanScores | None:
         """Return what the judges make of the first held-out text, in pieces as long as samples.
 
-        ``text`` is its name and ``scores`` the toxicity of each piece by judge. None where the
-        evaluation has no such text, or only in blocks that are shorter than a sample.
+        None where the evaluation has no such text, or only in blocks that are shorter than a
+        sample.
         """
         run, evaluation = self.run, self.run.config.evaluation
         if not evaluation.perplexity:
@@ -89,7 +91,7 @@ class Evaluations:
 
         def make(out: StageFolder) -> None:
             if ranks.is_main():
-                pieces = pieces_of(
+                pieces = passages_of(
                     run.held_out[name], evaluation.sampling.tokens, PIECES, run.config.seed
                 )
                 texts, ids = list(pieces.values()), list(pieces)
@@ -99,10 +101,10 @@ class Evaluations:
                     ).scores
                     for judge in evaluation.judges
                 }
-                judged = {judge: s[~np.isnan(s)].tolist() for judge, s in scores.items()}
-                write_json(out.path / "floor.json", {"text": name, "scores": judged})
+                judged = {judge: tuple(s[~np.isnan(s)].tolist()) for judge, s in scores.items()}
+                write_typed(out.path / "floor.json", HumanScores(text=name, scores=judged))
 
-        found: dict[str, Any] = run.kept(
+        human: HumanScores = run.kept(
             FLOOR,
             {
                 "stage": "floor",
@@ -113,10 +115,10 @@ class Evaluations:
                 "seed": run.config.seed,
             },
             make,
-            lambda folder: read_json(folder / "floor.json"),
+            lambda folder: read_typed(folder / "floor.json", HumanScores),
             before=lambda: run.held_out,
         )
-        return found if all(found["scores"].values()) else None
+        return human if all(human.scores.values()) else None
 
     def _observed(self, row: Row) -> Observed:
         """Return a row's continuations and fluency, drawn and measured first if need be."""
@@ -132,7 +134,7 @@ class Evaluations:
                 name: pq.read_table(samples_file(folder, row.name, name))
                 for name in run.config.evaluation.prompt_sets
             }
-            return Observed(tables, read_json(folder / "fluency.json"))
+            return Observed(tables, read_typed(folder / "fluency.json", Fluency))
 
         return run.kept(
             str(Path("methods", "observed", row.name)),
@@ -154,7 +156,7 @@ class Evaluations:
             model, tokenizer, evaluation, run.prompts, seed, keep, progress, processors
         )
         found = fluency(model, tokenizer, evaluation, run.held_out, run.lambada, progress)
-        write_json(out.path / "fluency.json", found)
+        write_typed(out.path / "fluency.json", found)
 
     def _observed_inputs(self, row: Row) -> dict[str, Any]:
         run, evaluation = self.run, self.run.config.evaluation

@@ -7,7 +7,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -21,6 +20,8 @@ from torch import Tensor
 from ifguide.arrays import AnyArray, LazyArray, read_rows
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
+from ifguide.evaluation.figures import Localisation, ModelFigures, Report, read_report
+from ifguide.evaluation.typed_json import read_typed
 from ifguide.files import read_json, write_json
 from ifguide.influence.curvature.operators import Curvature, curvature_from
 from ifguide.nouns import Corpus, Direction, Selection, TokenScores
@@ -268,15 +269,19 @@ def kept_samples(folder: Path, model: str, name: str, make: Callable[[], pa.Tabl
     return pq.read_table(file)
 
 
-def open_evaluation(folder: Path) -> dict[str, Any]:
+Evaluation = tuple[Mapping[str, ModelFigures], Localisation]
+
+
+def open_evaluation(folder: Path) -> Evaluation:
     """Read the figures of an evaluated run."""
-    models = {name: read_json(folder / f"{name}.json") for name in ("baseline", "suppressed")}
-    return {"models": models, "localisation": read_json(folder / "localisation.json")}
+    names = ("baseline", "suppressed")
+    models = {name: read_typed(folder / f"{name}.json", ModelFigures) for name in names}
+    return models, read_typed(folder / "localisation.json", Localisation)
 
 
-def open_report(folder: Path) -> dict[str, Any]:
+def open_report(folder: Path) -> Report:
     """Read a report."""
-    return read_json(folder / "report.json")
+    return read_report(folder / "report.json")
 
 
 def _save_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -7,12 +7,12 @@ went into it is the same.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 from torch import nn
 
 from ifguide.corpus.prepare import PreparedCorpus, open_prepared
 from ifguide.corpus.words import spelling
+from ifguide.evaluation.figures import Report
 from ifguide.influence.curvature.fit import fit
 from ifguide.influence.curvature.operators import Curvature
 from ifguide.influence.direction import aim
@@ -101,11 +101,11 @@ class Pipeline(steps.Steps):
         return self.stage("train", self.train_suppressed, load_checkpoint)
 
     @cached_property
-    def evaluation(self) -> dict[str, Any]:
+    def evaluation(self) -> artifacts.Evaluation:
         """Toxicity and fluency of both models, and the scores against human marks."""
         return self.stage("evaluate", self.evaluate_models, artifacts.open_evaluation)
 
     @cached_property
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Report:
         """What it came to, as JSON and as a page."""
         return self.stage("report", self.write_report, artifacts.open_report)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -14,11 +15,20 @@ from transformers import PreTrainedModel
 from ifguide.corpus.prepare import prepare
 from ifguide.distributed import ranks
 from ifguide.evaluation.evaluate import evaluate
+from ifguide.evaluation.figures import (
+    Cost,
+    Localisation,
+    ModelFigures,
+    Report,
+    SelectionSummary,
+    write_report,
+)
 from ifguide.evaluation.fluency import perplexity
 from ifguide.evaluation.generate import Processors, prompt_room
 from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.localisation import localisation_of
-from ifguide.files import fingerprint_of, write_json, write_text
+from ifguide.evaluation.typed_json import write_typed
+from ifguide.files import fingerprint_of, write_text
 from ifguide.models.load import load_checkpoint, load_model
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Selection, TokenScores
@@ -65,7 +75,7 @@ class Steps(Kept):
 
     @property
     @abstractmethod
-    def evaluation(self) -> dict[str, Any]:
+    def evaluation(self) -> artifacts.Evaluation:
         """The figures of both models."""
 
     def initial_model(self) -> nn.Module:
@@ -121,12 +131,12 @@ class Steps(Kept):
         for name in ("baseline", "suppressed"):
             file = out.path / f"{name}.json"
             if not file.exists():
-                write_json(file, self.evaluated(getattr(self, name), name, out))
-        write_json(out.path / "localisation.json", self._localise())
+                write_typed(file, self.evaluated(getattr(self, name), name, out))
+        write_typed(out.path / "localisation.json", self._localise())
 
     def evaluated(
         self, model: nn.Module, name: str, out: StageFolder, processors: Processors = tuple
-    ) -> dict[str, Any]:
+    ) -> ModelFigures:
         """Return a model's entry of the report; its continuations are kept by this name."""
         return evaluate(
             model,
@@ -146,19 +156,21 @@ class Steps(Kept):
         """Write report.json and report.html."""
         if not ranks.is_main():
             return
-        report = {
-            "version": VERSION,
-            "config_fingerprint": fingerprint_of(self.inputs("evaluate")),
-            **self.evaluation,
-            "selection": {
-                "threshold": self.selection.threshold,
-                "budget": self.selection.budget,
-                "selected": int(self.selection.suppress.sum()),
-                "documents": len(self.selection.ranking),
-            },
-            "cost": {name: self.store.cost(name) for name in STAGES if self._has(name)},
-        }
-        write_json(out.path / "report.json", report)
+        models, localisation = self.evaluation
+        report = Report(
+            version=VERSION,
+            config_fingerprint=fingerprint_of(self.inputs("evaluate")),
+            models=models,
+            localisation=localisation,
+            selection=SelectionSummary(
+                threshold=self.selection.threshold,
+                budget=self.selection.budget,
+                selected=int(self.selection.suppress.sum()),
+                documents=len(self.selection.ranking),
+            ),
+            cost={name: self._cost(name) for name in STAGES if self._has(name)},
+        )
+        write_report(out.path / "report.json", report)
         corpus, top = self.text.corpus, self.config.report.top
         page = render_page(
             report, corpus, self.smoothed, self.selection, top, self.config.report.title
@@ -200,14 +212,22 @@ class Steps(Kept):
         text, size = self.held_out[guard.text], self.config.evaluation.batch_size
         return lambda model: perplexity(model, text, size)
 
-    def _localise(self) -> dict[str, Any]:
+    def _localise(self) -> Localisation:
         corpus, seed = self.text.corpus, self.config.seed
         if not corpus.marked.any():
-            return {}
+            return Localisation()
         found = localisation_of(self.scores, seed)
         if self.smoothed is self.scores:
             return found
-        return {**found, "smoothed": localisation_of(self.smoothed, seed)}
+        return replace(found, smoothed=localisation_of(self.smoothed, seed))
+
+    def _cost(self, name: str) -> Cost:
+        cost = self.store.cost(name)
+        return Cost(
+            seconds=cost["seconds"],
+            tokens=int(cost["tokens"]),
+            peak_rss_bytes=int(cost["peak_rss_bytes"]),
+        )
 
     def _has(self, name: str) -> bool:
         return name != "report" and (self.store.root / name).exists()
