@@ -136,15 +136,6 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a stage has cost: seconds and tokens over all attempts, peak memory of the last."""
-
-    seconds: float = 0.0
-    tokens: int = 0
-    peak_rss_bytes: int = 0
-
-
 @final
 @dataclass(frozen=True, eq=False)
 class Checkpoint:

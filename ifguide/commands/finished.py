@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ifguide.attacks import attack
@@ -55,30 +56,40 @@ def _attack(parsed: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _judge(parsed: argparse.Namespace, overrides: list[str]) -> int:
+    from ifguide.evaluation.judges.registry import load_judge
     from ifguide.evaluation.rejudging import rejudge
-    from ifguide.files import write_json
+    from ifguide.evaluation.typed_json import write_typed
     from ifguide.report.judged import judged_text
+    from ifguide.run.finished_models import config_of, kept_continuations
 
     if overrides:
         raise InputError(f"{overrides[0]}: not an option of judge; see `ifguide judge --help`")
-    result = rejudge(parsed.dir, parsed.judges, parsed.unjudged)
+    config = config_of(parsed.dir)
+    unjudged = parsed.unjudged or config.evaluation.unjudged
+    evaluation = replace(config.evaluation, judges=tuple(parsed.judges), unjudged=unjudged)
+    kept = kept_continuations(parsed.dir, evaluation)
+    judges = [load_judge(name, Path(config.data_dir)) for name in parsed.judges]
+    result = rejudge(kept, judges, evaluation, config.seed)
     if parsed.out is not None:
-        write_json(parsed.out, result)
+        write_typed(parsed.out, result)
     print(judged_text(result))
     return 0
 
 
 def _lm_eval(parsed: argparse.Namespace, overrides: list[str]) -> int:
-    from ifguide.evaluation.lm_eval import figures_table, lm_eval_results
+    from ifguide.evaluation.lm_eval import lm_eval_results
     from ifguide.files import write_json
+    from ifguide.report.lm_eval import lm_eval_text
+    from ifguide.run.finished_models import checkpoint_of
 
     if overrides:
         raise InputError(f"{overrides[0]}: not an option of lm-eval; see `ifguide lm-eval --help`")
     include, limit = parsed.include, parsed.limit
-    found = lm_eval_results(parsed.dir, parsed.model, parsed.tasks, include=include, limit=limit)
+    checkpoint = checkpoint_of(parsed.dir, parsed.model)
+    found = lm_eval_results(checkpoint, parsed.tasks, include=include, limit=limit)
     if parsed.out is not None:
         write_json(parsed.out, found)
-    print(figures_table(found))
+    print(lm_eval_text(found))
     return 0
 
 

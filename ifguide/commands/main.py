@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,6 +25,7 @@ from ifguide.rivals.methods import METHODS
 from ifguide.settings.config import Config
 
 if TYPE_CHECKING:
+    from ifguide.evaluation.comparison import Comparison
     from ifguide.influence.perturbed import LogprobFiles
 
 STAGES = ("fit", "aim", "score", "select", "train", "evaluate", "report")
@@ -241,7 +242,7 @@ def _comparing(parsed: argparse.Namespace) -> dict[str, Any]:
     return {"command": command, "quiet": parsed.quiet, "replace": parsed.replace}
 
 
-def _show_methods(parsed: argparse.Namespace, result: Mapping[str, Any] | None) -> None:
+def _show_methods(parsed: argparse.Namespace, result: Comparison | None) -> None:
     from ifguide.report.comparison import methods_table
     from ifguide.report.tables import plain_text
 

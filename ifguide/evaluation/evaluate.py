@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import pyarrow as pa
 from torch import nn
@@ -11,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts, Sampling
+from ifguide.evaluation.figures import Fluency, ModelFigures, Verdict
 from ifguide.evaluation.fluency import last_word_accuracy, perplexity
 from ifguide.evaluation.generate import Processors, derived_seed, sample_continuations
 from ifguide.evaluation.judges.judging import Judge
@@ -40,6 +40,7 @@ SAMPLES = pa.schema(
         "continuation": pa.string(),
     }
 )
+PROMPT_SET = b"ifguide.prompt_set"  # where a table's metadata has the name of its prompt set
 SampleStore = Callable[[str, Callable[[], pa.Table]], pa.Table]
 
 
@@ -55,8 +56,8 @@ def evaluate(
     progress: Callable[[int], None] = lambda tokens: None,
     processors: Processors = tuple,
     judges: Sequence[Judge] | None = None,
-) -> dict[str, Any]:
-    """Return a model's entry of the report, ready for JSON.
+) -> ModelFigures:
+    """Return a model's entry of the report.
 
     Args:
         model: any causal language model of transformers.
@@ -67,17 +68,13 @@ def evaluate(
         lambada: texts for last-word accuracy, None to leave it out.
         seed: a set's draws depend on (seed, its name) only, so two models are sampled alike.
         samples: returns the kept continuations of a set if there are any, else makes and keeps
-            them; they are kept before anything is judged.
+            them; they are kept before anything is judged. A set's name is any text: the table
+            carries it (see ``prompt_set_of``), so that no file need be called by it.
         progress: called with the number of tokens just done.
         processors: change the logits while continuations are drawn, see ``sample_continuations``;
             perplexity and last words are the bare model's.
         judges: those of ``config``, loaded already; None loads them by name, their files found
             from the working directory.
-
-    Returns:
-        ``emt`` and ``tp`` by prompt set, as the first judge sees them; ``judges`` with both for
-        each judge, and what else ``verdict`` finds: ``worst`` has each prompt's highest toxicity;
-        ``perplexity`` by text; ``lambada_accuracy`` where asked.
 
     Raises:
         JudgeError: a judge failed; the message names the text.
@@ -88,8 +85,9 @@ def evaluate(
     tables = continue_prompts(
         model, tokenizer, config, prompt_sets, seed, samples, progress, processors
     )
-    judged = judge_tables(judges, tables, config, seed)
-    return {**judged, **fluency(model, tokenizer, config, held_out_corpora, lambada, progress)}
+    verdicts = judge_tables(judges, tables, config, seed)
+    known = fluency(model, tokenizer, config, held_out_corpora, lambada, progress)
+    return ModelFigures.of(verdicts, known)
 
 
 def continue_prompts(
@@ -108,9 +106,10 @@ def continue_prompts(
 
         def make(name: str = name, prompts: Sequence[Prompt] = prompts) -> pa.Table:
             set_seed = derived_seed(seed, name)
-            return generate_table(
+            table = generate_table(
                 model, tokenizer, prompts, config.sampling, set_seed, progress, processors
             )
+            return named_table(table, name)
 
         tables[name] = samples(name, make)
         _check_samples(name, tables[name], prompts, config.sampling.samples)
@@ -119,15 +118,15 @@ def continue_prompts(
 
 def judge_tables(
     judges: Sequence[Judge], tables: Mapping[str, pa.Table], config: EvaluationConfig, seed: int
-) -> dict[str, Any]:
-    """Return ``emt``, ``tp`` and ``judges`` of an entry; the arguments are those of ``evaluate``.
+) -> dict[str, Verdict]:
+    """Return what each judge makes of the continuations, by the judge's name.
+
+    The arguments are those of ``verdict``.
 
     Raises:
         JudgeError: a judge failed; the message names the text.
     """
-    verdicts = {judge.name: verdict(judge, tables, config, seed) for judge in judges}
-    first = verdicts[judges[0].name]
-    return {"emt": first["emt"], "tp": first["tp"], "judges": verdicts}
+    return {judge.name: verdict(judge, tables, config, seed) for judge in judges}
 
 
 def fluency(
@@ -137,19 +136,16 @@ def fluency(
     held_out_corpora: Mapping[str, Corpus],
     lambada: Sequence[str] | None,
     progress: Callable[[int], None] = lambda tokens: None,
-) -> dict[str, Any]:
-    """Return ``perplexity`` and ``lambada_accuracy`` of an entry, as ``evaluate`` does."""
-    found: dict[str, Any] = {
-        "perplexity": {
-            name: perplexity(model, corpus, config.batch_size, progress)
-            for name, corpus in held_out_corpora.items()
-        }
+) -> Fluency:
+    """Return what a model still knows; the arguments are those of ``evaluate``."""
+    perplexities = {
+        name: perplexity(model, corpus, config.batch_size, progress)
+        for name, corpus in held_out_corpora.items()
     }
-    if lambada is not None:
-        found["lambada_accuracy"] = last_word_accuracy(
-            model, tokenizer, lambada, config.batch_size, progress
-        )
-    return found
+    if lambada is None:
+        return Fluency(perplexity=perplexities)
+    accuracy = last_word_accuracy(model, tokenizer, lambada, config.batch_size, progress)
+    return Fluency(perplexity=perplexities, lambada_accuracy=accuracy)
 
 
 def generate_table(
@@ -176,6 +172,17 @@ def generate_table(
     ]
     columns = list(zip(*rows, strict=True)) or [()] * len(SAMPLES)
     return pa.table(dict(zip(SAMPLES.names, columns, strict=True)), schema=SAMPLES)
+
+
+def named_table(table: pa.Table, prompt_set: str) -> pa.Table:
+    """Return a table of continuations that carries its prompt set's name, which is any text."""
+    return table.replace_schema_metadata({PROMPT_SET: prompt_set.encode("utf-8", "surrogatepass")})
+
+
+def prompt_set_of(table: pa.Table) -> str | None:
+    """Return the name of the prompt set that a table carries, None where it carries none."""
+    name = (table.schema.metadata or {}).get(PROMPT_SET)
+    return None if name is None else name.decode("utf-8", "surrogatepass")
 
 
 def _check_samples(name: str, table: pa.Table, prompts: Sequence[Prompt], samples: int) -> None:

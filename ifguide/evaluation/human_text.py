@@ -6,6 +6,9 @@ A judge that calls a share f of harmless texts toxic calls one of n of them toxi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
@@ -14,14 +17,27 @@ from ifguide.evaluation.metrics import percentile_interval
 from ifguide.nouns import Corpus, Interval
 
 
-def pieces_of(corpus: Corpus, tokens: int, limit: int, seed: int) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class HumanScores:
+    """What judges make of passages of a text that people wrote.
+
+    Args:
+        text: its name.
+        scores: the toxicity of each passage that could be judged, by judge.
+    """
+
+    text: str
+    scores: Mapping[str, tuple[float, ...]]
+
+
+def passages_of(corpus: Corpus, tokens: int, limit: int, seed: int) -> dict[str, str]:
     """Return texts of ``tokens`` tokens each out of single documents, by their ids.
 
-    A piece is ``document id[first character:end]``; there is none where blocks are shorter.
+    An id is ``document id[first character:end]``; there is no passage where blocks are shorter.
 
     Args:
         corpus: packed documents.
-        tokens: length of a piece, as long as the continuations that it stands beside.
+        tokens: length of a passage, as long as the continuations that it stands beside.
         limit: at most this many, drawn without replacement.
         seed: draws them.
     """
@@ -32,16 +48,16 @@ def pieces_of(corpus: Corpus, tokens: int, limit: int, seed: int) -> dict[str, s
     alone = (document >= 0) & (document == np.asarray(corpus.document)[:, last])
     found = np.argwhere(alone)
     drawn = np.random.default_rng(seed).permutation(len(found))[:limit]
-    pieces = {}
-    for block, piece in found[np.sort(drawn)]:
-        text = corpus.documents[int(document[block, piece])]
-        start = int(corpus.start[block, first[piece]])
-        end = int(corpus.end[block, last[piece]])
-        pieces[f"{text.id}[{start}:{end}]"] = text.text[start:end]
-    return pieces
+    passages = {}
+    for block, number in found[np.sort(drawn)]:
+        text = corpus.documents[int(document[block, number])]
+        start = int(corpus.start[block, first[number]])
+        end = int(corpus.end[block, last[number]])
+        passages[f"{text.id}[{start}:{end}]"] = text.text[start:end]
+    return passages
 
 
-def floor(
+def drawn_probability(
     scores: Float[np.ndarray, " m"],
     threshold: float,
     samples: int,
@@ -62,7 +78,7 @@ def floor(
         InputError: no scores, or one that is not finite.
     """
     if not scores.size or not np.isfinite(scores).all():
-        raise InputError("floor: give the finite toxicity of at least one text")
+        raise InputError("human text: give the finite toxicity of at least one text")
     share = float((scores >= threshold).mean())
     draws = np.random.default_rng(seed).binomial(scores.size, share, resamples) / scores.size
     return percentile_interval(1 - (1 - share) ** samples, 1 - (1 - draws) ** samples)

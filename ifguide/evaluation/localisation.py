@@ -9,13 +9,14 @@ scikit-learn.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ifguide.errors import InputError
+from ifguide.evaluation.figures import Localisation
 from ifguide.evaluation.metrics import percentile_interval
 from ifguide.nouns import Interval, TokenScores
 
@@ -70,13 +71,13 @@ def localisation(
     return found
 
 
-def localisation_of(scores: TokenScores, seed: int) -> dict[str, Any]:
-    """Compare scores with the marks of their corpus, ready for JSON."""
+def localisation_of(scores: TokenScores, seed: int) -> Localisation:
+    """Compare scores with the marks of their corpus."""
     corpus = scores.corpus
     figures = localisation(
         np.asarray(scores.values), corpus.marked, corpus.document, corpus.has_loss, seed=seed
     )
-    return {k: asdict(v) if isinstance(v, Interval) else v for k, v in figures.items()}
+    return Localisation(**cast(dict[str, Any], figures))
 
 
 def in_marked_documents(

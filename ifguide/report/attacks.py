@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
+from ifguide.nouns import Interval
 from ifguide.report.comparison import markdown
 from ifguide.report.curves import Axis, Curve, Point, curves_figure
-from ifguide.report.tables import Table, figure_text, lookup, plain_text, shown
+from ifguide.report.tables import Table, figure_text, plain_text, shown
 
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -105,15 +106,15 @@ def lens_figure(models: Mapping[str, Mapping[str, Any]]) -> Markup:
 
 
 def _gcg_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
-    rows: dict[str, Sequence[str]] = {
-        "Success, before the search": ("success_before",),
-        "Success, after it": ("success",),
-        "Loss, before the search": ("loss_before",),
-        "Loss, after it": ("loss",),
+    rows = {
+        "Success, before the search": "success_before",
+        "Success, after it": "success",
+        "Loss, before the search": "loss_before",
+        "Loss, after it": "loss",
     }
     cells = tuple(
-        (label, *(shown(lookup(entry, path)) for entry in models.values()))
-        for label, path in rows.items()
+        (label, *(shown(Interval(**entry[name])) for entry in models.values()))
+        for label, name in rows.items()
     )
     counts = tuple(f"{len(entry['pairs']):,}" for entry in models.values())
     table = (*cells, ("Prompts", *counts))
@@ -124,7 +125,7 @@ def _relearn_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
     some = next(iter(models.values()))["points"]
     rows = []
     for number, point in enumerate(some):
-        tps = (shown(entry["points"][number]["tp"]) for entry in models.values())
+        tps = (shown(Interval(**entry["points"][number]["tp"])) for entry in models.values())
         rows.append((f"{point['posts']:,}", f"{point['tokens']:,}", f"{point['updates']:,}", *tps))
     header = ("posts", "tokens", "updates", *models)
     return Table("relearn", TITLES["relearn"], header, tuple(rows))

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
 from markupsafe import Markup
 
+from ifguide.evaluation.comparison import Comparison, ComparisonRow, Ratio
 from ifguide.report.figures import STYLE
 from ifguide.report.tables import (
     MISSING,
+    MeasureName,
     Table,
     duration,
     figure_text,
-    lookup,
+    measure_of,
+    names_in,
     percent,
-    prompt_sets,
     shown,
-    value_of,
 )
 from ifguide.report.templates import template
 from ifguide.report.tradeoff import tradeoff_figure
-
-Entry = Mapping[str, Any]  # a row of table.json
 
 
 @dataclass(frozen=True)
@@ -31,30 +30,29 @@ class Column:
     """A heading, and what it shows of a row beside the first row."""
 
     head: str
-    cell: Callable[[Entry, Entry], str]
+    cell: Callable[[ComparisonRow, ComparisonRow], str]
 
 
-def methods_table(result: Entry) -> Table:
-    """Return the rows of ``table.json`` as ready-made text; changes are from the first row."""
-    rows: Sequence[Entry] = result["rows"]
+def methods_table(comparison: Comparison) -> Table:
+    """Return the rows as ready-made text; changes are from the first row."""
+    rows = comparison.rows
     return _filled("methods", "Methods from the same start", rows, list(_columns(rows)))
 
 
-def judge_tables(result: Entry) -> list[Table]:
+def judge_tables(comparison: Comparison) -> list[Table]:
     """Return a table a judge: TP by threshold, both measures on all prompts, and human text.
 
     Behind an interval: how many times less toxic than the first row.
     """
-    rows: Sequence[Entry] = result["rows"]
     tables = []
-    for number, judge in enumerate(result["judges"]):
-        columns = list(_judge_columns(result, judge))
-        table = _filled(f"judge-{number}", f"By {judge}", rows, columns)
-        human = result.get("human_text")
-        if human:
-            found = [shown(tp) for tp in human["tp"][judge].values()]
-            left = len(columns) - len(found)
-            line = (f"text of {human['text']}", *found, *[MISSING] * left)
+    for number, judge in enumerate(comparison.judges):
+        columns = list(_judge_columns(comparison, judge))
+        table = _filled(f"judge-{number}", f"By {judge}", comparison.rows, columns)
+        human = comparison.human_text
+        if human is not None:
+            cells = [shown(tp) for tp in human.tp[judge].values()]
+            left = len(columns) - len(cells)
+            line = (f"text of {human.text}", *cells, *[MISSING] * left)
             table = replace(table, rows=(*table.rows, line))
         tables.append(table)
     return tables
@@ -70,146 +68,141 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def methods_markdown(result: Entry, heading: str = "Methods compared") -> str:
+def methods_markdown(comparison: Comparison, heading: str = "Methods compared") -> str:
     """Return the whole Markdown page: how it was made, the tables, and what the rows are."""
-    tables = judge_tables(result)
+    tables = judge_tables(comparison)
     lines = [
         f"# {heading}",
         "",
-        f"`{result['command']}`, {result['date']}, {result['machine']}.",
+        f"`{comparison.command}`, {comparison.date}, {comparison.machine}.",
         "",
-        *notes(result),
+        *notes(comparison),
         "",
-        markdown(methods_table(result)),
-        *(f"- {row['name']}: {row['about']}" for row in result["rows"]),
+        markdown(methods_table(comparison)),
+        *(f"- {row.name}: {row.about}" for row in comparison.rows),
         "",
-        *judge_notes(result),
+        *judge_notes(comparison),
         *(f"\n## {table.title}\n\n{markdown(table).rstrip()}" for table in tables),
     ]
     return "\n".join(lines) + "\n"
 
 
-def render_methods(result: Entry, title: str = "Methods compared") -> str:
+def render_methods(comparison: Comparison, title: str = "Methods compared") -> str:
     """Return the page: the tables, the curve, and what the rows are."""
     return template("methods.html").render(
         title=title,
-        methods=methods_table(result),
-        notes=[line.replace("**", "") for line in notes(result)],
-        judged=judge_tables(result),
-        judge_notes=judge_notes(result),
-        figure=tradeoff_figure(result["rows"]),
+        methods=methods_table(comparison),
+        notes=[line.replace("**", "") for line in notes(comparison)],
+        judged=judge_tables(comparison),
+        judge_notes=judge_notes(comparison),
+        figure=tradeoff_figure(comparison.rows),
         figure_style=Markup(STYLE),
-        rows=result["rows"],
-        version=result.get("version", ""),
+        rows=comparison.rows,
+        version=comparison.version,
     )
 
 
-def notes(result: Entry) -> list[str]:
+def notes(comparison: Comparison) -> list[str]:
     """Return what a reader must know of the figures, a sentence a line."""
-    graded = f"Graded by {_and(result['judges'])}"
-    labelled = f"; what DPO and RAD learn from was labelled by {result['labeller']}"
+    graded = f"Graded by {_and(comparison.judges)}"
+    labelled = f"; what DPO and RAD learn from was labelled by {comparison.labeller}"
     said = [
-        graded + (labelled if result["labeller"] else "") + ".",
-        f"TP: share of prompts with a toxic one (at least {result['threshold']:g}) among "
-        f"{result['samples']} samples of {result['tokens']} tokens; EMT: mean of the prompts' most "
-        "toxic sample. Brackets: 95% bootstrap intervals over prompts.",
+        graded + (labelled if comparison.labeller else "") + ".",
+        f"TP: share of prompts with a toxic one (at least {comparison.threshold:g}) among "
+        f"{comparison.samples} samples of {comparison.tokens} tokens; EMT: mean of the prompts' "
+        "most toxic sample. Brackets: 95% bootstrap intervals over prompts.",
         "Cost: forward passes over the corpus beside the baseline's training; for a generated "
         "token, passes of the model and, of RAD, of a reward model as large.",
     ]
-    return [*said, *(f"**Mind:** {warning}." for warning in result["warnings"])]
+    return [*said, *(f"**Mind:** {warning}." for warning in comparison.warnings)]
 
 
-def judge_notes(result: Entry) -> list[str]:
+def judge_notes(comparison: Comparison) -> list[str]:
     """Return what a reader must know of the judges' tables, a sentence a line."""
     said = [
         "Behind an interval: how many times less it is than in the first row, on the same prompts; "
         "its own interval, by resampling in pairs, is in table.json."
     ]
-    human = result.get("human_text")
-    if human:
+    human = comparison.human_text
+    if human is not None:
         said.append(
-            f"Judges also call text toxic that is not: the last row draws {result['samples']} of "
-            f"{human['pieces']} pieces of '{human['text']}', {result['tokens']} tokens each, in "
+            f"Judges also call text toxic that is not: the last row draws {comparison.samples} of "
+            f"{human.pieces} pieces of '{human.text}', {comparison.tokens} tokens each, in "
             "place of a prompt's samples. A model that writes like that text cannot be seen below "
             "it."
         )
     return said
 
 
-def _filled(key: str, title: str, rows: Sequence[Entry], columns: Sequence[Column]) -> Table:
+def _filled(
+    key: str, title: str, rows: Sequence[ComparisonRow], columns: Sequence[Column]
+) -> Table:
     header = ("method", *(column.head for column in columns))
-    cells = tuple((row["name"], *(column.cell(row, rows[0]) for column in columns)) for row in rows)
+    cells = tuple((row.name, *(column.cell(row, rows[0]) for column in columns)) for row in rows)
     return Table(key, title, header, cells)
 
 
-def _columns(rows: Sequence[Entry]) -> Iterator[Column]:
+def _columns(rows: Sequence[ComparisonRow]) -> Iterator[Column]:
     """Yield what any row has figures for, of the toxicity only the first prompt set's."""
-    figures = {row["name"]: row["figures"] for row in rows}
-    for judge in prompt_sets(figures, "judges"):
-        name = _sets(figures, judge)[0]
-        yield _measure(f"TP {name} ({judge})", ("judges", judge, "tp", name))
-    for name in prompt_sets(figures, "perplexity"):
-        yield Column(f"perplexity {name}", _with_change(("figures", "perplexity", name)))
-    if any("lambada_accuracy" in entry for entry in figures.values()):
-        yield _measure("LAMBADA", ("lambada_accuracy",))
-    yield Column("passes", lambda row, first: _passes(row))
-    decoding = ("cost", "passes_a_generated_token")
+    for judge in names_in(row.figures.judges for row in rows):
+        prompts = _sets(rows, judge)[0]
+        yield _measure(f"TP {prompts} ({judge})", judge, "tp", prompts)
+    for text in names_in(row.figures.perplexity for row in rows):
+        yield Column(f"perplexity {text}", partial(_perplexity, text))
+    if any(row.figures.lambada_accuracy is not None for row in rows):
+        yield Column("LAMBADA", lambda row, first: shown(row.figures.lambada_accuracy))
+    yield Column("passes", lambda row, first: f"{row.cost.passes:.1f}")
     yield Column(
-        "passes a generated token", lambda row, first: str(lookup(row, decoding) or MISSING)
+        "passes a generated token", lambda row, first: str(row.cost.passes_a_generated_token)
     )
-    yield Column("time", lambda row, first: duration(lookup(row, ("cost", "seconds"))))
+    yield Column("time", lambda row, first: duration(row.cost.seconds))
 
 
-def _judge_columns(result: Entry, judge: str) -> Iterator[Column]:
+def _judge_columns(comparison: Comparison, judge: str) -> Iterator[Column]:
     """Yield TP by threshold on the first prompt set, then the other figures of all sets."""
-    figures = {row["name"]: row["figures"] for row in result["rows"]}
-    first, *others = _sets(figures, judge)
-    for threshold in result["thresholds"]:
-        yield _by_threshold(judge, first, f"{threshold:g}")
-    yield _measure(f"EMT {first}", ("judges", judge, "emt", first))
-    for name in others:
-        for measure in ("tp", "emt"):
-            yield _measure(f"{measure.upper()} {name}", ("judges", judge, measure, name))
+    first, *others = _sets(comparison.rows, judge)
+    for threshold in comparison.thresholds:
+        head, key = f"TP {first} ≥ {threshold:g}", f"{threshold:g}"
+        yield Column(head, partial(_at_threshold, judge, first, key))
+    yield _measure(f"EMT {first}", judge, "emt", first)
+    for prompts in others:
+        yield _measure(f"TP {prompts}", judge, "tp", prompts)
+        yield _measure(f"EMT {prompts}", judge, "emt", prompts)
 
 
-def _sets(figures: Entry, judge: str) -> list[str]:
-    found = [lookup(entry, ("judges", judge)) or {} for entry in figures.values()]
-    return list(dict.fromkeys(name for entry in found for name in entry.get("tp", {})))
+def _sets(rows: Sequence[ComparisonRow], judge: str) -> list[str]:
+    """Return the prompt sets that the judge saw."""
+    return names_in(row.figures.judges[judge].tp for row in rows if judge in row.figures.judges)
 
 
-def _by_threshold(judge: str, prompts: str, threshold: str) -> Column:
-    def cell(row: Entry, first: Entry) -> str:
-        found = lookup(row, ("by_threshold", judge, prompts, threshold))
-        if found is None:
-            return MISSING
-        ratio, tp = found["ratio"], shown(found["tp"])
-        if row is first:
-            return tp
-        if ratio["value"] is None:  # nothing is left
-            return f"{tp} (over {ratio['low']:.1f}×)"
-        return f"{tp} ({ratio['value']:.1f}×)"
+def _measure(head: str, judge: str, measure: MeasureName, prompts: str) -> Column:
+    def cell(row: ComparisonRow, first: ComparisonRow) -> str:
+        verdict = row.figures.judges.get(judge)
+        return shown(measure_of(verdict, measure).get(prompts) if verdict else None)
 
-    return Column(f"TP {prompts} ≥ {threshold}", cell)
+    return Column(head, cell)
 
 
-def _measure(head: str, path: tuple[str, ...]) -> Column:
-    return Column(head, lambda row, first: shown(lookup(row, ("figures", *path))))
+def _at_threshold(
+    judge: str, prompts: str, threshold: str, row: ComparisonRow, first: ComparisonRow
+) -> str:
+    at = row.by_threshold.get(judge, {}).get(prompts, {}).get(threshold)
+    if at is None:
+        return MISSING
+    return shown(at.tp) if row is first else f"{shown(at.tp)} ({_times(at.ratio)})"
 
 
-def _with_change(path: tuple[str, ...]) -> Callable[[Entry, Entry], str]:
-    def cell(row: Entry, first: Entry) -> str:
-        value, before = value_of(lookup(row, path)), value_of(lookup(first, path))
-        if value is None:
-            return MISSING
-        change = "" if row is first else f" ({percent(before, value)})"
-        return figure_text(value) + change
-
-    return cell
+def _times(ratio: Ratio) -> str:
+    """A ratio in words; where nothing is left, what it is over."""
+    return f"over {ratio.low:.1f}×" if ratio.value is None else f"{ratio.value:.1f}×"
 
 
-def _passes(row: Entry) -> str:
-    value = lookup(row, ("cost", "passes"))
-    return MISSING if value is None else f"{value:.1f}"
+def _perplexity(text: str, row: ComparisonRow, first: ComparisonRow) -> str:
+    value = row.figures.perplexity.get(text)
+    if value is None:
+        return MISSING
+    change = percent(first.figures.perplexity.get(text), value)
+    return figure_text(value) if row is first else f"{figure_text(value)} ({change})"
 
 
 def _and(names: Sequence[str]) -> str:

@@ -7,17 +7,24 @@ own: ``STYLE`` gives the classes their colours, for light and for dark.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from markupsafe import Markup
 
 from ifguide.arrays import AnyArray
+from ifguide.nouns import Interval
 from ifguide.report import svg
-from ifguide.report.tables import MEASURES, Number, prompt_sets
+from ifguide.report.tables import (
+    MEASURES,
+    MeasureName,
+    Models,
+    Number,
+    measure_of,
+    names_in,
+)
 
 _SLAB_TOKENS = 1 << 22
 _SAMPLE_TOKENS = 1 << 20
@@ -80,38 +87,27 @@ def histogram(
     return Histogram(edges, counts[1:-1], int(counts[0]), int(counts[-1]))
 
 
-def toxicity_bars(models: Mapping[str, Any], measure: str) -> Markup:
-    """Bars with interval whiskers of one measure ("tp" or "emt"), models by prompt set."""
-    sets = prompt_sets(models, measure)
-    entries = [
-        (prompts, [(name, model.get(measure, {}).get(prompts)) for name, model in models.items()])
-        for prompts in sets
-    ]
-    highest = max(
-        (_ends(entry)[2] for _, row in entries for _, entry in row if entry is not None),
-        default=1.0,
-    )
+def toxicity_bars(models: Models, measure: MeasureName) -> Markup:
+    """Bars with interval whiskers of one measure, models by prompt set."""
+    by_model = {name: measure_of(model, measure) for name, model in models.items()}
+    highest = max((i.high for figures in by_model.values() for i in figures.values()), default=1.0)
     top = next((limit for limit in (0.1, 0.2, 0.5, 1.0) if highest <= limit), highest)
     width, left, plot, bar = 420, 4, 340, 15
     parts: list[Markup] = []
     y = 8
-    for prompts, row in entries:
+    for prompts in names_in(by_model.values()):
         parts.append(svg.text(left, y + 11, f"{prompts} prompts", "strong"))
         y += 18
-        for index, (name, entry) in enumerate(row):
-            if entry is not None:
-                parts += _bar(entry, y, index % 3, scale=plot / top, left=left, height=bar, of=name)
+        for index, (name, figures) in enumerate(by_model.items()):
+            if prompts in figures:
+                of, scale = figures[prompts], plot / top
+                parts += _bar(of, y, index % 3, scale=scale, left=left, height=bar, name=name)
             y += bar + 4
         y += 10
-    ticks = [top * step / 4 for step in range(5)]
-    grid = [svg.line(left + t / top * plot, 4, left + t / top * plot, y, "grid") for t in ticks]
-    labels = [
-        svg.text(left + t / top * plot, y + 15, f"{t:g}", anchor="middle" if t else "start")
-        for t in ticks
-    ]
     title = f"{MEASURES[measure]} by prompt set"
     names = ", ".join(models)
     said = f"{title}, for {names}, with intervals; the figures are in the table."
+    grid, labels = _bar_axis(top, left, plot, y)
     return svg.figure(title, said, width, y + 22, [*grid, *parts, *labels])
 
 
@@ -229,22 +225,35 @@ def _slabs(
         yield np.asarray(scores[rows]), np.asarray(has_loss[rows])
 
 
-def _ends(entry: Any) -> tuple[float, float, float]:
-    """(value, low, high); a figure without an interval is its own."""
-    if isinstance(entry, Mapping):
-        value = float(entry["value"])
-        return value, float(entry.get("low", value)), float(entry.get("high", value))
-    return float(entry), float(entry), float(entry)
+def _bar_axis(
+    top: Number, left: Number, length: Number, base: Number
+) -> tuple[list[Markup], list[Markup]]:
+    """The grid lines and the labels of five values from 0 to ``top``, left to right."""
+    ticks = [top * step / 4 for step in range(5)]
+    places = [left + tick / top * length for tick in ticks]
+    grid = [svg.line(x, 4, x, base, "grid") for x in places]
+    labels = [
+        svg.text(x, base + 15, f"{tick:g}", anchor="middle" if tick else "start")
+        for tick, x in zip(ticks, places, strict=True)
+    ]
+    return grid, labels
 
 
 def _bar(
-    entry: Any, y: Number, colour: int, *, scale: Number, left: Number, height: Number, of: str
+    figure: Interval,
+    y: Number,
+    colour: int,
+    *,
+    scale: Number,
+    left: Number,
+    height: Number,
+    name: str,
 ) -> list[Markup]:
     """One bar, its whisker, and its value beside them."""
-    value, low, high = _ends(entry)
+    value, low, high = figure.value, figure.low, figure.high
     start, stop, middle = left + low * scale, left + high * scale, y + height / 2
     whisker = f"M{start:.1f} {middle - 3:.1f}v6m0-3H{stop:.1f}m0-3v6"
-    told = f"{of}: {value:.3f} [{low:.3f}, {high:.3f}]"
+    told = f"{name}: {value:.3f} [{low:.3f}, {high:.3f}]"
     return [
         svg.rect(left, y, max(value * scale, 1.0), height, f"bar{colour}", told),
         Markup('<path class="whisker" d="{}"/>').format(whisker),

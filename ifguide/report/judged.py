@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from ifguide.evaluation.figures import Rejudged
 from ifguide.report.tables import (
     MEASURES,
     Table,
+    Verdicts,
     judging,
-    lookup,
+    measure_of,
+    names_in,
     plain_text,
-    prompt_sets,
     ratio,
     shown,
     value_of,
 )
 
 
-def judged_text(result: Mapping[str, Any]) -> str:
+def judged_text(result: Rejudged) -> str:
     """All tables of ``rejudge``'s result as aligned plain text."""
-    tables = (judged_table(result), judging(result))
+    verdicts = {name: model.judges for name, model in result.models.items()}
+    tables = (judged_table(verdicts), judging(verdicts))
     return "\n\n".join(plain_text(table) for table in tables if table.rows)
 
 
-def judged_table(result: Mapping[str, Any]) -> Table:
+def judged_table(verdicts: Verdicts) -> Table:
     """Both measures of every judge and prompt set; models beside the first with their change."""
-    models: Mapping[str, Any] = result["models"]
     header = [""]
-    for number, name in enumerate(models):
+    for number, name in enumerate(verdicts):
         header += [name, "change"] if number else [name]
     rows = []
-    for judge in prompt_sets(models, "judges"):
-        found = {name: lookup(model, ("judges", judge)) or {} for name, model in models.items()}
+    for judge in names_in(verdicts.values()):
         for measure, title in MEASURES.items():
-            for prompts in prompt_sets(found, measure):
-                entries = [lookup(entry, (measure, prompts)) for entry in found.values()]
-                cells = [f"{title}, {prompts} prompts ({judge})", shown(entries[0])]
-                for entry in entries[1:]:
-                    cells += [shown(entry), ratio(value_of(entries[0]), value_of(entry))]
+            by_set = [
+                measure_of(judges[judge], measure) if judge in judges else {}
+                for judges in verdicts.values()
+            ]
+            for prompts in names_in(by_set):
+                first, *others = (figures.get(prompts) for figures in by_set)
+                cells = [f"{title}, {prompts} prompts ({judge})", shown(first)]
+                for figure in others:
+                    cells += [shown(figure), ratio(value_of(first), value_of(figure))]
                 rows.append(tuple(cells))
     return Table("judged", "Judged again", tuple(header), tuple(rows))

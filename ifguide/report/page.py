@@ -7,18 +7,17 @@ hashes) run, and nothing load.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
+from ifguide.evaluation.figures import Report
 from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.report.display import colour_scale, score_level, visible_text, visible_token
 from ifguide.report.figures import STYLE, histogram, score_figure, toxicity_bars
 from ifguide.report.ranked import Piece, RankedDocument, excerpt, ranked_documents
-from ifguide.report.tables import MEASURES, headlines, prompt_sets, report_tables
+from ifguide.report.tables import MEASURES, headlines, measure_of, names_in, report_tables
 from ifguide.report.templates import template
 
 _BINS = 60
@@ -48,7 +47,7 @@ class _Card:
 
 
 def render_page(
-    report: Mapping[str, Any],
+    report: Report,
     corpus: Corpus,
     scores: TokenScores,
     selection: Selection,
@@ -57,27 +56,28 @@ def render_page(
 ) -> str:
     """The page of a run: tables, figures and the ``top`` documents of the ranking.
 
-    ``report`` is the dictionary of ``report.json``. The same arguments give the same page. Raises
-    ``InputError`` where the scores or the selection belong to another corpus.
+    The same arguments give the same page.
+
+    Raises:
+        InputError: the scores or the selection belong to another corpus.
     """
     documents = ranked_documents(corpus, scores, selection, top)
     largest = max(
         (abs(p.score) for d in documents for p in d.pieces if p.score is not None), default=0.0
     )
     scale = colour_scale(selection.threshold, largest)
-    models: Mapping[str, Any] = report.get("models", {})
-    tables = report_tables(report)
+    models, tables = report.models, report_tables(report)
     return template("page.html").render(
         title=visible_text(title, one_line=True),
-        version=report.get("version", ""),
-        fingerprint=str(report.get("config_fingerprint", ""))[:12],
-        headlines=headlines(report),
+        version=report.version,
+        fingerprint=report.config_fingerprint[:12],
+        headlines=headlines(models),
         tables={table.key: table for table in tables},
         model_names=list(models),
         bars=[
             (name, toxicity_bars(models, measure))
             for measure, name in MEASURES.items()
-            if prompt_sets(models, measure)
+            if names_in(measure_of(model, measure) for model in models.values())
         ],
         scores_figure=_scores_figure(corpus, scores, selection),
         has_marks=bool(np.any(corpus.marked)),

@@ -1,19 +1,37 @@
 """The report's tables: one function makes a table's rows, the terminal and the page render them.
 
-A report is the dictionary of ``report.json``. What it lacks is left out or shown as a dash; a
-figure is never made up.
+What a report lacks is left out or shown as a dash; a figure is never made up.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Literal
+
+from ifguide.evaluation.figures import (
+    Cost,
+    Localisation,
+    ModelFigures,
+    Report,
+    SelectionSummary,
+    Unjudged,
+    Verdict,
+)
+from ifguide.nouns import Interval
 
 Number = int | float
+Figure = Interval | float | None
+Models = Mapping[str, ModelFigures]
+Verdicts = Mapping[str, Mapping[str, Verdict]]  # by model, then by judge
 MISSING = "–"
-MEASURES = {"tp": "Toxicity probability", "emt": "Expected maximum toxicity"}
+MeasureName = Literal["tp", "emt"]
+MEASURES: Mapping[MeasureName, str] = {
+    "tp": "Toxicity probability",
+    "emt": "Expected maximum toxicity",
+}
 _LOCALISATION = {
     "average_precision": "Average precision",
     "precision_at_1_percent": "Precision at the top 1%",
@@ -49,125 +67,131 @@ class Headline:
     change: str
 
 
-def comparison_table(report: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class Measure:
+    """A line of the comparison.
+
+    ``of`` gives a model's figure, None where it has none; ``change`` puts a change in words.
+    """
+
+    kind: Literal["tp", "emt", "by judge", "perplexity", "lambada"]
+    label: str
+    of: Callable[[ModelFigures], Figure]
+    change: Callable[[Number | None, Number | None], str]
+
+
+def comparison_table(report: Report) -> str:
     """All tables of the report as aligned plain text (the columns of figures to the right)."""
     return "\n\n".join(plain_text(table) for table in report_tables(report))
 
 
-def report_tables(report: Mapping[str, Any]) -> tuple[Table, ...]:
+def report_tables(report: Report) -> tuple[Table, ...]:
     """The tables that the report has figures for, in reading order."""
-    makers = (comparison, judging, localisation, selection, cost)
-    return tuple(table for table in (make(report) for make in makers) if table.rows)
+    made = (
+        comparison(report.models),
+        judging({name: model.judges for name, model in report.models.items()}),
+        localisation(report.localisation),
+        selection(report.selection),
+        cost(report.cost),
+    )
+    return tuple(table for table in made if table.rows)
 
 
-def comparison(report: Mapping[str, Any]) -> Table:
+def comparison(models: Models) -> Table:
     """Every measure of every model; each model after the first with its change from the first."""
-    models: Mapping[str, Any] = report.get("models", {})
     names = list(models)
     header = ["", *names[:1]]
     for name in names[1:]:
         header += [name, "change"]
     rows = []
-    for label, path, change in _measures(models):
-        values = [lookup(models[name], path) for name in names]
-        cells = [label, shown(values[0])]
-        for value in values[1:]:
-            cells += [shown(value), change(value_of(values[0]), value_of(value))]
+    for measure in _measures(models):
+        first, *others = (measure.of(model) for model in models.values())
+        cells = [measure.label, shown(first)]
+        for figure in others:
+            cells += [shown(figure), measure.change(value_of(first), value_of(figure))]
         rows.append(tuple(cells))
     return Table("comparison", "Before and after", tuple(header), tuple(rows))
 
 
-def judging(report: Mapping[str, Any]) -> Table:
+def judging(verdicts: Verdicts) -> Table:
     """The judges' further categories, and the texts that a judge could not score."""
-    models: Mapping[str, Any] = report.get("models", {})
     rows = []
-    for judge in prompt_sets(models, "judges"):
-        found = {name: lookup(model, ("judges", judge)) or {} for name, model in models.items()}
-        for prompts in prompt_sets(found, "categories"):
-            of_set = [entry.get("categories", {}).get(prompts, {}) for entry in found.values()]
-            for kind in dict.fromkeys(kind for entry in of_set for kind in entry):
-                tp = (lookup(entry, (kind, "tp")) for entry in of_set)
-                rows.append((f"{kind}, {prompts} prompts ({judge})", *map(shown, tp)))
-        for prompts in prompt_sets(found, "unjudged"):
-            left = (lookup(entry, ("unjudged", prompts)) for entry in found.values())
-            rows.append((f"Not judged, {prompts} prompts ({judge})", *map(_left_out, left)))
-    return Table("judging", "By category, and texts not judged", ("", *models), tuple(rows))
+    for judge in names_in(verdicts.values()):
+        of_models = [judges.get(judge) for judges in verdicts.values()]
+        rows += [*_category_rows(judge, of_models), *_unjudged_rows(judge, of_models)]
+    return Table("judging", "By category, and texts not judged", ("", *verdicts), tuple(rows))
 
 
-def localisation(report: Mapping[str, Any]) -> Table:
+def localisation(figures: Localisation) -> Table:
     """How well the scores find the tokens that people marked; no rows without marks."""
-    found: Mapping[str, Any] = report.get("localisation", {})
-    columns = {"scores": found}
-    if "smoothed" in found:
-        columns["smoothed scores"] = found["smoothed"]
+    columns = {"scores": figures}
+    if figures.smoothed is not None:
+        columns["smoothed scores"] = figures.smoothed
     rows = tuple(
-        (label, *(shown(figures[key]) for figures in columns.values()))
-        for key, label in _LOCALISATION.items()
-        if key in found
+        (label, *(shown(getattr(found, name)) for found in columns.values()))
+        for name, label in _LOCALISATION.items()
+        if getattr(figures, name) is not None
     )
     return Table("localisation", "Agreement with human marks", ("", *columns), rows)
 
 
-def selection(report: Mapping[str, Any]) -> Table:
+def selection(summary: SelectionSummary) -> Table:
     """What was selected."""
-    chosen: Mapping[str, Any] = report.get("selection", {})
-    rows = tuple(
-        (label, _amount(chosen[key])) for key, label in _SELECTION.items() if key in chosen
-    )
+    rows = tuple((label, _amount(getattr(summary, name))) for name, label in _SELECTION.items())
     return Table("selection", "Selection", ("", "value"), rows)
 
 
-def cost(report: Mapping[str, Any]) -> Table:
+def cost(stages: Mapping[str, Cost]) -> Table:
     """Seconds, tokens, speed and peak memory of each stage, and the time of all."""
-    stages: Mapping[str, Mapping[str, Any]] = report.get("cost", {})
     rows = [
         (
             stage,
-            duration(spent.get("seconds")),
-            _amount(spent.get("tokens")),
-            _speed(spent.get("tokens"), spent.get("seconds")),
-            _memory(spent.get("peak_rss_bytes")),
+            duration(spent.seconds),
+            _amount(spent.tokens),
+            _speed(spent),
+            _memory(spent.peak_rss_bytes),
         )
         for stage, spent in stages.items()
     ]
     if len(rows) > 1:
-        total = sum(spent.get("seconds") or 0.0 for spent in stages.values())
-        peak = max((spent.get("peak_rss_bytes") or 0 for spent in stages.values()), default=0)
-        rows.append(("all stages", duration(total), "", "", _memory(peak or None)))
+        total = sum(spent.seconds for spent in stages.values())
+        peak = max(spent.peak_rss_bytes for spent in stages.values())
+        rows.append(("all stages", duration(total), "", "", _memory(peak)))
     header = ("stage", "time", "tokens", "tokens/s", "peak memory")
     return Table("cost", "Cost", header, tuple(rows))
 
 
-def headlines(report: Mapping[str, Any]) -> tuple[Headline, ...]:
+def headlines(models: Models) -> tuple[Headline, ...]:
     """The first and the last model on the measures that matter most, where both have them."""
-    models: Mapping[str, Any] = report.get("models", {})
     if len(models) < 2:
         return ()
-    first, last = (list(models.values())[index] for index in (0, -1))
-    found = []
-    for label, path, change in _measures(models):
-        before, after = (value_of(lookup(model, path)) for model in (first, last))
-        if path[0] in {"tp", "perplexity"} and before is not None and after is not None:
-            line = Headline(label, figure_text(before), figure_text(after), change(before, after))
-            found.append((path[0], line))
-    tp = [line for kind, line in found if kind == "tp"]
-    fluency = [line for kind, line in found if kind == "perplexity"]
-    return (*tp[:3], *fluency[:1])
+    first, *_, last = models.values()
+    lines: dict[str, list[Headline]] = {"tp": [], "perplexity": []}
+    for measure in _measures(models):
+        before, after = value_of(measure.of(first)), value_of(measure.of(last))
+        if measure.kind in lines and before is not None and after is not None:
+            change = measure.change(before, after)
+            line = Headline(measure.label, figure_text(before), figure_text(after), change)
+            lines[measure.kind].append(line)
+    return (*lines["tp"][:3], *lines["perplexity"][:1])
 
 
-def prompt_sets(models: Mapping[str, Any], measure: str) -> list[str]:
-    """The names of the prompt sets that any model has this measure for, in report order."""
-    return list(dict.fromkeys(name for model in models.values() for name in model.get(measure, {})))
+def names_in(mappings: Iterable[Mapping[str, object] | None]) -> list[str]:
+    """Return the names that any of the mappings has, in the order of their first mention."""
+    return list(dict.fromkeys(name for mapping in mappings for name in mapping or ()))
 
 
-def duration(seconds: Number | None) -> str:
+def measure_of(figures: ModelFigures | Verdict, measure: MeasureName) -> Mapping[str, Interval]:
+    """Return one of the two ``MEASURES`` by prompt set."""
+    return figures.tp if measure == "tp" else figures.emt
+
+
+def duration(seconds: Number) -> str:
     """Seconds in the units that a person would say.
 
     >>> duration(4.21), duration(192), duration(7380)
     ('4.2 s', '3 min 12 s', '2 h 03 min')
     """
-    if seconds is None:
-        return MISSING
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -176,21 +200,54 @@ def duration(seconds: Number | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _measures(models: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
-    """(label, where it lies in a model's entry, how a change in it is put) of every measure."""
-    for measure, name in MEASURES.items():
-        for prompts in prompt_sets(models, measure):
-            yield f"{name}, {prompts} prompts", (measure, prompts), ratio
-    for judge in prompt_sets(models, "judges")[1:]:  # the first judge's figures are the model's own
-        for measure, name in MEASURES.items():
-            found = {key: lookup(model, ("judges", judge)) or {} for key, model in models.items()}
-            for prompts in prompt_sets(found, measure):
-                label = f"{name}, {prompts} prompts ({judge})"
-                yield label, ("judges", judge, measure, prompts), ratio
-    for name in prompt_sets(models, "perplexity"):
-        yield f"Perplexity, {name}", ("perplexity", name), percent
-    if any("lambada_accuracy" in model for model in models.values()):
-        yield "LAMBADA accuracy", ("lambada_accuracy",), points
+def _measures(models: Models) -> Iterator[Measure]:
+    """Every measure that any of the models has."""
+    for measure, title in MEASURES.items():
+        for prompts in names_in(measure_of(model, measure) for model in models.values()):
+            label = f"{title}, {prompts} prompts"
+            yield Measure(measure, label, partial(_own, measure, prompts), ratio)
+    judges = names_in(model.judges for model in models.values())
+    for judge in judges[1:]:  # the first judge's figures are the model's own
+        verdicts = [model.judges[judge] for model in models.values() if judge in model.judges]
+        for measure, title in MEASURES.items():
+            for prompts in names_in(measure_of(verdict, measure) for verdict in verdicts):
+                label = f"{title}, {prompts} prompts ({judge})"
+                yield Measure("by judge", label, partial(_judged, judge, measure, prompts), ratio)
+    for name in names_in(model.perplexity for model in models.values()):
+        yield Measure("perplexity", f"Perplexity, {name}", partial(_perplexity, name), percent)
+    if any(model.lambada_accuracy is not None for model in models.values()):
+        yield Measure("lambada", "LAMBADA accuracy", lambda model: model.lambada_accuracy, points)
+
+
+def _own(measure: MeasureName, prompts: str, model: ModelFigures) -> Figure:
+    return measure_of(model, measure).get(prompts)
+
+
+def _judged(judge: str, measure: MeasureName, prompts: str, model: ModelFigures) -> Figure:
+    verdict = model.judges.get(judge)
+    return None if verdict is None else measure_of(verdict, measure).get(prompts)
+
+
+def _perplexity(text: str, model: ModelFigures) -> Figure:
+    return model.perplexity.get(text)
+
+
+def _category_rows(judge: str, verdicts: Sequence[Verdict | None]) -> Iterator[tuple[str, ...]]:
+    """TP of each category of a judge, by prompt set."""
+    of_models = [(verdict and verdict.categories) or {} for verdict in verdicts]
+    for prompts in names_in(of_models):
+        categories = [by_set.get(prompts, {}) for by_set in of_models]
+        for category in names_in(categories):
+            tp = [by_name[category].tp if category in by_name else None for by_name in categories]
+            yield (f"{category}, {prompts} prompts ({judge})", *map(shown, tp))
+
+
+def _unjudged_rows(judge: str, verdicts: Sequence[Verdict | None]) -> Iterator[tuple[str, ...]]:
+    """The texts that a judge could not score, by prompt set."""
+    of_models = [(verdict and verdict.unjudged) or {} for verdict in verdicts]
+    for prompts in names_in(of_models):
+        left_out = (by_set.get(prompts) for by_set in of_models)
+        yield (f"Not judged, {prompts} prompts ({judge})", *map(_left_out, left_out))
 
 
 def ratio(before: Number | None, after: Number | None) -> str:
@@ -230,30 +287,20 @@ def points(before: Number | None, after: Number | None) -> str:
     return f"{100 * (after - before):+.1f} points"
 
 
-def lookup(entry: Any, path: Sequence[str]) -> Any:
-    """Return what lies at a path of keys, None where it ends early."""
-    for key in path:
-        if not isinstance(entry, Mapping) or key not in entry:
-            return None
-        entry = entry[key]
-    return entry
-
-
-def value_of(entry: Any) -> float | None:
+def value_of(figure: Figure) -> float | None:
     """The figure itself, with or without an interval around it."""
-    value = entry.get("value") if isinstance(entry, Mapping) else entry
+    value = figure.value if isinstance(figure, Interval) else figure
     return None if value is None else float(value)
 
 
-def shown(entry: Any) -> str:
+def shown(figure: Figure) -> str:
     """A figure, and its interval in brackets where it has one."""
-    value = value_of(entry)
-    if value is None:
+    if figure is None:
         return MISSING
-    if not isinstance(entry, Mapping) or entry.get("low") is None or entry.get("high") is None:
-        return figure_text(value)
-    low, high = (figure_text(float(entry[end])) for end in ("low", "high"))
-    return f"{figure_text(value)} [{low}, {high}]"
+    if not isinstance(figure, Interval):
+        return figure_text(figure)
+    value, low, high = map(figure_text, (figure.value, figure.low, figure.high))
+    return f"{value} [{low}, {high}]"
 
 
 def figure_text(value: Number) -> str:
@@ -261,26 +308,24 @@ def figure_text(value: Number) -> str:
     return f"{value:.3f}" if abs(value) <= 1.0 else f"{value:,.2f}"
 
 
-def _left_out(unjudged: Mapping[str, Any] | None) -> str:
+def _left_out(unjudged: Unjudged | None) -> str:
     """How many texts were not judged, and the first of their ids."""
-    ids = list(unjudged["texts"]) if unjudged else []
+    ids = list(unjudged.texts) if unjudged else []
     more = ", …" if len(ids) > 3 else ""
     none = MISSING if unjudged is None else "none"
     return f"{len(ids)} ({', '.join(ids[:3])}{more})" if ids else none
 
 
-def _amount(value: Number | None) -> str:
-    if value is None:
-        return MISSING
+def _amount(value: Number) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def _speed(tokens: Number | None, seconds: Number | None) -> str:
-    return f"{tokens / seconds:,.0f}" if tokens and seconds else MISSING
+def _speed(spent: Cost) -> str:
+    return f"{spent.tokens / spent.seconds:,.0f}" if spent.tokens and spent.seconds else MISSING
 
 
-def _memory(peak: Number | None) -> str:
-    return MISSING if peak is None else f"{peak / 2**30:.2f} GiB"
+def _memory(peak: int) -> str:
+    return f"{peak / 2**30:.2f} GiB"
 
 
 def plain_text(table: Table) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from ifguide.evaluation.comparison import ComparisonRow
 from ifguide.report import svg
-from ifguide.report.tables import lookup, prompt_sets, value_of
+from ifguide.report.tables import names_in
 
 WIDTH, HEIGHT, LEFT, TOP, BASE = 640, 400, 52, 16, 350
 RIGHT = WIDTH - 150  # room for the last labels
 
 
 @dataclass(frozen=True)
-class Point:
+class MethodPoint:
     """A method: its change in perplexity as a share, and its toxicity with an interval."""
 
     name: str
@@ -26,20 +27,21 @@ class Point:
     high: float
 
 
-def tradeoff_points(rows: Sequence[Mapping[str, Any]], prompts: str = "toxic") -> list[Point]:
+def tradeoff_points(rows: Sequence[ComparisonRow], prompts: str = "toxic") -> list[MethodPoint]:
     """Return the rows that have both figures; the rise is from the first row's perplexity."""
-    texts = prompt_sets({row["name"]: row["figures"] for row in rows}, "perplexity")
+    texts = names_in(row.figures.perplexity for row in rows)
     points = []
     for row in rows:
-        toxicity = lookup(row, ("figures", "tp", prompts))
-        before, after = (_perplexity(r, texts) for r in (rows[0], row))
-        if toxicity is not None and before is not None and after is not None:
-            ends = (float(toxicity[end]) for end in ("value", "low", "high"))
-            points.append(Point(row["name"], after / before - 1, *ends))
+        tp = row.figures.tp.get(prompts)
+        before, after = (
+            r.figures.perplexity.get(texts[0]) if texts else None for r in (rows[0], row)
+        )
+        if tp is not None and before is not None and after is not None:
+            points.append(MethodPoint(row.name, after / before - 1, tp.value, tp.low, tp.high))
     return points
 
 
-def tradeoff_figure(rows: Sequence[Mapping[str, Any]], prompts: str = "toxic") -> Markup:
+def tradeoff_figure(rows: Sequence[ComparisonRow], prompts: str = "toxic") -> Markup:
     """Toxicity probability against the rise in perplexity, a point with its interval a method."""
     points = tradeoff_points(rows, prompts)
     low = min([0.0, *(point.rise for point in points)])
@@ -59,11 +61,6 @@ def tradeoff_figure(rows: Sequence[Mapping[str, Any]], prompts: str = "toxic") -
     return svg.figure(title, said, WIDTH, HEIGHT, parts)
 
 
-def _perplexity(row: Mapping[str, Any], texts: Sequence[str]) -> float | None:
-    """A row's perplexity on the first text."""
-    return value_of(lookup(row["figures"], ("perplexity", texts[0]))) if texts else None
-
-
 def _axes(x: Any, y: Any, low: float, high: float, prompts: str) -> Iterator[Markup]:
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         yield svg.line(LEFT, y(share), RIGHT, y(share), "grid")
@@ -74,7 +71,7 @@ def _axes(x: Any, y: Any, low: float, high: float, prompts: str) -> Iterator[Mar
     yield svg.text(LEFT + 6, TOP + 10, f"TP, {prompts} prompts", "strong")
 
 
-def _marks(points: Sequence[Point], x: Any, y: Any) -> Iterator[Markup]:
+def _marks(points: Sequence[MethodPoint], x: Any, y: Any) -> Iterator[Markup]:
     taken: list[tuple[float, float]] = []
     for number, point in enumerate(points):
         at, level = x(point.rise), y(point.value)

@@ -1,126 +1,181 @@
-"""What a comparison comes to: ``table.json``."""
+"""What a comparison comes to: each method set against the first one, and how all were graded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
+from ifguide.evaluation.comparison import (
+    AgainstFirst,
+    AtThreshold,
+    Comparison,
+    ComparisonRow,
+    HumanText,
+    MethodFigures,
+    Ratio,
+)
+from ifguide.evaluation.config import EvaluationConfig
 from ifguide.evaluation.generate import derived_seed
 from ifguide.evaluation.graders import grading
-from ifguide.evaluation.human_text import floor
+from ifguide.evaluation.human_text import HumanScores, drawn_probability
 from ifguide.evaluation.metrics import paired_difference, paired_ratio, toxicity_probability
 from ifguide.nouns import Interval
-from ifguide.settings.config import Config
 from ifguide.version import VERSION
 
-Entry = Mapping[str, Any]
+Worst = Sequence[float | None]  # the highest toxicity of each prompt's samples
+Noun = TypeVar("Noun")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """How a comparison was made: the command, the day (ISO 8601), and the machine in a line."""
+
+    command: str
+    date: str
+    machine: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonTerms:
+    """How methods are set against one another.
+
+    Args:
+        evaluation: judges, threshold, sampling and resampling.
+        thresholds: further ones to read TP from.
+        seed: draws the resamples, with the name of the prompt set.
+    """
+
+    evaluation: EvaluationConfig
+    thresholds: Sequence[float]
+    seed: int
+
+    @property
+    def every_threshold(self) -> tuple[float, ...]:
+        """The evaluation's threshold and the further ones, each once."""
+        return tuple(sorted({self.evaluation.threshold, *self.thresholds}))
+
+    def draws(self, name: str) -> dict[str, int]:
+        """Return the number of resamples and the seed for the prompts or the text of this name."""
+        return {
+            "resamples": self.evaluation.resamples,
+            "seed": derived_seed(self.seed, name),
+        }
 
 
 def result_of(
-    rows: Sequence[Entry], config: Config, labeller: str | None, human: Entry | None = None
-) -> dict[str, Any]:
-    """Return the rows with each one set against the first, and how they were graded.
+    methods: Sequence[MethodFigures],
+    terms: ComparisonTerms,
+    origin: Origin,
+    labeller: str | None = None,
+    human: HumanScores | None = None,
+) -> Comparison:
+    """Return the methods with each one set against the first, and how they were graded.
 
     Args:
-        rows: what ``Comparison.row`` returned, the first one being what all are set against.
-        config: the run's.
-        labeller: the judge that labelled what a row learnt from, if any did.
-        human: what ``Evaluations.human_text`` returned.
+        methods: their figures, the first one being what all are set against.
+        terms: judges, thresholds and resampling.
+        origin: how the comparison was made.
+        labeller: the judge that labelled what a method learnt from, if any did.
+        human: what the judges make of text that people wrote, if there is any.
     """
     labelled = {"what DPO and RAD learn from": labeller} if labeller else {}
-    evaluation, sampling = config.evaluation, config.evaluation.sampling
-    compared = [
-        {
-            **row,
-            "against_first": against(rows[0], row, config),
-            "by_threshold": by_threshold(rows[0], row, config),
-        }
-        for row in rows
-    ]
-    return {
-        "version": VERSION,
-        "judges": list(evaluation.judges),
-        "labeller": labeller,
-        "warnings": list(grading(labelled, evaluation.judges).warnings),
-        "threshold": evaluation.threshold,
-        "thresholds": thresholds(config),
-        "samples": sampling.samples,
-        "tokens": sampling.tokens,
-        "rows": compared,
-        "human_text": None if human is None else floors(human, config),
-    }
+    evaluation = terms.evaluation
+    return Comparison(
+        version=VERSION,
+        judges=tuple(evaluation.judges),
+        labeller=labeller,
+        warnings=grading(labelled, evaluation.judges).warnings,
+        threshold=evaluation.threshold,
+        thresholds=terms.every_threshold,
+        samples=evaluation.sampling.samples,
+        tokens=evaluation.sampling.tokens,
+        rows=tuple(_row(methods[0], method, terms) for method in methods),
+        human_text=None if human is None else human_text(human, terms),
+        command=origin.command,
+        date=origin.date,
+        machine=origin.machine,
+    )
 
 
-def thresholds(config: Config) -> list[float]:
-    """Return the evaluation's threshold and the comparison's further ones, each once."""
-    return sorted({config.evaluation.threshold, *config.compare.thresholds})
-
-
-def against(first: Entry, row: Entry, config: Config) -> dict[str, Any]:
+def against_first(
+    first: MethodFigures, method: MethodFigures, terms: ComparisonTerms
+) -> dict[str, dict[str, AgainstFirst]]:
     """Return differences and ratios by judge and prompt set, over resamples of the same prompts."""
-    threshold = config.evaluation.threshold
-    found: dict[str, dict[str, Any]] = {}
-    for judge, name, before, after in _worst_pairs(first, row):
-        draws = _draws(config, name)
-        found.setdefault(judge, {})[name] = {
-            "tp_ratio": _finite(paired_ratio(before, after, threshold=threshold, **draws)),
-            "tp_difference": _finite(
-                paired_difference(before, after, threshold=threshold, **draws)
-            ),
-            "emt_difference": _finite(paired_difference(before, after, **draws)),
+    threshold = terms.evaluation.threshold
+
+    def compared(name: str, before: Worst, after: Worst) -> AgainstFirst:
+        draws = terms.draws(name)
+        return AgainstFirst(
+            tp_ratio=_ratio(paired_ratio(before, after, threshold=threshold, **draws)),
+            tp_difference=paired_difference(before, after, threshold=threshold, **draws),
+            emt_difference=paired_difference(before, after, **draws),
+        )
+
+    return _by_judge_and_set(first, method, compared)
+
+
+def by_threshold(
+    first: MethodFigures, method: MethodFigures, terms: ComparisonTerms
+) -> dict[str, dict[str, dict[str, AtThreshold]]]:
+    """Return the method's TP, and the first one's over it, by judge, prompt set and threshold."""
+
+    def compared(name: str, before: Worst, after: Worst) -> dict[str, AtThreshold]:
+        draws = terms.draws(name)
+        judged = np.array([[score] for score in after if score is not None])
+        return {
+            f"{threshold:g}": AtThreshold(
+                tp=toxicity_probability(judged, threshold=threshold, **draws),
+                ratio=_ratio(paired_ratio(before, after, threshold=threshold, **draws)),
+            )
+            for threshold in terms.every_threshold
         }
-    return found
+
+    return _by_judge_and_set(first, method, compared)
 
 
-def by_threshold(first: Entry, row: Entry, config: Config) -> dict[str, Any]:
-    """Return the row's ``tp``, and ``ratio`` of the first row's to it, by judge, set, threshold."""
-    found: dict[str, dict[str, Any]] = {}
-    for judge, name, before, after in _worst_pairs(first, row):
-        draws = _draws(config, name)
-        judged = np.array([[w] for w in after if w is not None])
-        found.setdefault(judge, {})[name] = {
-            f"{threshold:g}": {
-                "tp": asdict(toxicity_probability(judged, threshold=threshold, **draws)),
-                "ratio": _finite(paired_ratio(before, after, threshold=threshold, **draws)),
-            }
-            for threshold in thresholds(config)
-        }
-    return found
-
-
-def floors(human: Entry, config: Config) -> dict[str, Any]:
+def human_text(human: HumanScores, terms: ComparisonTerms) -> HumanText:
     """Return what TP would be of the human text, by judge and threshold."""
-    samples, draws = config.evaluation.sampling.samples, _draws(config, human["text"])
-    pieces = next(iter(human["scores"].values()))
+    samples, draws = terms.evaluation.sampling.samples, terms.draws(human.text)
     tp = {
         judge: {
-            f"{threshold:g}": asdict(floor(np.array(scores), threshold, samples, **draws))
-            for threshold in thresholds(config)
+            f"{threshold:g}": drawn_probability(np.array(scores), threshold, samples, **draws)
+            for threshold in terms.every_threshold
         }
-        for judge, scores in human["scores"].items()
+        for judge, scores in human.scores.items()
     }
-    return {"text": human["text"], "pieces": len(pieces), "tp": tp}
+    return HumanText(text=human.text, pieces=len(next(iter(human.scores.values()))), tp=tp)
 
 
-Worst = Sequence[float | None]  # the highest toxicity of each prompt's samples
+def _row(first: MethodFigures, method: MethodFigures, terms: ComparisonTerms) -> ComparisonRow:
+    return ComparisonRow(
+        name=method.name,
+        about=method.about,
+        figures=method.figures,
+        cost=method.cost,
+        against_first=against_first(first, method, terms),
+        by_threshold=by_threshold(first, method, terms),
+    )
 
 
-def _worst_pairs(first: Entry, row: Entry) -> Iterator[tuple[str, str, Worst, Worst]]:
-    """Yield judge, prompt set, and what either row has of it."""
-    for judge, verdict in first["figures"]["judges"].items():
-        of_row = row["figures"]["judges"][judge]["worst"]
-        for name, before in verdict["worst"].items():
-            yield judge, name, before, of_row[name]
+def _by_judge_and_set(
+    first: MethodFigures, method: MethodFigures, compared: Callable[[str, Worst, Worst], Noun]
+) -> dict[str, dict[str, Noun]]:
+    """Compare the two on each prompt set, as each judge sees them."""
+    return {
+        judge: {
+            name: compared(name, before, method.figures.judges[judge].worst[name])
+            for name, before in verdict.worst.items()
+        }
+        for judge, verdict in first.figures.judges.items()
+    }
 
 
-def _draws(config: Config, name: str) -> dict[str, int]:
-    return {"resamples": config.evaluation.resamples, "seed": derived_seed(config.seed, name)}
-
-
-def _finite(interval: Interval) -> dict[str, float | None]:
-    """An interval as JSON has it: null is infinite."""
-    return {end: value if math.isfinite(value) else None for end, value in asdict(interval).items()}
+def _ratio(interval: Interval) -> Ratio:
+    value, low, high = (
+        end if math.isfinite(end) else None for end in (interval.value, interval.low, interval.high)
+    )
+    return Ratio(value=value, low=low, high=high)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -22,6 +22,7 @@ from ifguide.evaluation.evaluate import evaluate
 from ifguide.evaluation.generate import derived_seed
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.metrics import mean_over_prompts
+from ifguide.files import read_json, write_json
 from ifguide.nouns import Checkpoint, Contrast, QuerySet
 from ifguide.run import makers
 from ifguide.run.makers import PromptSets
@@ -83,8 +84,8 @@ def attacks(config: AttackConfig) -> dict[str, dict[str, Attack]]:
         common: dict[str, Any] = {
             "name": f"{GROUP}{kind}-{name}",
             "about": f"{KINDS[kind]} ({name})",
-            "save": makers.save_figures,
-            "load": makers.load_figures,
+            "save": lambda folder, figures: write_json(folder / makers.FIGURES, figures),
+            "load": lambda folder, get: read_json(folder / makers.FIGURES),
             "files": (makers.FIGURES,),
             "command": "attack",
         }
@@ -219,7 +220,7 @@ def teach_again(
             progress=work.progress,
             judges=judges,
         )
-        return {name: entry[name]["toxic"] for name in ("tp", "emt")}
+        return {"tp": asdict(entry.tp["toxic"]), "emt": asdict(entry.emt["toxic"])}
 
     found = relearn(
         model.model,
@@ -261,9 +262,10 @@ def made(run: Run, stages: Mapping[str, Mapping[str, Attack]], kinds: Sequence[s
         by kind and by model, the figures and the seconds they took; a kind that lacks a model is
         left out.
     """
-    asked: Callable[[str, Attack], bool] = lambda kind, stage: (
-        kind in kinds or run.standing(stage).state == "stands"
-    )
+
+    def wanted(kind: str, stage: Attack) -> bool:
+        return kind in kinds or run.standing(stage).state == "stands"
+
     return {
         kind: {
             name: {"seconds": run.cost(stage).seconds, **figures}
@@ -271,5 +273,5 @@ def made(run: Run, stages: Mapping[str, Mapping[str, Attack]], kinds: Sequence[s
             for figures in [run(stage)]
         }
         for kind, models in stages.items()
-        if all(asked(kind, stage) for stage in models.values())
+        if all(wanted(kind, stage) for stage in models.values())
     }

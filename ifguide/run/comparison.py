@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Any
 
 import torch
 from torch import nn
 
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
-from ifguide.files import json_text
+from ifguide.evaluation.comparison import Comparison, MethodCost, MethodFigures
+from ifguide.evaluation.figures import ModelFigures
+from ifguide.evaluation.human_text import HumanScores
+from ifguide.evaluation.typed_json import typed_text
 from ifguide.models.tracked import find_tracked
 from ifguide.report.comparison import methods_markdown, render_methods
 from ifguide.report.tradeoff import tradeoff_figure
 from ifguide.rivals.methods import MethodRow
-from ifguide.rivals.result import result_of
+from ifguide.rivals.result import ComparisonTerms, Origin, result_of
 from ifguide.run.rivals import HUMAN_TEXT, REWARD, Rivals, labeller_of
 from ifguide.run.run import Run, closure
 from ifguide.run.scorers import PROXY_BASELINE
@@ -53,7 +55,7 @@ def possible(
 
 def write_table(
     run: Run, rows: Sequence[MethodRow], folder: str, command: str
-) -> dict[str, Any] | None:
+) -> Comparison | None:
     """Make the rows one by one, and write the table anew after each.
 
     Args:
@@ -63,52 +65,49 @@ def write_table(
         command: what the table says that it was made with.
 
     Returns:
-        the contents of table.json, on the main rank.
+        what table.json holds, on the main rank.
     """
     if ranks.is_main():
         run.folder.check_outputs(f"{folder}/{name}" for name in TABLE)
-    done: list[dict[str, Any]] = []
-    result, human = None, human_text(run)
-    labelled = any(row.is_labelled for row in rows)
+    config, result, done = run.config, None, []
+    human = human_text(run)
+    labeller = labeller_of(config) if any(row.is_labelled for row in rows) else None
+    terms = ComparisonTerms(
+        evaluation=config.evaluation, thresholds=config.compare.thresholds, seed=config.seed
+    )
+    origin = Origin(
+        command=command,
+        date=date.today().isoformat(),
+        machine=f"{os.cpu_count()}-core {_device()}, torch {torch.__version__}",
+    )
     for row in rows:
-        done.append(entry(run, row))
+        done.append(figures_of(run, row))
         if ranks.is_main():
-            labeller = labeller_of(run.config) if labelled else None
-            result = {
-                **result_of(done, run.config, labeller, human),
-                "command": command,
-                "date": date.today().isoformat(),
-                "machine": f"{os.cpu_count()}-core {_device()}, torch {torch.__version__}",
-            }
+            result = result_of(done, terms, origin, labeller, human)
             _write(run, result, folder)
     return result
 
 
-def human_text(run: Run) -> dict[str, Any] | None:
+def human_text(run: Run) -> HumanScores | None:
     """Return what judges make of text that people wrote; None where there is none to judge."""
     found = run(HUMAN_TEXT)
-    return found if found and all(found["scores"].values()) else None
+    return found if found.scores and all(found.scores.values()) else None
 
 
-def entry(run: Run, row: MethodRow) -> dict[str, Any]:
+def figures_of(run: Run, row: MethodRow) -> MethodFigures:
     """Return what the table says of a row: what it is, its figures, and what it cost."""
     rivals = Rivals(run.config)
     toxicity, fluency = run(rivals.judged(row)), run(rivals.fluency(row))
-    decoding = run.config.compare.decoding.top_k if row.method.reward else 0
-    return {
-        "name": row.name,
-        "about": row.method.about,
-        "figures": {**toxicity, **fluency},
-        "cost": {**cost(run, row), "passes_a_generated_token": 1 + decoding},
-    }
+    return MethodFigures(
+        name=row.name,
+        about=row.method.about,
+        figures=ModelFigures.of(toxicity.judges, fluency),
+        cost=cost(run, row),
+    )
 
 
-def cost(run: Run, row: MethodRow) -> dict[str, float]:
-    """Return what a row's model costs beside the baseline's training.
-
-    Returns:
-        ``seconds``, and ``passes``: forward passes of the compared model over the corpus.
-    """
+def cost(run: Run, row: MethodRow) -> MethodCost:
+    """Return what a row's model costs beside the baseline's training, and its decoding."""
     corpus_tokens = int(run(CORPUS).corpus.tokens.size)
     seconds = passes = 0.0
     for stage in _beside_the_baseline(run, row):
@@ -116,7 +115,12 @@ def cost(run: Run, row: MethodRow) -> dict[str, float]:
         seconds += spent.seconds
         worth = stage.passes(settings, lambda stage=stage: run(stage)) * _size(run, stage)  # type: ignore[misc]
         passes += spent.tokens * worth / corpus_tokens
-    return {"seconds": round(seconds, 1), "passes": round(passes, 3)}
+    decoding = run.config.compare.decoding.top_k if row.method.reward else 0
+    return MethodCost(
+        seconds=round(seconds, 1),
+        passes=round(passes, 3),
+        passes_a_generated_token=1 + decoding,
+    )
 
 
 def _beside_the_baseline(run: Run, row: MethodRow) -> Iterator[AnyStage]:
@@ -139,11 +143,11 @@ def _weights(model: nn.Module) -> int:
     return sum(weight.parameter.numel() for weight in find_tracked(model))
 
 
-def _write(run: Run, result: Mapping[str, Any], folder: str) -> None:
+def _write(run: Run, result: Comparison, folder: str) -> None:
     texts = {
-        "table.json": json_text(result),
+        "table.json": typed_text(result),
         "table.md": methods_markdown(result),
-        "tradeoff.svg": str(tradeoff_figure(result["rows"])),
+        "tradeoff.svg": str(tradeoff_figure(result.rows)),
         "index.html": render_methods(result),
     }
     for name, text in texts.items():

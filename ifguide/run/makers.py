@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 from torch import nn
@@ -19,12 +19,22 @@ from ifguide.corpus.words import spelling
 from ifguide.distributed import ranks
 from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts, Sampling
 from ifguide.evaluation.evaluate import fluency, generate_table, judge_tables
+from ifguide.evaluation.figures import (
+    Fluency,
+    JudgedModel,
+    Localisation,
+    ModelFigures,
+    Report,
+    SelectionSummary,
+    write_report,
+)
 from ifguide.evaluation.fluency import perplexity
 from ifguide.evaluation.generate import Processors, derived_seed
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.localisation import localisation_of
 from ifguide.evaluation.prompts import Prompt, held_out_documents, prompts_of
-from ifguide.files import read_json, write_json, write_text
+from ifguide.evaluation.typed_json import read_typed, write_typed
+from ifguide.files import write_json, write_text
 from ifguide.influence.config import CurvatureConfig, DirectionConfig, ScoreConfig
 from ifguide.influence.curvature.fit import fit
 from ifguide.influence.curvature.operators import Curvature
@@ -56,6 +66,8 @@ from ifguide.settings.config import Config
 from ifguide.training.config import Guard, TrainingConfig
 from ifguide.training.train import train
 from ifguide.version import VERSION
+
+Figures = TypeVar("Figures")
 
 SHARD_BLOCKS = 1024  # of scores that no setting cuts
 FIGURES = "figures.json"
@@ -683,7 +695,7 @@ def fluent(
     model: Need[Checkpoint],
     corpus: Need[PreparedCorpus],
     held_out: Need[Mapping[str, Corpus]],
-) -> StageOf[dict[str, Any]]:
+) -> StageOf[Fluency]:
     """Declare a model's perplexity on held-out text, and its accuracy on last words."""
 
     def make(
@@ -693,9 +705,9 @@ def fluent(
         model: Checkpoint,
         held_out: Mapping[str, Corpus],
         lambada: list[str] | None,
-    ) -> dict[str, Any]:
+    ) -> Fluency:
         if not ranks.is_main():
-            return {}
+            return Fluency(perplexity={})
         return fluency(
             model.model, text.tokenizer, settings.evaluation, held_out, lambada, work.progress
         )
@@ -707,7 +719,7 @@ def fluent(
         settings=lambda config: FluencySettings(config.evaluation),
         make=make,
         save=save_figures,
-        load=load_figures,
+        load=figures_as(Fluency),
         files=(FIGURES,),
         command="evaluate",
         passes=lambda settings, noun: GENERATING,
@@ -733,7 +745,7 @@ class JudgeSettings:
         return cls(asked, asked.threshold, asked.unjudged, asked.resamples, config.seed)
 
 
-def judged(name: str, samples: Need[Tables]) -> StageOf[dict[str, Any]]:
+def judged(name: str, samples: Need[Tables]) -> StageOf[JudgedModel]:
     """Declare what the judges make of a model's continuations."""
     return Stage(
         name=f"judge/{folder_name(name)}",
@@ -742,7 +754,7 @@ def judged(name: str, samples: Need[Tables]) -> StageOf[dict[str, Any]]:
         settings=JudgeSettings.of,
         make=judge_samples,
         save=save_figures,
-        load=load_figures,
+        load=figures_as(JudgedModel),
         files=(FIGURES,),
         command="evaluate",
     )
@@ -750,51 +762,58 @@ def judged(name: str, samples: Need[Tables]) -> StageOf[dict[str, Any]]:
 
 def judge_samples(
     work: Work, settings: JudgeSettings, tables: Tables, judges: list[Judge]
-) -> dict[str, Any]:
+) -> JudgedModel:
     """Judge continuations."""
     if not ranks.is_main():
-        return {}
-    return judge_tables(judges, tables, settings.evaluation, settings.seed)
+        return JudgedModel(judges={})
+    return JudgedModel(judges=judge_tables(judges, tables, settings.evaluation, settings.seed))
 
 
-def save_figures(folder: Path, figures: Mapping[str, Any]) -> None:
+def save_figures(folder: Path, figures: Any) -> None:
     """Write figures as JSON."""
-    write_json(folder / FIGURES, figures)
+    write_typed(folder / FIGURES, figures)
 
 
-def load_figures(folder: Path, get: Get) -> dict[str, Any]:
-    """Read what ``save_figures`` wrote."""
-    found: dict[str, Any] = read_json(folder / FIGURES)
-    return found
+def figures_as(kind: type[Figures]) -> Callable[[Path, Get], Figures]:
+    """Return what reads figures of a kind that ``save_figures`` wrote."""
+    return lambda folder, get: read_typed(folder / FIGURES, kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was found of both models, and how well the scores find what people marked."""
+
+    models: Mapping[str, ModelFigures]
+    localisation: Localisation
 
 
 def evaluate_models(
     work: Work,
     seed: int,
-    toxicity_before: dict[str, Any],
-    toxicity_after: dict[str, Any],
-    fluency_before: dict[str, Any],
-    fluency_after: dict[str, Any],
+    toxicity_before: JudgedModel,
+    toxicity_after: JudgedModel,
+    fluency_before: Fluency,
+    fluency_after: Fluency,
     scores: TokenScores,
     smoothed: TokenScores,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Put together what was found of both models, and set the scores against human marks."""
     models = {
-        "baseline": {**toxicity_before, **fluency_before},
-        "suppressed": {**toxicity_after, **fluency_after},
+        "baseline": ModelFigures.of(toxicity_before.judges, fluency_before),
+        "suppressed": ModelFigures.of(toxicity_after.judges, fluency_after),
     }
     if not scores.corpus.marked.any():
-        return {"models": models, "localisation": {}}
+        return Evaluation(models=models, localisation=Localisation())
     localised = localisation_of(scores, seed)
     if smoothed is not scores:
-        localised = {**localised, "smoothed": localisation_of(smoothed, seed)}
-    return {"models": models, "localisation": localised}
+        localised = replace(localised, smoothed=localisation_of(smoothed, seed))
+    return Evaluation(models=models, localisation=localised)
 
 
-def write_report(
+def write_report_and_page(
     work: Work,
     settings: ReportConfig,
-    evaluation: dict[str, Any],
+    evaluation: Evaluation,
     text: PreparedCorpus,
     smoothed: TokenScores,
     selection: Selection,
@@ -802,18 +821,19 @@ def write_report(
     """Write report.json and report.html."""
     if not ranks.is_main():
         return
-    report = {
-        "version": VERSION,
-        "config_fingerprint": work.fingerprint,
-        **evaluation,
-        "selection": {
-            "threshold": selection.threshold,
-            "budget": selection.budget,
-            "selected": int(selection.suppress.sum()),
-            "documents": len(selection.ranking),
-        },
-        "cost": {name: asdict(cost) for name, cost in work.costs.items()},
-    }
-    write_json(work.path / "report.json", report)
+    report = Report(
+        version=VERSION,
+        config_fingerprint=work.fingerprint,
+        models=evaluation.models,
+        localisation=evaluation.localisation,
+        selection=SelectionSummary(
+            threshold=selection.threshold,
+            budget=selection.budget,
+            selected=int(selection.suppress.sum()),
+            documents=len(selection.ranking),
+        ),
+        cost=dict(work.costs),
+    )
+    write_report(work.path / "report.json", report)
     page = render_page(report, text.corpus, smoothed, selection, settings.top, settings.title)
     write_text(work.path / "report.html", page)

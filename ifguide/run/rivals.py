@@ -15,8 +15,9 @@ from ifguide.corpus.prepare import PreparedCorpus
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.evaluation.config import Prompts, Sampling
+from ifguide.evaluation.figures import Fluency, JudgedModel
 from ifguide.evaluation.generate import derived_seed
-from ifguide.evaluation.human_text import pieces_of
+from ifguide.evaluation.human_text import HumanScores, passages_of
 from ifguide.evaluation.judges.judging import Judge, judge_texts, judgements
 from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.prompts import prompts_of
@@ -322,12 +323,12 @@ class Rivals:
             return _steered(row.name, model)
         return makers.sampled(self._told(row), model, CORPUS, PROMPTS)
 
-    def judged(self, row: MethodRow) -> StageOf[dict[str, Any]]:
+    def judged(self, row: MethodRow) -> StageOf[JudgedModel]:
         """Return the row's figures of toxicity."""
         told = self._told(row)
         return JUDGED[told] if told in JUDGED else makers.judged(told, self.samples(row))
 
-    def fluency(self, row: MethodRow) -> StageOf[dict[str, Any]]:
+    def fluency(self, row: MethodRow) -> StageOf[Fluency]:
         """Return the figures of fluency of the row's model."""
         told = self._told(row.owner)
         if told in FLUENCY:
@@ -411,12 +412,16 @@ def prefer(
     makers.write_model(work.path, trained, text.tokenizer)
 
 
+def _nothing(work: Work, settings: None) -> None:
+    """Choose no token."""
+
+
 EVERYTHING: StageOf[None] = Stage(
     name="nothing-chosen",
     about="no token is kept from being learnt",
     needs=needs(),
     settings=lambda config: None,
-    make=lambda work, settings: None,
+    make=_nothing,
     load=makers.not_kept,
     files=(),
     kept=lambda config: False,
@@ -499,20 +504,20 @@ class HumanTextSettings:
 
 def judge_human_text(
     work: Work, settings: HumanTextSettings, held_out: Mapping[str, Corpus], judges: list[Judge]
-) -> dict[str, Any]:
+) -> HumanScores:
     """Judge text that people wrote, in pieces as long as samples."""
     if settings.text is None or not ranks.is_main():
-        return {}
-    pieces = pieces_of(held_out[settings.text], settings.tokens, settings.pieces, settings.seed)
+        return HumanScores(text="", scores={})
+    pieces = passages_of(held_out[settings.text], settings.tokens, settings.pieces, settings.seed)
     texts, ids = list(pieces.values()), list(pieces)
     found = {
         judge.name: judgements(judge, texts, ids, settings.unjudged).scores for judge in judges
     }
-    scores = {name: values[~np.isnan(values)].tolist() for name, values in found.items()}
-    return {"text": settings.text, "scores": scores}
+    scores = {name: tuple(values[~np.isnan(values)].tolist()) for name, values in found.items()}
+    return HumanScores(text=settings.text, scores=scores)
 
 
-HUMAN_TEXT: StageOf[dict[str, Any]] = Stage(
+HUMAN_TEXT: StageOf[HumanScores] = Stage(
     name="human_text",
     about="what the judges make of text that people wrote",
     needs=needs(HELD_OUT, JUDGES),
@@ -520,7 +525,7 @@ HUMAN_TEXT: StageOf[dict[str, Any]] = Stage(
     section="evaluation",
     make=judge_human_text,
     save=makers.save_figures,
-    load=makers.load_figures,
+    load=makers.figures_as(HumanScores),
     files=(makers.FIGURES,),
     command="compare",
 )

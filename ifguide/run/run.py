@@ -12,13 +12,13 @@ from typing import Any, TypeVar, cast, final
 
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
+from ifguide.evaluation.figures import Cost
 from ifguide.files import fingerprint_of, plain
-from ifguide.nouns import Cost
 from ifguide.run.folder import CONFIG, RunFolder
 from ifguide.run.progress import progress_line
 from ifguide.run.stage import AnyStage, Need, Outside, Stage
 from ifguide.run.standing import Standing, changes, setting_changes
-from ifguide.run.store import Manifest, StageFolder, working
+from ifguide.run.store import NO_COST, Manifest, StageFolder, working
 from ifguide.run.work import Work
 from ifguide.settings.config import Config
 from ifguide.settings.reader import to_yaml
@@ -105,7 +105,7 @@ class Run:
     def cost(self, stage: AnyStage) -> Cost:
         """Return what a finished stage has cost."""
         found = self._folder(stage).manifest()
-        return found.cost if found else Cost()
+        return found.cost if found else NO_COST
 
     def refuse_other_settings(self, stages: Iterable[AnyStage]) -> None:
         """Refuse to go on where something has been made, or begun, under other settings.

@@ -6,7 +6,7 @@ into it is the same.
 
 from __future__ import annotations
 
-from ifguide.files import read_json
+from ifguide.evaluation.figures import read_report
 from ifguide.nouns import Checkpoint
 from ifguide.run import artifacts, makers
 from ifguide.run.makers import MODEL_FILES, SCORE_FILES
@@ -121,7 +121,7 @@ EVALUATE = Stage(
     section="seed",
     make=makers.evaluate_models,
     save=makers.save_figures,
-    load=makers.load_figures,
+    load=makers.figures_as(makers.Evaluation),
     files=(makers.FIGURES,),
 )
 REPORT = Stage(
@@ -130,7 +130,7 @@ REPORT = Stage(
     needs=needs(EVALUATE, CORPUS, SMOOTH, SELECT),
     settings=lambda config: config.report,
     section="report",
-    make=makers.write_report,
-    load=lambda folder, get: read_json(folder / "report.json"),
+    make=makers.write_report_and_page,
+    load=lambda folder, get: read_report(folder / "report.json"),
     files=("report.json", "report.html"),
 )

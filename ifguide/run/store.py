@@ -27,8 +27,8 @@ from safetensors import SafetensorError
 
 from ifguide.corpus.blocks import PACKED_FILES
 from ifguide.errors import InputError
+from ifguide.evaluation.figures import Cost
 from ifguide.files import TEMPORARY, read_json, write_json
-from ifguide.nouns import Cost
 from ifguide.run.checksums import Checksums
 from ifguide.run.work import COST, JOURNAL, SCRATCH, Work
 from ifguide.training.running import CHECKPOINT_FILES
@@ -36,6 +36,7 @@ from ifguide.training.running import CHECKPOINT_FILES
 log = logging.getLogger(__name__)
 
 FORMAT = 2
+NO_COST = Cost(seconds=0.0, tokens=0, peak_rss_bytes=0)
 MANIFEST = "manifest.json"
 HEAD = "made-for.json"  # in a .part: whose it is
 FULL = os.strerror(errno.ENOSPC)
@@ -67,7 +68,7 @@ class Manifest:
     reads: Mapping[str, Mapping[str, Any]]
     versions: Mapping[str, str]
     date: str
-    cost: Cost = field(default_factory=Cost)
+    cost: Cost = NO_COST
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -390,7 +391,7 @@ def _spent(file: Path) -> Cost:
     if file.is_file() and not file.is_symlink():
         with suppress(InputError, TypeError):
             return Cost(**read_json(file))
-    return Cost()
+    return NO_COST
 
 
 def _journal(part: Path) -> dict[str, dict[str, Any]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import final
 
 from ifguide.distributed import ranks
+from ifguide.evaluation.figures import Cost
 from ifguide.files import describe, write_json
-from ifguide.nouns import Cost
 from ifguide.run.memory import peak_rss, reset_peak_rss
 
 COST = "cost.json"
@@ -90,4 +90,4 @@ class Work:
     def cost(self) -> Cost:
         """Return seconds and tokens over all attempts, and the peak memory of this one."""
         seconds = self._seconds + time.monotonic() - self._started
-        return Cost(round(seconds, 3), self.tokens, peak_rss())
+        return Cost(seconds=round(seconds, 3), tokens=self.tokens, peak_rss_bytes=peak_rss())

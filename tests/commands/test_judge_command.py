@@ -142,4 +142,4 @@ def test_what_cannot_be_judged_is_refused(finished, tmp_path, refused):
     assert "--top=3: not an option" in refused("judge", finished, "--judges", "rule", "--top=3")
     table = pq.read_table(finished / "evaluate" / "samples-baseline-toxic.parquet")
     pq.write_table(table[:3], tmp_path / "samples-baseline-toxic.parquet")
-    assert "does not hold 2 samples a prompt" in refused("judge", tmp_path, "--judges", "rule")
+    assert "do not hold 2 samples a prompt" in refused("judge", tmp_path, "--judges", "rule")

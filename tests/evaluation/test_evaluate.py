@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,13 @@ from transformers import LogitsProcessor, PreTrainedTokenizerFast
 from ifguide.errors import InputError
 from ifguide.evaluation import evaluate as module
 from ifguide.evaluation.config import Prompts, Sampling
-from ifguide.evaluation.evaluate import EvaluationConfig, evaluate
+from ifguide.evaluation.evaluate import EvaluationConfig, evaluate, prompt_set_of
+from ifguide.evaluation.figures import Measures, Unjudged, Verdict
 from ifguide.evaluation.fluency import last_word_accuracy, perplexity
 from ifguide.evaluation.judges.judging import JudgeError
 from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
 from ifguide.evaluation.prompts import Prompt
+from ifguide.evaluation.typed_json import to_json
 from ifguide.nouns import Corpus
 
 SETS = {
@@ -89,23 +90,22 @@ def test_entry_of_the_report(
     entry = evaluate(
         model, tokenizer, config(), SETS, {"plain": corpus}, texts, 7, kept, counts.append
     )
-    assert json.loads(json.dumps(entry)) == entry
-    assert list(entry) == ["emt", "tp", "judges", "perplexity", "lambada_accuracy"]
-    assert entry["perplexity"] == {"plain": perplexity(model, corpus, 1)}
-    assert entry["lambada_accuracy"] == last_word_accuracy(model, tokenizer, texts, 1)
-    first = entry["judges"]["vowels"]
-    assert {"emt": entry["emt"], "tp": entry["tp"], "worst": first["worst"]} == first
+    assert list(to_json(entry)) == ["emt", "tp", "judges", "perplexity", "lambada_accuracy"]
+    assert entry.perplexity == {"plain": perplexity(model, corpus, 1)}
+    assert entry.lambada_accuracy == last_word_accuracy(model, tokenizer, texts, 1)
+    first = entry.judges["vowels"]
+    assert Verdict(emt=entry.emt, tp=entry.tp, worst=first.worst) == first
     assert sum(counts) > 0
     for name, judge in judges.items():
         for prompt_set, prompts in SETS.items():
             table = pq.read_table(tmp_path / f"{prompt_set}.parquet")
             scores = judge(table["continuation"].to_pylist()).reshape(len(prompts), 4)
-            found = entry["judges"][name]
-            emt, tp = found["emt"][prompt_set], found["tp"][prompt_set]
-            assert emt["value"] == expected_maximum_toxicity(scores).value
-            assert tp["value"] == toxicity_probability(scores, threshold=0.2).value
-            assert emt["low"] <= emt["value"] <= emt["high"]
-            assert found["worst"][prompt_set] == [max(row) for row in scores.tolist()]
+            judged = entry.judges[name]
+            emt, tp = judged.emt[prompt_set], judged.tp[prompt_set]
+            assert emt.value == expected_maximum_toxicity(scores).value
+            assert tp.value == toxicity_probability(scores, threshold=0.2).value
+            assert emt.low <= emt.value <= emt.high
+            assert judged.worst[prompt_set] == tuple(max(row) for row in scores.tolist())
 
 
 def test_table_of_continuations(
@@ -120,6 +120,26 @@ def test_table_of_continuations(
     assert table["prompt_id"].to_pylist() == [p.id for p in SETS["toxic"] for _ in range(4)]
     assert table["prompt"].to_pylist() == [p.text for p in SETS["toxic"] for _ in range(4)]
     assert table["sample"].to_pylist() == [0, 1, 2, 3] * 3
+
+
+@pytest.mark.parametrize("name", ["toxic", "rtp/toxic", "../up", "ünï 🙂", "new\nline", ""])
+def test_a_table_carries_its_prompt_set_s_name(
+    build_model: Build,
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    file = tmp_path / "0.parquet"
+
+    def keep(asked: str, make: Callable[[], pa.Table]) -> pa.Table:
+        pq.write_table(make(), file)
+        return pq.read_table(file)
+
+    entry = evaluate(build_model(), tokenizer, config(), {name: SETS["toxic"]}, {}, None, 7, keep)
+    assert prompt_set_of(pq.read_table(file)) == name
+    assert list(entry.tp) == [name]
+    assert prompt_set_of(pq.read_table(file).replace_schema_metadata(None)) is None
 
 
 def test_a_failing_judge_loses_nothing(
@@ -218,9 +238,9 @@ def test_processors_act_on_continuations_alone(
     )
     found = pq.read_table(tmp_path / "toxic.parquet")["continuation"].to_pylist()
     assert set(found) == {"xxxxx"}
-    assert plain["emt"] != changed["emt"]
-    assert plain["perplexity"] == changed["perplexity"]
-    assert plain["lambada_accuracy"] == changed["lambada_accuracy"]
+    assert plain.emt != changed.emt
+    assert plain.perplexity == changed.perplexity
+    assert plain.lambada_accuracy == changed.lambada_accuracy
 
 
 def test_what_a_judge_cannot_score_is_reported(
@@ -238,18 +258,18 @@ def test_what_a_judge_cannot_score_is_reported(
     assert len({texts[number] for number in bad} - set(texts[4:6] + texts[7:])) == 5
     judges["rest"].fatal_texts = {texts[number] for number in bad}
     entry = evaluate(model, tokenizer, config(unjudged="report"), SETS, {}, None, 7, kept)
-    found = entry["judges"]["rest"]
-    left = found["unjudged"]["toxic"]
-    assert left["count"] == 5
-    assert list(left["texts"]) == ["t0/0", "t0/1", "t0/2", "t0/3", "t1/2"]
-    assert all("cannot read this" in reason for reason in left["texts"].values())
+    judged = entry.judges["rest"]
+    assert judged.unjudged is not None
+    left = judged.unjudged["toxic"]
+    assert left.count == 5
+    assert list(left.texts) == ["t0/0", "t0/1", "t0/2", "t0/3", "t1/2"]
+    assert all("cannot read this" in reason for reason in left.texts.values())
     scores[1, 2] = -1.0
-    assert found["worst"]["toxic"] == [None, scores[1].max(), scores[2].max()]
-    assert found["emt"]["toxic"]["value"] == pytest.approx(scores[1:].max(axis=1).mean())
-    assert json.loads(json.dumps(entry)) == entry
-    assert found["unjudged"]["neutral"] == {"count": 0, "texts": {}}
-    assert found["emt"]["neutral"] == whole["judges"]["rest"]["emt"]["neutral"]
-    assert entry["judges"]["vowels"]["emt"] == whole["judges"]["vowels"]["emt"]
+    assert judged.worst["toxic"] == (None, scores[1].max(), scores[2].max())
+    assert judged.emt["toxic"].value == pytest.approx(scores[1:].max(axis=1).mean())
+    assert judged.unjudged["neutral"] == Unjudged(count=0, texts={})
+    assert judged.emt["neutral"] == whole.judges["rest"].emt["neutral"]
+    assert entry.judges["vowels"].emt == whole.judges["vowels"].emt
 
 
 class Kinds(Letters):
@@ -268,12 +288,12 @@ def test_categories_have_figures_of_their_own(
     judges: dict[str, Letters],
 ) -> None:
     model = build_model()
-    plain = evaluate(model, tokenizer, config(), SETS, {}, None, 7)["judges"]
+    plain = evaluate(model, tokenizer, config(), SETS, {}, None, 7).judges
     judges["vowels"] = Kinds("vowels", "never asked")
-    entry = evaluate(model, tokenizer, config(), SETS, {}, None, 7)["judges"]["vowels"]
-    assert entry["emt"] == plain["vowels"]["emt"]
+    entry = evaluate(model, tokenizer, config(), SETS, {}, None, 7).judges["vowels"]
+    assert entry.emt == plain["vowels"].emt
+    assert entry.categories is not None
     for prompt_set in SETS:
         for name in ("rest", "vowels"):
-            found = entry["categories"][prompt_set][name]
-            for measure in ("emt", "tp"):
-                assert found[measure] == plain[name][measure][prompt_set]
+            expected = Measures(emt=plain[name].emt[prompt_set], tp=plain[name].tp[prompt_set])
+            assert entry.categories[prompt_set][name] == expected

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from ifguide.corpus.documents import Documents
-from ifguide.nouns import Corpus, Document, Selection, TokenScores
+from ifguide.evaluation.figures import (
+    Cost,
+    Fluency,
+    Localisation,
+    ModelFigures,
+    Report,
+    SelectionSummary,
+    Verdict,
+)
+from ifguide.nouns import Corpus, Document, Interval, Selection, TokenScores
 
 BLOCK = 16
 
@@ -91,41 +100,43 @@ def run(make_run: Any) -> tuple[Corpus, TokenScores, Selection]:
     return make_run(documents)
 
 
-def _model(tp: tuple[float, float], emt: tuple[float, float], perplexity: float) -> dict[str, Any]:
-    def around(value: float) -> dict[str, float]:
-        return {"value": value, "low": max(value - 0.05, 0.0), "high": min(value + 0.05, 1.0)}
+def around(value: float) -> Interval:
+    return Interval(value, max(value - 0.05, 0.0), min(value + 0.05, 1.0))
 
+
+def _model(tp: tuple[float, float], emt: tuple[float, float], perplexity: float) -> ModelFigures:
     sets = ("toxic", "neutral")
-    own = {
-        "tp": dict(zip(sets, map(around, tp), strict=True)),
-        "emt": dict(zip(sets, map(around, emt), strict=True)),
-    }
-    other = {"tp": {"toxic": around(tp[0] / 2)}, "emt": {"toxic": around(emt[0] / 2)}}
-    return {
-        **own,
-        "judges": {"rules": {**own, "worst": {"toxic": [tp[0], 0.0]}}, "hatesonar": other},
-        "perplexity": {"held_out": perplexity, "wikitext2": 2 * perplexity},
-        "lambada_accuracy": 0.25,
-    }
+    rules = Verdict(
+        tp=dict(zip(sets, map(around, tp), strict=True)),
+        emt=dict(zip(sets, map(around, emt), strict=True)),
+        worst={"toxic": (tp[0], 0.0)},
+    )
+    hatesonar = Verdict(
+        tp={"toxic": around(tp[0] / 2)}, emt={"toxic": around(emt[0] / 2)}, worst={}
+    )
+    known = Fluency(
+        perplexity={"held_out": perplexity, "wikitext2": 2 * perplexity}, lambada_accuracy=0.25
+    )
+    return ModelFigures.of({"rules": rules, "hatesonar": hatesonar}, known)
 
 
 @pytest.fixture
-def report() -> dict[str, Any]:
-    return {
-        "version": "0.1.0",
-        "config_fingerprint": "feedc0de" * 8,
-        "models": {
+def report() -> Report:
+    return Report(
+        version="0.1.0",
+        config_fingerprint="feedc0de" * 8,
+        models={
             "baseline": _model((0.6, 0.2), (0.7, 0.3), 20.0),
             "suppressed": _model((0.1, 0.05), (0.2, 0.1), 20.5),
         },
-        "localisation": {
-            "average_precision": {"value": 0.31, "low": 0.3, "high": 0.32},
-            "precision_at_1_percent": {"value": 0.43, "low": 0.4, "high": 0.46},
-            "base_rate": 0.021,
+        localisation=Localisation(
+            average_precision=Interval(0.31, 0.3, 0.32),
+            precision_at_1_percent=Interval(0.43, 0.4, 0.46),
+            base_rate=0.021,
+        ),
+        selection=SelectionSummary(threshold=2.5, budget=120, selected=120, documents=31),
+        cost={
+            "fit": Cost(seconds=12.5, tokens=200_000, peak_rss_bytes=2**30),
+            "score": Cost(seconds=75.0, tokens=1_000_000, peak_rss_bytes=2**31),
         },
-        "selection": {"threshold": 2.5, "budget": 120, "selected": 120, "documents": 31},
-        "cost": {
-            "fit": {"seconds": 12.5, "tokens": 200_000, "peak_rss_bytes": 2**30},
-            "score": {"seconds": 75.0, "tokens": 1_000_000, "peak_rss_bytes": 2**31},
-        },
-    }
+    )

@@ -11,10 +11,10 @@ import struct
 import subprocess
 import zlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from ifguide.evaluation.figures import Report
 from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.report.page import render_page
 
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def page(report: dict[str, Any], run: Run) -> str:
+def page(report: Report, run: Run) -> str:
     return render_page(report, *run, title="Findings")
 
 

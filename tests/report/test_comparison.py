@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
+from ifguide.evaluation.comparison import (
+    AgainstFirst,
+    AtThreshold,
+    Comparison,
+    ComparisonRow,
+    HumanText,
+    MethodCost,
+    Ratio,
+)
+from ifguide.evaluation.figures import Fluency, ModelFigures, Verdict
+from ifguide.nouns import Interval
 from ifguide.report.comparison import (
     judge_tables,
     markdown,
@@ -16,61 +27,56 @@ from ifguide.report.comparison import (
 )
 from ifguide.report.tradeoff import tradeoff_figure, tradeoff_points
 
-Result = dict[str, Any]
+
+def around(value: float) -> Interval:
+    return Interval(value, value - 0.05, value + 0.05)
 
 
-def around(value: float) -> dict[str, float]:
-    return {"value": value, "low": value - 0.05, "high": value + 0.05}
-
-
-def row(name: str, tp: float, perplexity: float, ratio: dict[str, float | None]) -> Result:
-    own = {"tp": {"toxic": around(tp), "neutral": around(tp / 2)}, "emt": {"toxic": around(tp)}}
-    return {
-        "name": name,
-        "about": f"what {name} is",
-        "figures": {
-            **own,
-            "judges": {"strict": own, "mild": {"tp": {"toxic": around(tp / 4)}}},
-            "perplexity": {"held_out": perplexity},
+def row(name: str, tp: float, perplexity: float, ratio: Ratio) -> ComparisonRow:
+    strict = Verdict(
+        tp={"toxic": around(tp), "neutral": around(tp / 2)}, emt={"toxic": around(tp)}, worst={}
+    )
+    mild = Verdict(tp={"toxic": around(tp / 4)}, emt={}, worst={})
+    fluency = Fluency(perplexity={"held_out": perplexity})
+    at = AtThreshold(tp=around(tp / 2), ratio=ratio)
+    against = AgainstFirst(tp_ratio=ratio, tp_difference=around(0.0), emt_difference=around(0.0))
+    return ComparisonRow(
+        name=name,
+        about=f"what {name} is",
+        figures=ModelFigures.of({"strict": strict, "mild": mild}, fluency),
+        cost=MethodCost(passes=3.25, seconds=75.0, passes_a_generated_token=21),
+        against_first={"strict": {"toxic": against}},
+        by_threshold={
+            judge: {"toxic": dict.fromkeys(("0.5", "0.9"), at)} for judge in ("strict", "mild")
         },
-        "cost": {"passes": 3.25, "seconds": 75.0, "passes_a_generated_token": 21},
-        "by_threshold": {
-            judge: {"toxic": {t: {"tp": around(tp / 2), "ratio": ratio} for t in ("0.5", "0.9")}}
-            for judge in ("strict", "mild")
-        },
-        "against_first": {"strict": {"toxic": {"tp_ratio": ratio}}},
-    }
+    )
 
 
 @pytest.fixture
-def result() -> Result:
-    infinite = {"value": None, "low": 7.0, "high": None}
-    return {
-        "version": "0.1.0",
-        "command": "ifguide compare run.yaml",
-        "date": "2026-01-01",
-        "machine": "2-core CPU",
-        "judges": ["strict", "mild"],
-        "labeller": "strict",
-        "warnings": ["judge 'strict' labelled too"],
-        "threshold": 0.5,
-        "thresholds": [0.5, 0.9],
-        "human_text": {
-            "text": "articles",
-            "pieces": 2000,
-            "tp": {judge: {t: around(0.1) for t in ("0.5", "0.9")} for judge in ("strict", "mild")},
-        },
-        "samples": 25,
-        "tokens": 20,
-        "rows": [
-            row("baseline", 0.8, 20.0, {"value": 1.0, "low": 1.0, "high": 1.0}),
-            row("<b>ours</b>", 0.2, 20.5, {"value": 4.0, "low": 3.0, "high": None}),
-            row("spotless", 0.1, 30.0, infinite),
-        ],
-    }
+def result() -> Comparison:
+    human = {judge: dict.fromkeys(("0.5", "0.9"), around(0.1)) for judge in ("strict", "mild")}
+    return Comparison(
+        version="0.1.0",
+        command="ifguide compare run.yaml",
+        date="2026-01-01",
+        machine="2-core CPU",
+        judges=("strict", "mild"),
+        labeller="strict",
+        warnings=("judge 'strict' labelled too",),
+        threshold=0.5,
+        thresholds=(0.5, 0.9),
+        human_text=HumanText(text="articles", pieces=2000, tp=human),
+        samples=25,
+        tokens=20,
+        rows=(
+            row("baseline", 0.8, 20.0, Ratio(value=1.0, low=1.0, high=1.0)),
+            row("<b>ours</b>", 0.2, 20.5, Ratio(value=4.0, low=3.0, high=None)),
+            row("spotless", 0.1, 30.0, Ratio(value=None, low=7.0, high=None)),
+        ),
+    )
 
 
-def test_rows_are_methods_and_changes_are_from_the_first(result: Result) -> None:
+def test_rows_are_methods_and_changes_are_from_the_first(result: Comparison) -> None:
     table = methods_table(result)
     cells = {line[0]: dict(zip(table.header, line, strict=True)) for line in table.rows}
     ours = cells["<b>ours</b>"]
@@ -83,7 +89,7 @@ def test_rows_are_methods_and_changes_are_from_the_first(result: Result) -> None
     assert "LAMBADA" not in table.header
 
 
-def test_a_judge_s_table_is_by_threshold_and_ends_with_human_text(result: Result) -> None:
+def test_a_judge_s_table_is_by_threshold_and_ends_with_human_text(result: Comparison) -> None:
     strict, mild = judge_tables(result)
     assert (strict.title, mild.title) == ("By strict", "By mild")
     assert strict.header == (
@@ -98,12 +104,12 @@ def test_a_judge_s_table_is_by_threshold_and_ends_with_human_text(result: Result
         "text of articles": "0.100 [0.050, 0.150]",
     }
     assert "draws 25 of 2000 pieces of 'articles', 20 tokens each" in methods_markdown(result)
-    result["human_text"] = None
+    result = replace(result, human_text=None)
     assert [len(table.rows) for table in judge_tables(result)] == [3, 3]
     assert "draws 25" not in render_methods(result)
 
 
-def test_the_markdown_has_every_row_and_says_who_graded(result: Result) -> None:
+def test_the_markdown_has_every_row_and_says_who_graded(result: Comparison) -> None:
     text = methods_markdown(result)
     assert "Graded by strict and mild; what DPO and RAD learn from was labelled by strict." in text
     assert "**Mind:** judge 'strict' labelled too." in text
@@ -111,27 +117,27 @@ def test_the_markdown_has_every_row_and_says_who_graded(result: Result) -> None:
     assert len(lines) == 2 + 3
     assert len({line.count("|") for line in lines}) == 1
     assert "- spotless: what spotless is" in text
-    result["labeller"] = None
-    assert "labelled by" not in methods_markdown(result)
+    assert "labelled by" not in methods_markdown(replace(result, labeller=None))
 
 
-def test_the_curve_is_toxicity_against_the_rise_in_perplexity(result: Result) -> None:
-    points = tradeoff_points(result["rows"])
+def test_the_curve_is_toxicity_against_the_rise_in_perplexity(result: Comparison) -> None:
+    points = tradeoff_points(result.rows)
     assert [p.rise for p in points] == pytest.approx([0.0, 0.025, 0.5])
     assert [(p.value, p.low, p.high) for p in points[:1]] == [(0.8, 0.75, pytest.approx(0.85))]
-    figure = str(tradeoff_figure(result["rows"]))
+    figure = str(tradeoff_figure(result.rows))
     where = {
         name: (float(x), float(y))
         for x, y, name in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"[^>]*><title>(\w+):', figure)
     }
     assert where["baseline"][0] < where["spotless"][0]  # dearer lies to the right
     assert where["baseline"][1] < where["spotless"][1]  # less toxic lies lower
-    del result["rows"][1]["figures"]["perplexity"]
-    assert len(tradeoff_points(result["rows"])) == 2
+    unknown = replace(result.rows[1].figures, perplexity={})
+    rows = [result.rows[0], replace(result.rows[1], figures=unknown), result.rows[2]]
+    assert len(tradeoff_points(rows)) == 2
 
 
-def test_what_a_method_is_called_is_escaped(result: Result) -> None:
-    for text in (render_methods(result), str(tradeoff_figure(result["rows"]))):
+def test_what_a_method_is_called_is_escaped(result: Comparison) -> None:
+    for text in (render_methods(result), str(tradeoff_figure(result.rows))):
         assert "<b>ours" not in text
         assert "&lt;b&gt;ours" in text
     assert "**" not in render_methods(result)

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from ifguide.evaluation.figures import Report
 from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.report import figures
 from ifguide.report.figures import Histogram, histogram, score_figure, toxicity_bars
@@ -64,8 +64,8 @@ def test_only_columns_above_the_threshold_are_coloured() -> None:
     assert [box.get("class") for box in _elements(svg, "path")] == ["marked"]
 
 
-def test_bars_are_as_long_as_their_figures(report: dict[str, Any]) -> None:
-    svg = toxicity_bars(report["models"], "tp")
+def test_bars_are_as_long_as_their_figures(report: Report) -> None:
+    svg = toxicity_bars(report.models, "tp")
     widths = [float(box.get("width", "")) for box in _elements(svg, "rect")]
     np.testing.assert_allclose(np.array(widths) / widths[0], [1, 0.1 / 0.6, 0.2 / 0.6, 0.05 / 0.6],
                                rtol=0.01)  # fmt: skip
@@ -73,9 +73,9 @@ def test_bars_are_as_long_as_their_figures(report: dict[str, Any]) -> None:
     assert "0.600 [0.550, 0.650]" in svg
 
 
-def test_figures_have_names_and_no_script(report: dict[str, Any]) -> None:
-    report["models"]["<script>"] = report["models"].pop("suppressed")
-    svg = toxicity_bars(report["models"], "emt")
+def test_figures_have_names_and_no_script(report: Report) -> None:
+    models = {"baseline": report.models["baseline"], "<script>": report.models["suppressed"]}
+    svg = toxicity_bars(models, "emt")
     root = ElementTree.fromstring(svg)
     assert root.get("role") == "img"
     assert "<script>" in root.get("aria-label", "")

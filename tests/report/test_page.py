@@ -3,12 +3,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
 
 import numpy as np
 import pytest
 
+from ifguide.evaluation.figures import Localisation, Report
 from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.report.display import visible_text
 from ifguide.report.page import render_page
@@ -51,8 +52,10 @@ class _Page(HTMLParser):
 
 
 @pytest.fixture
-def page(report: dict[str, Any], run: Run) -> str:
-    report["models"]["suppressed"]["perplexity"]["<img src=x onerror=alert(1)>"] = 3.0
+def page(report: Report, run: Run) -> str:
+    last = report.models["suppressed"]
+    named = replace(last, perplexity={**last.perplexity, "<img src=x onerror=alert(1)>": 3.0})
+    report = replace(report, models={**report.models, "suppressed": named})
     return render_page(report, *run, title="Findings <script>alert(1)</script>")
 
 
@@ -91,15 +94,15 @@ def test_tokens_carry_their_score_rank_and_flags(page: str, run: Run) -> None:
     assert len(re.findall(r'<i class="[pn]\d s( m)?( end)?" title', page)) == selection.budget
 
 
-def test_the_same_run_gives_the_same_page(report: dict[str, Any], run: Run) -> None:
+def test_the_same_run_gives_the_same_page(report: Report, run: Run) -> None:
     assert render_page(report, *run) == render_page(report, *run)
 
 
-def test_top_limits_the_documents(report: dict[str, Any], run: Run) -> None:
+def test_top_limits_the_documents(report: Report, run: Run) -> None:
     assert _Page(render_page(report, *run, top=3)).tags.count("article") == 3
 
 
-def test_a_page_without_marks_models_or_ranked_documents(run: Run) -> None:
+def test_a_page_without_marks_models_or_ranked_documents(report: Report, run: Run) -> None:
     corpus, scores, _ = run
     nothing = Selection(
         suppress=np.zeros_like(corpus.marked),
@@ -109,6 +112,7 @@ def test_a_page_without_marks_models_or_ranked_documents(run: Run) -> None:
         rank_value=np.zeros(0),
         corpus=corpus,
     )
-    page = render_page({}, corpus, scores, nothing)
+    empty = replace(report, models={}, localisation=Localisation(), cost={})
+    page = render_page(empty, corpus, scores, nothing)
     assert "No token lies above the threshold" in page
     assert _Page(page).open == []

@@ -1,15 +1,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
-from ifguide.report.tables import comparison, comparison_table, headlines, ratio, report_tables
-
-Report = dict[str, Any]
+from ifguide.evaluation.figures import (
+    Cost,
+    Localisation,
+    Measures,
+    ModelFigures,
+    Report,
+    Unjudged,
+)
+from ifguide.nouns import Interval
+from ifguide.report.tables import (
+    comparison,
+    comparison_table,
+    headlines,
+    localisation,
+    ratio,
+    report_tables,
+)
 
 
 def test_rows_hold_every_measure_with_its_change(report: Report) -> None:
-    table = comparison(report)
+    table = comparison(report.models)
     assert table.header == ("", "baseline", "suppressed", "change")
     rows = {row[0]: row[1:] for row in table.rows}
     toxic = rows["Toxicity probability, toxic prompts"]
@@ -31,29 +46,29 @@ def test_the_plain_text_is_aligned(report: Report) -> None:
 
 
 def test_what_a_report_lacks_is_left_out_or_a_dash(report: Report) -> None:
-    del report["models"]["suppressed"]["tp"]["neutral"]
-    del report["models"]["suppressed"]["lambada_accuracy"]
-    report["localisation"] = {}
-    report["cost"] = {"score": {"seconds": 1.0}}
-    rows = {row[0]: row[1:] for row in comparison(report).rows}
+    whole = report.models["suppressed"]
+    less = replace(whole, tp={"toxic": whole.tp["toxic"]}, lambada_accuracy=None)
+    models = {"baseline": report.models["baseline"], "suppressed": less}
+    rows = {row[0]: row[1:] for row in comparison(models).rows}
     assert rows["Toxicity probability, neutral prompts"][1:] == ("–", "–")
     assert rows["LAMBADA accuracy"] == ("0.250", "–", "–")
-    assert "localisation" not in {table.key for table in report_tables(report)}
-    assert "–" in comparison_table(report).splitlines()[-1]
-    assert comparison_table({}) == ""
+    cost = {"score": Cost(seconds=1.0, tokens=0, peak_rss_bytes=2**30)}
+    empty = replace(report, models={}, localisation=Localisation(), cost=cost)
+    assert [table.key for table in report_tables(empty)] == ["selection", "cost"]
+    assert "–" in comparison_table(empty).splitlines()[-1]
 
 
 def test_one_model_or_three_get_their_columns(report: Report) -> None:
-    report["models"]["filtered"] = report["models"]["suppressed"]
-    header = comparison(report).header
+    three = {**report.models, "filtered": report.models["suppressed"]}
+    header = comparison(three).header
     assert header == ("", "baseline", "suppressed", "change", "filtered", "change")
-    report["models"] = {"baseline": report["models"]["baseline"]}
-    assert comparison(report).header == ("", "baseline")
-    assert headlines(report) == ()
+    one = {"baseline": report.models["baseline"]}
+    assert comparison(one).header == ("", "baseline")
+    assert headlines(one) == headlines({}) == ()
 
 
 def test_headlines_are_toxicity_and_fluency(report: Report) -> None:
-    lines = headlines(report)
+    lines = headlines(report.models)
     assert [line.label for line in lines] == [
         "Toxicity probability, toxic prompts",
         "Toxicity probability, neutral prompts",
@@ -69,14 +84,28 @@ def test_ratios_at_the_edges() -> None:
     assert ratio(None, 0.1) == "–"
 
 
-def test_categories_and_texts_not_judged(report):
-    first, last = (report["models"][name]["judges"]["hatesonar"] for name in report["models"])
-    tp = {"value": 0.25, "low": 0.2, "high": 0.3}
-    first["categories"] = {"toxic": {"insult": {"tp": tp}}}
-    first["unjudged"] = {
-        "toxic": {"count": 4, "texts": dict.fromkeys(["a/0", "a/1", "b/0", "c/0"])}
-    }
-    last["unjudged"] = {"toxic": {"count": 0, "texts": {}}}
+def test_smoothed_scores_get_a_column_of_their_own(report: Report) -> None:
+    smoothed = replace(report.localisation, base_rate=0.021, auroc=None, average_precision=None)
+    table = localisation(replace(report.localisation, smoothed=smoothed))
+    assert table.header == ("", "scores", "smoothed scores")
+    assert table.rows[0] == ("Average precision", "0.310 [0.300, 0.320]", "–")
+    assert table.rows[-1][1:] == ("0.021", "0.021")
+
+
+def test_categories_and_texts_not_judged(report: Report) -> None:
+    def judged(name: str, **also: Any) -> ModelFigures:
+        model = report.models[name]
+        hatesonar = replace(model.judges["hatesonar"], **also)
+        return replace(model, judges={**model.judges, "hatesonar": hatesonar})
+
+    tp, texts = Interval(0.25, 0.2, 0.3), dict.fromkeys(["a/0", "a/1", "b/0", "c/0"], "why")
+    first = judged(
+        "baseline",
+        categories={"toxic": {"insult": Measures(emt=tp, tp=tp)}},
+        unjudged={"toxic": Unjudged(count=4, texts=texts)},
+    )
+    last = judged("suppressed", unjudged={"toxic": Unjudged(count=0, texts={})})
+    report = replace(report, models={"baseline": first, "suppressed": last})
     table = next(table for table in report_tables(report) if table.key == "judging")
     assert table.header == ("", "baseline", "suppressed")
     assert table.rows == (

@@ -1,0 +1,183 @@
+"""What a run found, as typed nouns: the figures of its models, of its scores, and their cost.
+
+``report.json`` is a ``Report``; ``write_report`` and ``read_report`` are the only ones that write
+and read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ifguide.evaluation.typed_json import read_typed, write_typed
+from ifguide.nouns import Interval
+
+REPORT_FORMAT = 1  # of report.json; raised when what a field means changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """Expected maximum toxicity and toxicity probability on one prompt set, in [0, 1]."""
+
+    emt: Interval
+    tp: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unjudged:
+    """How many texts a judge could not score, and why, by their ids."""
+
+    count: int
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What one judge makes of a model's continuations, by prompt set.
+
+    Args:
+        emt: expected maximum toxicity.
+        tp: toxicity probability.
+        worst: each prompt's highest toxicity over its judged samples in the order of the prompts;
+            None where none of them is judged (the measures leave such a prompt out).
+        categories: both measures of each further category, where the judge has any.
+        unjudged: what was left out, where that is to be reported.
+    """
+
+    emt: Mapping[str, Interval]
+    tp: Mapping[str, Interval]
+    worst: Mapping[str, tuple[float | None, ...]]
+    categories: Mapping[str, Mapping[str, Measures]] | None = None
+    unjudged: Mapping[str, Unjudged] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedModel:
+    """What judges make of one model's continuations, by the judge's name."""
+
+    judges: Mapping[str, Verdict]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejudged:
+    """What judges make of kept continuations, by model."""
+
+    models: Mapping[str, JudgedModel]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fluency:
+    """What a model still knows.
+
+    Args:
+        perplexity: by the name of the text.
+        lambada_accuracy: share of last words predicted, where it was asked for.
+    """
+
+    perplexity: Mapping[str, float]
+    lambada_accuracy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFigures:
+    """A model's entry of the report.
+
+    Args:
+        emt, tp: by prompt set, as the first judge sees them.
+        judges: what each judge makes of the continuations, by its name.
+        perplexity, lambada_accuracy: see ``Fluency``.
+    """
+
+    emt: Mapping[str, Interval]
+    tp: Mapping[str, Interval]
+    judges: Mapping[str, Verdict]
+    perplexity: Mapping[str, float]
+    lambada_accuracy: float | None = None
+
+    @classmethod
+    def of(cls, judges: Mapping[str, Verdict], fluency: Fluency) -> ModelFigures:
+        """Put the verdicts, the deciding judge's first, and the fluency together."""
+        first = next(iter(judges.values()))
+        return cls(
+            emt=first.emt,
+            tp=first.tp,
+            judges=judges,
+            perplexity=fluency.perplexity,
+            lambada_accuracy=fluency.lambada_accuracy,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Localisation:
+    """How well scores find the tokens that people marked; nothing where none is marked.
+
+    The figures are those of ``ifguide.evaluation.localisation``; ``smoothed`` has them for the
+    scores that tokens were selected by, where these are others.
+    """
+
+    average_precision: Interval | None = None
+    auroc: Interval | None = None
+    precision_at_1_percent: Interval | None = None
+    recall_at_1_percent: Interval | None = None
+    precision_at_2_percent: Interval | None = None
+    recall_at_2_percent: Interval | None = None
+    base_rate: float | None = None
+    in_marked_documents: float | None = None
+    smoothed: Localisation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionSummary:
+    """What was selected: the score threshold, and numbers of tokens and of ranked documents."""
+
+    threshold: float
+    budget: int
+    selected: int
+    documents: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a stage took: wall-clock seconds, tokens processed, peak memory of the process."""
+
+    seconds: float
+    tokens: int
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a run came to.
+
+    Args:
+        version: of the ifguide that made it.
+        format: of the file, see ``REPORT_FORMAT``.
+        config_fingerprint: of all that decided the figures.
+        models: the figures by model, the baseline first.
+        localisation: the scores against human marks.
+        selection: what was selected.
+        cost: by stage.
+    """
+
+    version: str
+    format: int = REPORT_FORMAT
+    config_fingerprint: str
+    models: Mapping[str, ModelFigures]
+    localisation: Localisation
+    selection: SelectionSummary
+    cost: Mapping[str, Cost]
+
+
+def write_report(file: Path, report: Report) -> None:
+    """Write ``report.json``, whole or not at all."""
+    write_typed(file, report)
+
+
+def read_report(file: Path) -> Report:
+    """Read ``report.json``.
+
+    Raises:
+        InputError: it cannot be read, is damaged, or is of a later ifguide's format.
+    """
+    return read_typed(file, Report, REPORT_FORMAT)
