@@ -259,7 +259,20 @@ class Rivals:
         return self.config.compare.trainings or {RUN: self.config.training}
 
     def check(self, row: MethodRow) -> None:
-        """Refuse a row whose settings are missing.
+        """Refuse a row whose settings are missing, or whose labelling judge cannot be loaded.
+
+        Raises:
+            InputError: the setting is named.
+        """
+        self.check_settings(row)
+        if row.is_labelled:
+            try:
+                load_judge(labeller_of(self.config), data_folder(self.config))
+            except InputError as error:
+                raise InputError(f"compare.labeller: {error}") from error
+
+    def check_settings(self, row: MethodRow) -> None:
+        """Refuse a row whose settings are missing; nothing is loaded.
 
         Raises:
             InputError: the setting is named.
@@ -271,11 +284,6 @@ class Rivals:
             raise InputError("compare.pairs: the method 'dpo-texts' needs them; name a source")
         if method.preferences == "samples" and compare.prompts is None:
             raise InputError("compare.prompts: the method 'dpo' needs them; name a source")
-        if row.is_labelled:
-            try:
-                load_judge(labeller_of(self.config), data_folder(self.config))
-            except InputError as error:
-                raise InputError(f"compare.labeller: {error}") from error
 
     def training(self, row: MethodRow) -> TrainingConfig:
         """Return how a row's model is trained, its own objective put in."""

@@ -1,0 +1,409 @@
+"""What a user does with a run folder: make what is asked for, or look at what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ifguide.attacks.config import AttackConfig
+from ifguide.distributed import ranks
+from ifguide.errors import InputError
+from ifguide.evaluation.comparison import Comparison
+from ifguide.evaluation.figures import Rejudged
+from ifguide.evaluation.generate import prompt_room
+from ifguide.evaluation.judges.registry import load_judge
+from ifguide.evaluation.lm_eval import lm_eval_results
+from ifguide.evaluation.rejudging import rejudge
+from ifguide.files import check_output, json_text, write_text
+from ifguide.influence.perturbed import Pair
+from ifguide.models.tracked import find_tracked
+from ifguide.report.attacks import attack_figures, attack_markdown
+from ifguide.report.ranked import ranked_documents
+from ifguide.report.standalone import standalone
+from ifguide.report.terminal import inspect_lines
+from ifguide.rivals.methods import MethodRow, all_methods, rows_of
+from ifguide.rivals.sweep import Grid, swept
+from ifguide.run import artifacts, attacks
+from ifguide.run.comparison import possible, write_table
+from ifguide.run.outside import JUDGES, LAMBADA, data_folder
+from ifguide.run.pair import perturbed
+from ifguide.run.rivals import Rivals
+from ifguide.run.run import Run, closure, looked_at, opened
+from ifguide.run.stage import AnyStage, Need, StageOf
+from ifguide.run.stages import (
+    BASELINE,
+    CORPUS,
+    HELD_OUT,
+    INITIAL,
+    PROMPTS,
+    QUERIES,
+    REPORT,
+    SAMPLES,
+    SELECT,
+    TRAIN,
+)
+from ifguide.run.standing import Standing
+from ifguide.run.table import all_stages, stage_named
+from ifguide.settings.config import Config
+from ifguide.settings.reader import read_run_config
+
+COPIES = ("report.json", "report.html")  # beside the stages
+ATTACKS = "attacks"
+ATTACK_FILES = ("attacks.json", "attacks.md", *(f"{kind}.svg" for kind in attacks.KINDS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How a run folder is worked in.
+
+    Args:
+        quiet: no progress lines.
+        replace: what was made under other settings may be made again.
+        verify: read every byte of what is there, instead of trusting sizes and times.
+    """
+
+    quiet: bool = False
+    replace: bool = False
+    verify: bool = False
+
+
+def run(config: Config, out: Path, until: str = "report", manner: Manner | None = None) -> Any:
+    """Run the stages up to ``until`` in the folder ``out``; what stands already is reused.
+
+    Returns:
+        the noun of the last stage on the main rank, None on the others.
+
+    Raises:
+        InputError: something given cannot be used; it is found before a model is trained where
+            that is possible.
+    """
+    stage = stage_named(until)
+    with _working(config, out, manner) as run:
+        if stage is REPORT and ranks.is_main():
+            run.folder.check_outputs(COPIES)
+        check(run)
+        noun = run(stage)
+        if stage is REPORT and ranks.is_main():
+            for name in COPIES:
+                _copy(run, run.path(REPORT) / name, name)
+        return noun if ranks.is_main() else None
+
+
+def check(run: Run) -> None:
+    """Refuse what cannot work before any model is trained.
+
+    Raises:
+        InputError: what cannot.
+    """
+    _ = run(JUDGES)
+    model = run(INITIAL).open()
+    find_tracked(model)
+    prompt_room(model, run.config.evaluation.sampling.tokens)
+    needs: tuple[Need[Any], ...] = (QUERIES, PROMPTS, HELD_OUT, LAMBADA)
+    for need in needs:
+        run(need)
+
+
+def compare(
+    config: Config,
+    out: Path,
+    wanted: Sequence[str] = ("all",),
+    manner: Manner | None = None,
+    *,
+    command: str = "",
+) -> Comparison | None:
+    """Evaluate methods from one start as rows of a table, in ``out/compare``.
+
+    Args:
+        config: the run's settings; ``config.compare`` is what the rivals need.
+        out: the run folder; what it holds already is reused.
+        wanted: methods by name (see ``ifguide.rivals.methods.rows_of``).
+        manner: how the folder is worked in.
+        command: what the table says that it was made with.
+
+    Returns:
+        what table.json holds, on the main rank.
+
+    Raises:
+        InputError: something given cannot be used; what no method needs is not asked for.
+    """
+    rivals, names = Rivals(config), ["baseline", *wanted]
+    rows = rows_of(names, list(rivals.trainings))
+    with _working(config, out, manner) as run:
+        check(run)
+        return write_table(run, possible(rivals, rows, names), "compare", command)
+
+
+def sweep(
+    config: Config,
+    out: Path,
+    grid: Grid,
+    training: str | None = None,
+    manner: Manner | None = None,
+    *,
+    command: str = "",
+) -> Comparison | None:
+    """Evaluate our method at many settings without scoring again, in ``out/sweep``.
+
+    Args:
+        config: the run's settings.
+        out: the run folder.
+        grid: what is varied.
+        training: the way of training, one of ``compare.trainings``; by default the first.
+        manner: how the folder is worked in.
+        command: what the table says that it was made with.
+
+    Returns:
+        what table.json holds, on the main rank.
+    """
+    trainings = Rivals(config).trainings
+    name = training or next(iter(trainings))
+    if name not in trainings:
+        raise InputError(
+            f"--training: '{name}' is not in compare.trainings; use one of {', '.join(trainings)}"
+        )
+    methods = swept(grid, config.selection, trainings[name].objective)
+    with _working(config, out, manner) as run:
+        check(run)
+        return write_table(run, rows_of(["all"], [name], methods), "sweep", command)
+
+
+def write_pair(
+    config: Config, out: Path, step: float | None = None, manner: Manner | None = None
+) -> Pair | None:
+    """Write the perturbed checkpoints θ+εv and θ-εv to ``out/pair``.
+
+    Returns:
+        what the pair was made with, on the main rank.
+    """
+    with _working(config, out, manner) as run:
+        check(run)
+        pair = run(perturbed(step))
+        return pair if ranks.is_main() else None
+
+
+def attack(
+    folder: Path,
+    config: AttackConfig,
+    kinds: Sequence[str] = tuple(attacks.KINDS),
+    out: Path | None = None,
+    manner: Manner | None = None,
+    *,
+    trust_remote_code: bool = False,
+) -> dict[str, Any]:
+    """Attack both models of a finished run; write ``attacks.json``, a figure a kind and a page.
+
+    Args:
+        folder: of the run.
+        config: how its models are attacked.
+        kinds: of attack.
+        out: where the page goes; by default ``attacks`` in the run folder.
+        manner: how the folder is worked in; ``replace`` also lets ``out`` be written over.
+        trust_remote_code: let a checkpoint's or tokenizer's own code run.
+
+    Returns:
+        by kind and model, the figures.
+
+    Raises:
+        InputError: the run is not finished or does not stand, or has not what an attack needs.
+    """
+    manner = manner or Manner()
+    if out is not None:
+        for name in ATTACK_FILES:
+            if out.is_dir():
+                check_output(out / name, replace=manner.replace)
+    with _finishing(folder, manner, trust_remote_code=trust_remote_code) as run:
+        if out is None:
+            run.folder.check_outputs(f"{ATTACKS}/{name}" for name in ATTACK_FILES)
+        attacks.check(run, config, kinds)
+        found = attacks.made(run, attacks.attacks(config), kinds)
+        texts = {"attacks.json": json_text(found), "attacks.md": attack_markdown(found)}
+        for kind, figure in attack_figures(found).items():
+            texts[f"{kind}.svg"] = standalone(figure)
+        for name, text in texts.items():
+            if out is None:
+                run.folder.output(f"{ATTACKS}/{name}", text)
+            else:
+                out.mkdir(parents=True, exist_ok=True)
+                write_text(out / name, text)
+        return found
+
+
+def judge(
+    folder: Path,
+    judges: Sequence[str],
+    unjudged: Literal["stop", "report"] | None = None,
+    *,
+    verify: bool = False,
+) -> Rejudged:
+    """Return what judges make of all continuations that a run folder holds, those of rivals too.
+
+    Args:
+        folder: of a run that is finished, or that was stopped, say by another judge.
+        judges: by name (see ``load_judge``).
+        unjudged: see ``EvaluationConfig``; by default as the run was set.
+        verify: read every byte.
+
+    Raises:
+        InputError: the folder holds no continuations that stand, or a judge cannot be loaded, or
+            fails.
+    """
+    config = read_run_config(folder)
+    asked = replace(
+        config.evaluation, judges=tuple(judges), unjudged=unjudged or config.evaluation.unjudged
+    )
+    with looked_at(config, folder, verify=verify) as run:
+        found = {
+            name: run(stage)
+            for name, stage in _samples(config).items()
+            if name in SAMPLES or run.standing(stage).state != "not made"
+        }
+    loaded = [load_judge(name, data_folder(config)) for name in asked.judges]
+    return rejudge(found, loaded, asked, config.seed)
+
+
+def inspect(
+    folder: Path, top: int, ids: Sequence[str], *, colour: bool, trust_remote_code: bool = False
+) -> Iterator[str]:
+    """Yield lines that show the highest-ranked documents of a finished run, or those named.
+
+    Raises:
+        InputError: the selection is not made or does not stand, or there is no such document.
+    """
+    config = read_run_config(folder, trust_remote_code=trust_remote_code)
+    with looked_at(config, folder) as run:
+        selection, text = run(SELECT), run(CORPUS)
+        scores = artifacts.load_mask_scores(run.path(SELECT), text.corpus)
+        documents = ranked_documents(text.corpus, scores, selection, 0 if ids else top, ids)
+        yield from inspect_lines(documents, selection.threshold, colour=colour)
+
+
+def lm_eval(
+    folder: Path,
+    model: str,
+    tasks: Sequence[str],
+    include: Path | None = None,
+    limit: int | None = None,
+    *,
+    trust_remote_code: bool = False,
+) -> dict[str, Any]:
+    """Return lm-eval's figures of a run's model (see ``lm_eval_results``).
+
+    Args:
+        folder: of the run.
+        model: ``baseline``, ``suppressed``, or a method of a comparison by its row's name.
+        tasks, include, limit: see ``lm_eval_results``.
+        trust_remote_code: let a checkpoint's or tokenizer's own code run.
+
+    Raises:
+        InputError: there is no such model, or it does not stand.
+    """
+    config = read_run_config(folder, trust_remote_code=trust_remote_code)
+    with looked_at(config, folder) as run:
+        models: dict[str, StageOf[Any]] = {"baseline": BASELINE, "suppressed": TRAIN}
+        rivals = Rivals(config)
+        models |= {row.name: rivals.model(row) for row in _rows(rivals) if not row.method.model}
+        if model not in models:
+            raise InputError(
+                f"--model: {folder} has no model '{model}'; use one of {', '.join(models)}"
+            )
+        stage = models[model]
+        if stage.kept(config):
+            checkpoint: str | Path = run.path(stage)
+        else:
+            run.path(CORPUS)
+            checkpoint = str(config.model.path)
+    return lm_eval_results(
+        checkpoint, tasks, include=include, limit=limit, trust_remote_code=trust_remote_code
+    )
+
+
+def status(folder: Path, *, verify: bool = False) -> list[Standing]:
+    """Return how each stage of a run stands, those of rivals and attacks that are there included.
+
+    Raises:
+        InputError: it is no run folder, or its settings cannot be read.
+    """
+    config = read_run_config(folder)
+    with looked_at(config, folder, verify=verify) as run:
+        main = all_stages()
+        found = [run.standing(stage) for stage in main]
+        for stage in closure(known_stages(config)):
+            if stage not in main and stage.kept(config):
+                standing = run.standing(stage)
+                if standing.state != "not made":
+                    found.append(standing)
+        return found
+
+
+def known_stages(config: Config) -> list[AnyStage]:
+    """Return every stage that these settings describe: the run's, the rivals', the attacks'."""
+    rivals, found = Rivals(config), all_stages()
+    for row in _rows(rivals):
+        try:
+            rivals.check_settings(row)
+        except InputError:
+            continue
+        found += [rivals.judged(row), rivals.fluency(row)]
+    found += [stage for kind in attacks.attacks(AttackConfig()).values() for stage in kind.values()]
+    return [*found, perturbed()]
+
+
+# details
+
+
+def _rows(rivals: Rivals) -> tuple[MethodRow, ...]:
+    return rows_of(["all"], list(rivals.trainings), all_methods())
+
+
+def _samples(config: Config) -> dict[str, StageOf[Any]]:
+    """Return the continuations that a run and a comparison over it make, by the model's name."""
+    found: dict[str, StageOf[Any]] = dict(SAMPLES)
+    rivals = Rivals(config)
+    for row in _rows(rivals):
+        try:
+            rivals.check_settings(row)
+        except InputError:
+            continue
+        stage = rivals.samples(row)
+        if stage.name not in {other.name for other in found.values()}:
+            found[row.name] = stage
+    return found
+
+
+def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContextManager[Run]:
+    manner = manner or Manner()
+    return opened(
+        config,
+        out,
+        closure(known_stages(config)),
+        quiet=manner.quiet,
+        replace=manner.replace,
+        verify=manner.verify,
+    )
+
+
+def _finishing(
+    folder: Path, manner: Manner, *, trust_remote_code: bool
+) -> AbstractContextManager[Run]:
+    """Open a finished run to attack its models: whatever else is missing is refused."""
+    config = read_run_config(folder, trust_remote_code=trust_remote_code)
+    return opened(
+        config,
+        folder,
+        quiet=manner.quiet,
+        replace=True,
+        verify=manner.verify,
+        makes=attacks.is_attack,
+        finished=True,
+    )
+
+
+def _copy(run: Run, file: Path, name: str) -> None:
+    """Copy a file of a stage beside the stages, where it is not there already."""
+    place = run.folder.root / name
+    if not place.exists() or place.read_bytes() != file.read_bytes():
+        run.folder.output(name, file.read_text(encoding="utf-8"))
