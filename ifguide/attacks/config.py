@@ -108,6 +108,13 @@ class LensConfig:
             raise InputError(f"lens.queries: {self.queries} is below 1; give 1 or more")
 
 
+KINDS = {
+    "gcg": "a suffix to the prompt is searched, so that the model goes on with a toxic target",
+    "relearn": "copies are fine-tuned on toxic posts",
+    "lens": "what each layer would say is looked at",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
     """How a run's models are attacked.

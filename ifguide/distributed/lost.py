@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Lock, Thread
 
-import torch.distributed as dist
-
 LOST = (
     "another process of this run has ended or was killed; what is finished is kept: run the same "
     "command again to go on"
@@ -61,6 +59,8 @@ def is_loss(error: RuntimeError) -> bool:
     >>> is_loss(RuntimeError("[pair.cc:544] Connection closed by peer [127.0.0.1]:40001"))
     True
     """
+    import torch.distributed as dist  # which help and refusals need not wait for
+
     said = str(error).lower()
     return isinstance(error, dist.DistError) or "closed by peer" in said or "reset by peer" in said
 
@@ -84,6 +84,8 @@ def _wait(reading: socket.socket) -> None:
 
 def _is_first() -> bool:
     """Ask the launcher's store, which outlives the processes; without it every process speaks."""
+    import torch.distributed as dist
+
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = dist.TCPStore(  # type: ignore[attr-defined]

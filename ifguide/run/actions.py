@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ifguide.attacks.config import AttackConfig
+from ifguide.attacks.config import KINDS, AttackConfig
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.evaluation.comparison import Comparison
@@ -46,13 +47,14 @@ from ifguide.run.stages import (
     TRAIN,
 )
 from ifguide.run.standing import Standing
+from ifguide.run.store import MANIFEST
 from ifguide.run.table import all_stages, stage_named
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_run_config
 
 COPIES = ("report.json", "report.html")  # beside the stages
 ATTACKS = "attacks"
-ATTACK_FILES = ("attacks.json", "attacks.md", *(f"{kind}.svg" for kind in attacks.KINDS))
+ATTACK_FILES = ("attacks.json", "attacks.md", *(f"{kind}.svg" for kind in KINDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,23 +174,34 @@ def sweep(
 
 
 def write_pair(
-    config: Config, out: Path, step: float | None = None, manner: Manner | None = None
+    config: Config,
+    out: Path,
+    step: float | None = None,
+    to: Path | None = None,
+    manner: Manner | None = None,
 ) -> Pair | None:
-    """Write the perturbed checkpoints θ+εv and θ-εv to ``out/pair``.
+    """Write the perturbed checkpoints θ+εv and θ-εv to ``out/pair``, and copy them to ``to``.
 
     Returns:
         what the pair was made with, on the main rank.
+
+    Raises:
+        InputError: something is at ``to`` already, and ``manner.replace`` is not set.
     """
+    if to is not None and to.exists() and not (manner and manner.replace):
+        raise InputError(f"{to}: it is there already; give --to a new folder, or --replace")
     with _working(config, out, manner) as run:
         check(run)
-        pair = run(perturbed(step))
+        pair, folder = run(perturbed(step)), run.path(perturbed(step))
+        if to is not None and ranks.is_main():
+            shutil.copytree(folder, to, dirs_exist_ok=True, ignore=lambda _, names: {MANIFEST})
         return pair if ranks.is_main() else None
 
 
 def attack(
     folder: Path,
     config: AttackConfig,
-    kinds: Sequence[str] = tuple(attacks.KINDS),
+    kinds: Sequence[str] = tuple(KINDS),
     out: Path | None = None,
     manner: Manner | None = None,
     *,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ifguide.attacks.config import AttackConfig, GcgConfig, LensConfig, RelearnConfig
+from ifguide.attacks.config import KINDS, AttackConfig, GcgConfig, LensConfig, RelearnConfig
 from ifguide.attacks.gcg import gcg, is_attackable
 from ifguide.attacks.lens import logit_lens
 from ifguide.attacks.relearn import check_posts, relearn
@@ -107,13 +107,6 @@ def attacks(config: AttackConfig) -> dict[str, dict[str, Attack]]:
         kind: {name: declared(kind, name, model) for name, model in MODELS.items()}
         for kind in KINDS
     }
-
-
-KINDS = {
-    "gcg": "a suffix to the prompt is searched, so that the model goes on with a toxic target",
-    "relearn": "copies are fine-tuned on toxic posts",
-    "lens": "what each layer would say is looked at",
-}
 
 
 def is_attack(stage: AnyStage) -> bool:

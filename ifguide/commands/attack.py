@@ -1,0 +1,56 @@
+"""``ifguide attack``: a suffix, fine-tuning and the lens on both models of a finished run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ifguide.attacks.config import KINDS, AttackConfig
+from ifguide.commands.command import Command, add_folder, add_manner, manner_of
+from ifguide.errors import InputError
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_folder(parser)
+    for action in parser._actions:
+        if action.dest == "dir":
+            action.nargs, action.required = "?", False
+    parser.add_argument("--out", type=Path, help="where the page goes (the run folder's attacks)")
+    parser.add_argument(
+        "--kind", action="append", choices=list(KINDS), help=f"{', '.join(KINDS)} (default: all)"
+    )
+    add_manner(parser)
+    parser.add_argument("--settings", action="store_true", help="list every setting, stop")
+
+
+def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from ifguide.settings.manual import manual
+    from ifguide.settings.reader import with_overrides
+
+    if parsed.settings:
+        print(manual(AttackConfig).rstrip("\n"))
+        return 0
+    if parsed.dir is None:
+        raise InputError("ifguide attack: no run folder given; see `ifguide attack --help`")
+    config = with_overrides(AttackConfig(), overrides)
+
+    from ifguide.report.attacks import attack_text
+    from ifguide.run import actions
+
+    kinds, trust = parsed.kind or list(KINDS), parsed.trust_remote_code
+    found = actions.attack(
+        parsed.dir, config, kinds, parsed.out, manner_of(parsed), trust_remote_code=trust
+    )
+    print(attack_text(found))
+    print(f"\nThe page: {(parsed.out or parsed.dir / 'attacks') / 'attacks.md'}")
+    return 0
+
+
+ATTACK = Command(
+    name="attack",
+    about="attack both models of a run: GCG, relearning, lens",
+    add_options=_add_options,
+    do=_do,
+    settles=True,
+)

@@ -1,0 +1,39 @@
+"""``ifguide inspect``: the highest-ranked documents of a run, tokens coloured."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from ifguide.commands.command import Command, add_folder
+from ifguide.errors import InputError
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_folder(parser)
+    parser.add_argument("--doc", action="append", default=[], help="a document's id")
+    parser.add_argument("--top", type=int, default=10, help="how many documents (default 10)")
+
+
+def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from ifguide.run import actions
+
+    if parsed.top < 1:
+        raise InputError(f"--top: {parsed.top} is below 1; give the number of documents to show")
+    colour, trust = sys.stdout.isatty() and "NO_COLOR" not in os.environ, parsed.trust_remote_code
+    shown = actions.inspect(
+        parsed.dir, parsed.top, parsed.doc, colour=colour, trust_remote_code=trust
+    )
+    for line in shown:
+        print(line)
+    return 0
+
+
+INSPECT = Command(
+    name="inspect",
+    about="show the highest-ranked documents of a run, tokens coloured",
+    add_options=_add_options,
+    do=_do,
+)

@@ -1,0 +1,47 @@
+"""``ifguide lm-eval``: tasks of EleutherAI's lm-eval on a run's model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ifguide.commands.command import Command, add_folder, add_output
+from ifguide.files import check_output, write_json
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_folder(parser)
+    parser.add_argument("--model", default="suppressed", help="by name (default: suppressed)")
+    parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help="by name")
+    parser.add_argument("--include", type=Path, metavar="DIR", help="a folder of further tasks")
+    parser.add_argument("--limit", type=int, help="at most this many documents a task")
+    add_output(parser)
+
+
+def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from ifguide.report.lm_eval import lm_eval_text
+    from ifguide.run import actions
+
+    if parsed.out is not None:
+        check_output(parsed.out, replace=parsed.replace)
+    found = actions.lm_eval(
+        parsed.dir,
+        parsed.model,
+        parsed.tasks,
+        parsed.include,
+        parsed.limit,
+        trust_remote_code=parsed.trust_remote_code,
+    )
+    if parsed.out is not None:
+        write_json(parsed.out, found)
+    print(lm_eval_text(found))
+    return 0
+
+
+LM_EVAL = Command(
+    name="lm-eval",
+    about="run tasks of EleutherAI's lm-eval on a run's model",
+    add_options=_add_options,
+    do=_do,
+)

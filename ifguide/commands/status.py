@@ -1,0 +1,30 @@
+"""``ifguide status``: how each stage of a run stands, and what made it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ifguide.commands.command import Command, add_verify
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dir", type=Path, help="the run folder")
+    add_verify(parser)
+
+
+def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from ifguide.report.status import status_text
+    from ifguide.run import actions
+
+    print(status_text(actions.status(parsed.dir, verify=parsed.verify)))
+    return 0
+
+
+STATUS = Command(
+    name="status",
+    about="show each stage of a run: whether it stands, by what it was made, what it cost",
+    add_options=_add_options,
+    do=_do,
+)
