@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+_cached_hints = cache(get_type_hints)
+
+
+def hints(kind: Any) -> Mapping[str, Any]:
+    """Return the types of a dataclass's fields by name; they are evaluated once."""
+    return _cached_hints(kind)
 
 
 def without_null(kind: Any) -> Any:
@@ -32,7 +40,7 @@ def below(kind: Any, part: str | int) -> Any:
     """
     kind = without_null(kind)
     if is_dataclass(kind):
-        return get_type_hints(kind).get(str(part))
+        return hints(kind).get(str(part))
     if kind is Any:
         return Any
     if get_origin(kind) is tuple:

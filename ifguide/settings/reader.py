@@ -40,7 +40,7 @@ _WORDS = {
     dict: "settings by name",
     NoneType: "null",
 }
-_FIRST = ("unexpected_keyword_argument", "missing")  # a misspelt name explains a missing one
+_ORDER = {"unexpected_keyword_argument": 0, "missing": 1}  # a misspelt name, then what it leaves
 
 
 def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
@@ -123,7 +123,7 @@ def checked(kind: type[Settings], plain: Any) -> Settings:
         return cast(Settings, adapter(cast(Any, kind)).validate_json(json.dumps(plain)))
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        first = min(faults, key=lambda fault: fault["type"] not in _FIRST)
+        first = min(faults, key=lambda fault: _ORDER.get(fault["type"], len(_ORDER)))
         raise InputError(visible(_told(kind, cast(Mapping[str, Any], first)), 900)) from error
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from ifguide.settings.config import Config
+from ifguide.settings.kinds import hints
 from ifguide.settings.manual import about, meanings
 from ifguide.settings.reader import adapter
 
@@ -40,7 +41,7 @@ def _groups(kind: Any) -> Iterator[type]:
     """Yield the dataclasses that a setting of this type holds, itself included."""
     if is_dataclass(kind):
         yield kind  # type: ignore[misc]
-        for inner in get_type_hints(kind).values():
+        for inner in hints(kind).values():
             yield from _groups(inner)
     for inner in get_args(kind):
         yield from _groups(inner)
