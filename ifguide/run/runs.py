@@ -9,7 +9,7 @@ from typing import Any
 
 from ifguide.corpus.prepare import open_prepared
 from ifguide.distributed import ranks
-from ifguide.influence.perturbed import DEFAULT_STEP, LogprobFiles, Pair, export_pair
+from ifguide.influence.perturbed import DEFAULT_STEP, LogprobFiles, PerturbedPair, export_pair
 from ifguide.report.ranked import ranked_documents
 from ifguide.report.terminal import inspect_lines
 from ifguide.run import artifacts
@@ -64,7 +64,7 @@ def write_pair(
     step: float | None = None,
     quiet: bool = False,
     replace: bool = False,
-) -> Pair | None:
+) -> PerturbedPair | None:
     """Run the stages up to ``aim`` and write the perturbed checkpoints θ+εv and θ-εv to ``to``.
 
     Returns:
