@@ -56,9 +56,7 @@ def _logprobs(parsed: argparse.Namespace) -> list[str]:
     return [*words, f"--scores.logprobs.force={str(parsed.force).lower()}"]
 
 
-RUN = Command(
-    name="run", about="run every stage", add_options=_add_options, do=_do, settles=True
-)
+RUN = Command(name="run", about="run every stage", add_options=_add_options, do=_do, settles=True)
 STAGE_COMMANDS = tuple(
     Command(
         name=name,

@@ -157,11 +157,11 @@ def calibration_blocks(model: nn.Module, corpus: Corpus) -> Int[Tensor, "B T"]:
 def _tell(best: Calibration, *, good: bool) -> None:
     """Log how well a finite step agrees; a given one is kept even where it does so badly."""
     level = logging.INFO if good else logging.WARNING
-    kept = "" if good else "; it is kept because scores.step gives it"
+    why = "" if good else "; it is kept because scores.step gives it"
     log.log(
         level,
         "scores: Spearman %.4f with float32 jvp on a probe at the step %.0e%s",
         best.spearman,
         best.step,
-        kept,
+        why,
     )

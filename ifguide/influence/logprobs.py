@@ -28,17 +28,17 @@ def read_logprobs(file: Path, shape: tuple[int, int]) -> Float[np.ndarray, "N T"
         InputError: it cannot be read, or is of another shape or type.
     """
     try:
-        found = _read_npy(file) if file.suffix == ".npy" else _read_lines(file, shape[1])
+        values = _read_npy(file) if file.suffix == ".npy" else _read_lines(file, shape[1])
     except (OSError, EOFError, ValueError) as error:
         raise InputError(
             f"{file}: cannot be read ({one_line(error, 1)}); write it again"
         ) from error
     if found.shape != shape:
         raise InputError(
-            f"{file}: its shape is {list(found.shape)}, the corpus has {shape[0]} blocks of "
+            f"{file}: its shape is {list(values.shape)}, the corpus has {shape[0]} blocks of "
             f"{shape[1]} tokens; give one log-probability a token of the pair's tokens.npy"
         )
-    return found
+    return values
 
 
 def check_rows(
@@ -61,14 +61,14 @@ def check_rows(
 
 
 def _read_npy(file: Path) -> np.ndarray:
-    found = np.load(file, mmap_mode="r", allow_pickle=False)
-    if not isinstance(found, np.ndarray) or found.dtype not in (
+    values = np.load(file, mmap_mode="r", allow_pickle=False)
+    if not isinstance(values, np.ndarray) or values.dtype not in (
         np.float16,
         np.float32,
         np.float64,
     ):
         raise ValueError("its entries are not float16, float32 or float64")
-    return found
+    return values
 
 
 def _read_lines(file: Path, length: int) -> Float[np.ndarray, "N T"]:

@@ -43,7 +43,7 @@ DEFAULT_STEP = 0.03  # engines compute in bfloat16, where smaller steps are lost
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class PerturbedPair:
     """What a pair was made with: θ ± ``epsilon`` v; ``step`` is ‖εv‖ / ‖θ‖ (tracked weights).
 
     ``corpus`` and ``direction`` are fingerprints.
@@ -75,7 +75,7 @@ def export_pair(
     direction: Direction,
     folder: Path,
     step: float = DEFAULT_STEP,
-) -> Pair:
+) -> PerturbedPair:
     """Write θ+εv (``plus``), θ-εv (``minus``), the corpus's ``tokens.npy`` and a README.md.
 
     The weights keep the model's precision; the model itself is left as it was. ``pair.json`` is
@@ -93,7 +93,7 @@ def export_pair(
     if length == 0:
         raise InputError("direction: it is 0, so both models would be the same; aim it again")
     epsilon = step * norm([weight.parameter for weight in tracked]) / length
-    pair = Pair(
+    pair = PerturbedPair(
         epsilon=epsilon, step=step, corpus=corpus.fingerprint, direction=_fingerprint(direction)
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def export_pair(
     return pair
 
 
-def read_pair(folder: Path) -> Pair:
+def read_pair(folder: Path) -> PerturbedPair:
     """Read what a pair was made with.
 
     Raises:
@@ -124,7 +124,7 @@ def read_pair(folder: Path) -> Pair:
     if not isinstance(epsilon, float) or not 0 < epsilon < float("inf"):
         raise InputError(f"{file}: it gives no epsilon; make the pair with `ifguide export-pair`")
     try:
-        return Pair(**held)
+        return PerturbedPair(**held)
     except TypeError as error:
         raise InputError(f"{file}: it is not of a pair; make it with `ifguide export-pair`") from (
             error

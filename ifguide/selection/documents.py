@@ -75,8 +75,8 @@ def document_totals(
     for rows in slabs(scores.values.shape):
         document = read_rows(corpus.document, rows)
         counted = has_loss(document)
-        of, found = document[counted], read_rows(scores.values, rows)[counted].astype(np.float64)
-        (np.maximum if total == "max" else np.add).at(value, of, found)
+        of, added = document[counted], read_rows(scores.values, rows)[counted].astype(np.float64)
+        (np.maximum if total == "max" else np.add).at(value, of, added)
         np.add.at(size, of, 1)
     if total == "mean":
         value /= np.maximum(size, 1)

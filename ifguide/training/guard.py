@@ -33,8 +33,8 @@ class PerplexityGuard(TrainerCallback):
     ) -> None:
         """Take in what was measured before, or measure the start."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = read_json(self.folder / HISTORY) if (self.folder / HISTORY).exists() else []
-        for step, value in kept:
+        measured = read_json(self.folder / HISTORY) if (self.folder / HISTORY).exists() else []
+        for step, value in measured:
             if step <= state.global_step:
                 self._judge(step, value, control)
         if not self.history:

@@ -124,9 +124,9 @@ def tokenised_pair(
         for text in (pair.chosen, pair.rejected)
     )
     room = max_length - 1
-    kept = max(0, room - max(len(chosen), len(rejected)))
+    left = max(0, room - max(len(chosen), len(rejected)))
     return {
-        "prompt_ids": [closing, *before[len(before) - min(kept, len(before)) :]],
+        "prompt_ids": [closing, *before[len(before) - min(left, len(before)) :]],
         "chosen_ids": chosen[:room],
         "rejected_ids": rejected[:room],
     }
