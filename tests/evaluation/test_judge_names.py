@@ -187,6 +187,13 @@ def test_a_kind_that_keeps_no_promise_is_refused(add_kind) -> None:
     add_kind("renamed", JudgeKind(load=lambda request: Constant("another")))
     with pytest.raises(InputError, match=r"judge 'renamed': .* calls itself 'another'"):
         load_judge("renamed")
+
+    def load(request: JudgeRequest) -> Judge:
+        raise ZeroDivisionError("division\nby zero")
+
+    add_kind("raising", JudgeKind(load=load))
+    with pytest.raises(InputError, match="judge 'raising': it cannot be loaded: division by zero;"):
+        load_judge("raising")
     add_kind("class", Constant)
     with pytest.raises(InputError, match="names as the judge 'class' is no JudgeKind"):
         load_judge("class")

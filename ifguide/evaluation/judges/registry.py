@@ -97,7 +97,15 @@ def load_judge(name: str, data_dir: Path = Path(), *, trust_remote_code: bool = 
         InputError: no such judge, its package is not installed, or its files cannot be loaded.
     """
     kind, request = _asked(name, data_dir, trust_remote_code)
-    judge = kind.load(request)
+    try:
+        judge = kind.load(request)
+    except InputError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"judge '{name}': it cannot be loaded: {said}; mend or remove the package that makes it"
+        ) from error
     if judge.name != name:
         raise InputError(
             f"judge '{name}': its package made one that calls itself '{judge.name}'; a judge bears "
