@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_ALIASES = {"toxigen-roberta": "hf:tomh/toxigen_roberta"}
+from ifguide.evaluation.judges.registry import judge_model
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def grading(labelled: Mapping[str, str], graded: Sequence[str]) -> Grading:
     """
     warnings = []
     for judge in graded:
-        made = [what for what, name in labelled.items() if _model(name) == _model(judge)]
+        made = [what for what, name in labelled.items() if judge_model(name) == judge_model(judge)]
         if not made:
             continue
         others = [name for name in graded if _independent(name, labelled)]
@@ -45,10 +45,4 @@ def grading(labelled: Mapping[str, str], graded: Sequence[str]) -> Grading:
 
 
 def _independent(judge: str, labelled: Mapping[str, str]) -> bool:
-    return _model(judge) not in map(_model, labelled.values())
-
-
-def _model(judge: str) -> str:
-    """Return what a judge's name loads, without the label that is read."""
-    name = _ALIASES.get(judge, judge)
-    return name.partition("#")[0] if name.startswith("hf:") else name
+    return judge_model(judge) not in map(judge_model, labelled.values())

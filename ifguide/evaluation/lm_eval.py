@@ -43,12 +43,7 @@ def lm_eval_results(
     package = import_extra("lm_eval", "lm-eval", "lm-eval", "ifguide lm-eval")
     tasks_module = import_extra("lm_eval.tasks", "lm-eval", "lm-eval", "ifguide lm-eval")
     manager = tasks_module.TaskManager(include_path=str(include) if include else None)
-    unknown = [task for task in tasks if not manager.match_tasks([task])]
-    if unknown:
-        raise InputError(
-            f"--tasks: lm-eval has no task '{unknown[0]}'; see `lm-eval ls tasks`, or give the "
-            "folder of its file with --include"
-        )
+    _check_tasks(manager, tasks)
     results: dict[str, Any] = package.simple_evaluate(
         model="hf",
         model_args={
@@ -64,3 +59,12 @@ def lm_eval_results(
         log_samples=False,
     )
     return {key: results[key] for key in ("results", "versions", "n-shot", "n-samples")}
+
+
+def _check_tasks(manager: Any, tasks: Sequence[str]) -> None:
+    for task in tasks:
+        if not manager.match_tasks([task]):
+            raise InputError(
+                f"--tasks: lm-eval has no task '{task}'; see `lm-eval ls tasks`, or give the "
+                "folder of its file with --include"
+            )

@@ -62,12 +62,7 @@ def localisation(
         for name, value in figures.items()
     }
     found["base_rate"] = len(ranking.positives) / len(ranking.document)
-    in_marked = ranking.has_marks[ranking.document]
-    reached = np.arange(1.0, len(in_marked) + 1)
-    size = _size_of(SHARES["1"], reached)
-    found["in_marked_documents"] = (
-        _hits_in_top(ranking, np.cumsum(in_marked.astype(float)), reached, size) / size
-    )
+    found["in_marked_documents"] = _in_marked(ranking)
     return found
 
 
@@ -170,6 +165,14 @@ def _figures(ranking: _Ranking, weights: Float[np.ndarray, " D"]) -> dict[str, f
         figures[f"precision_at_{percent}_percent"] = in_top / size
         figures[f"recall_at_{percent}_percent"] = in_top / float(total)
     return figures
+
+
+def _in_marked(ranking: _Ranking) -> float:
+    """Share of the top 1% of tokens that lie in documents with a mark."""
+    in_marked = ranking.has_marks[ranking.document].astype(float)
+    reached = np.arange(1.0, len(in_marked) + 1)
+    size = _size_of(SHARES["1"], reached)
+    return _hits_in_top(ranking, np.cumsum(in_marked), reached, size) / size
 
 
 def _size_of(share: float, reached: Float[np.ndarray, " n"]) -> float:

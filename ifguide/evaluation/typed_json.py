@@ -59,7 +59,7 @@ def read_typed(file: Path, kind: type[Noun], known_format: int | None = None) ->
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read ({error}); make it again") from error
     if known_format is not None and isinstance(content, Mapping):
         _check_format(file, content, known_format)
@@ -67,7 +67,7 @@ def read_typed(file: Path, kind: type[Noun], known_format: int | None = None) ->
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
+        field = _printable(".".join(map(str, first["loc"]))) or "the file"
         more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
         raise InputError(
             f"{file}: {field}: {first['msg']}{more}; the file is damaged, make it again"
@@ -77,7 +77,13 @@ def read_typed(file: Path, kind: type[Noun], known_format: int | None = None) ->
 def _check_format(file: Path, content: Mapping[str, Any], known: int) -> None:
     later = content.get("format", known)
     if isinstance(later, int) and later > known:
+        version = _printable(str(content.get("version", "of a later version")))
         raise InputError(
-            f"{file}: it has format {later} (ifguide {content.get('version', 'of a later version')}"
-            f"), and this ifguide reads up to {known}; update ifguide"
+            f"{file}: it has format {later} (ifguide {version}), and this ifguide reads up to "
+            f"{known}; update ifguide"
         )
+
+
+def _printable(text: str) -> str:
+    """Spell out what would break the line or drive a terminal; a file is other people's text."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

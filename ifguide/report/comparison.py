@@ -9,6 +9,7 @@ from functools import partial
 from markupsafe import Markup
 
 from ifguide.evaluation.comparison import Comparison, ComparisonRow, Ratio
+from ifguide.report.display import visible_text
 from ifguide.report.figures import STYLE
 from ifguide.report.tables import (
     MISSING,
@@ -60,11 +61,10 @@ def judge_tables(comparison: Comparison) -> list[Table]:
 
 def markdown(table: Table) -> str:
     """Return a table as Markdown, the first column to the left."""
-    lines = [
-        "| " + " | ".join(table.header) + " |",
-        "|---" + "|---:" * (len(table.header) - 1) + "|",
-        *("| " + " | ".join(row) + " |" for row in table.rows),
-    ]
+    header, *rows = (
+        "| " + " | ".join(map(_markdown_cell, row)) + " |" for row in (table.header, *table.rows)
+    )
+    lines = [header, "|---" + "|---:" * (len(table.header) - 1) + "|", *rows]
     return "\n".join(lines) + "\n"
 
 
@@ -132,6 +132,10 @@ def judge_notes(comparison: Comparison) -> list[str]:
             "it."
         )
     return said
+
+
+def _markdown_cell(text: str) -> str:
+    return visible_text(text, one_line=True).replace("|", "\\|")
 
 
 def _filled(

@@ -21,6 +21,7 @@ from ifguide.evaluation.figures import (
     Verdict,
 )
 from ifguide.nouns import Interval
+from ifguide.report.display import visible_text
 
 Number = int | float
 Figure = Interval | float | None
@@ -329,8 +330,11 @@ def _memory(peak: int) -> str:
 
 
 def plain_text(table: Table) -> str:
-    """The table as aligned lines under its title."""
-    lines = [table.header, *table.rows]
+    """The table as aligned lines under its title; a name's control characters are spelled out."""
+    lines = [
+        tuple(visible_text(cell, one_line=True) for cell in line)
+        for line in (table.header, *table.rows)
+    ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     texts = [

@@ -20,6 +20,7 @@ from ifguide.evaluation.judges.registry import (
     check_judge,
     judge_files,
     judge_identity,
+    judge_model,
     load_judge,
 )
 
@@ -43,7 +44,7 @@ def add_kind(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("name", ["", "perspective", ":", "perspective:x", "Rule"])
-@pytest.mark.parametrize("use", [load_judge, judge_files, judge_identity, check_judge])
+@pytest.mark.parametrize("use", [load_judge, judge_files, judge_identity, judge_model, check_judge])
 def test_unknown_judges(name: str, use) -> None:
     with pytest.raises(InputError, match=f"'{name}' is not known; use one of rule, alt-profanity"):
         use(name)
@@ -173,17 +174,26 @@ def test_a_kind_is_a_value(add_kind, tmp_path: Path) -> None:
         argument="WHAT",
         files=lambda request: [request.path("z"), request.path("a")],
         identity=lambda request: f"of {request.argument}",
+        model=lambda request: request.argument[0],
     )
     add_kind("constant", kind)
     assert judge_texts(load_judge("constant:a:b"), ["x"]).tolist() == [0.25]
     assert judge_files("constant:a:b", tmp_path) == [tmp_path / "a", tmp_path / "z"]
     assert judge_identity("constant:a:b") == "constant:a:b of a:b"
+    assert judge_model("constant:a:b") == judge_model("constant:ac") == "a"
 
 
 def test_a_kind_that_keeps_no_promise_is_refused(add_kind) -> None:
     add_kind("renamed", JudgeKind(load=lambda request: Constant("another")))
     with pytest.raises(InputError, match=r"judge 'renamed': .* calls itself 'another'"):
         load_judge("renamed")
+
+    def load(request: JudgeRequest) -> Judge:
+        raise ZeroDivisionError("division\nby zero")
+
+    add_kind("raising", JudgeKind(load=load))
+    with pytest.raises(InputError, match="judge 'raising': it cannot be loaded: division by zero;"):
+        load_judge("raising")
     add_kind("class", Constant)
     with pytest.raises(InputError, match="names as the judge 'class' is no JudgeKind"):
         load_judge("class")

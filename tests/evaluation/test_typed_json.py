@@ -160,7 +160,7 @@ def test_a_report_that_lacks_a_field_is_refused(written: Path) -> None:
         assert refusal(written).startswith(f"{written}: {name}: ")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"null", b"3"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"null", b"3", b"[" * 100_000])
 def test_what_is_no_report_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "report.json").write_bytes(content)
     assert "make it again" in refusal(tmp_path / "report.json")
@@ -180,8 +180,17 @@ def test_a_later_format_is_refused_and_its_version_named(written: Path) -> None:
     written.write_text(json.dumps(later))
     assert "ifguide 9.9" in refusal(written)
     assert refusal(written).endswith("update ifguide")
+    written.write_text(json.dumps({**later, "version": "\x1b[2J\n"}))
+    assert r"ifguide \x1b[2J\n" in refusal(written)
     with pytest.raises(InputError, match="update ifguide"):
         read_comparison(written)
+
+
+def test_a_name_in_a_damaged_file_cannot_break_the_line(written: Path) -> None:
+    content = json.loads(written.read_text())
+    content["models"] = {"a\n\x1b[2J\u202e": 3}
+    written.write_text(json.dumps(content))
+    assert r": models.a\n\x1b[2J\u202e: " in refusal(written)
 
 
 def test_parts_of_a_report_are_kept_by_themselves(tmp_path: Path) -> None:

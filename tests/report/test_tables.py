@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from ifguide.evaluation.figures import (
     Cost,
@@ -13,11 +16,15 @@ from ifguide.evaluation.figures import (
     Unjudged,
 )
 from ifguide.nouns import Interval
+from ifguide.report.comparison import markdown
+from ifguide.report.display import visible_text
 from ifguide.report.tables import (
+    Table,
     comparison,
     comparison_table,
     headlines,
     localisation,
+    plain_text,
     ratio,
     report_tables,
 )
@@ -75,6 +82,17 @@ def test_headlines_are_toxicity_and_fluency(report: Report) -> None:
         "Perplexity, held_out",
     ]
     assert (lines[0].before, lines[0].after, lines[0].change) == ("0.600", "0.100", "6.0x less")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "a\u202eb", "ünï 🙂", "a|b"])
+def test_a_name_of_any_text_takes_one_line(name: str) -> None:
+    table = Table("key", "Title", ("", name), ((name, "0.5"), ("x", "1.0")))
+    assert len(plain_text(table).splitlines()) == 6
+    shown = visible_text(name, one_line=True)
+    assert plain_text(table).count(shown) == 2
+    lines = markdown(table).splitlines()
+    assert len(lines) == 4
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines] == [3] * 4
 
 
 def test_ratios_at_the_edges() -> None:

@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -93,13 +92,13 @@ def _layout(name: str, place: str, config: Any, folder: Path | None) -> _Layout:
     try:
         arch, data = config["arch"]["args"], config["dataset"]["args"]
         classes = list(arch.get("classes") or data["classes"])
+        outputs = int(arch.get("num_classes", len(classes)))
         base = folder if folder and (folder / "config.json").exists() else arch["model_type"]
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"judge '{name}': the config in {place} lacks {error}; give a checkpoint of Detoxify's "
             "layout (arch.args.model_type, dataset.args.classes)"
         ) from error
-    outputs = int(arch.get("num_classes", len(classes)))
     if outputs < len(classes):
         raise InputError(
             f"judge '{name}': the config in {place} names {len(classes)} classes for {outputs} "
@@ -120,7 +119,7 @@ def _read(name: str, file: Path) -> tuple[Mapping[str, Tensor], Any]:
         raise InputError(
             f"judge '{name}': {file} has no {error}; give a file with state_dict and config"
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError, SafetensorError) as error:
+    except Exception as error:
         raise not_loaded(name, str(file), error) from error
 
 
@@ -135,7 +134,7 @@ def _download(name: str, model: str) -> tuple[Mapping[str, Tensor], Any]:
         loaded = torch.hub.load_state_dict_from_url(
             addresses[model], map_location="cpu", weights_only=True
         )
-    except (OSError, RuntimeError, UnpicklingError) as error:
+    except Exception as error:
         raise not_loaded(name, model, error) from error
     return loaded["state_dict"], loaded["config"]
 

@@ -51,6 +51,11 @@ def checkpoint_files(request: JudgeRequest) -> list[Path]:
     return files_of(Path(_checkpoint(request)[0]))
 
 
+def checkpoint_model(request: JudgeRequest) -> str:
+    """Return the checkpoint that is asked, whatever label of it is read."""
+    return request.argument.partition("#")[0]
+
+
 def _checkpoint(request: JudgeRequest) -> tuple[str, str]:
     """Return the folder or hub name to load, and the label that is asked for.
 
@@ -65,4 +70,9 @@ def _checkpoint(request: JudgeRequest) -> tuple[str, str]:
     return place, label
 
 
-HF = JudgeKind(load=load_checkpoint_judge, argument="NAME_OR_PATH[#LABEL]", files=checkpoint_files)
+HF = JudgeKind(
+    load=load_checkpoint_judge,
+    argument="NAME_OR_PATH[#LABEL]",
+    files=checkpoint_files,
+    model=checkpoint_model,
+)

@@ -51,12 +51,15 @@ class JudgeKind:
         files: the files on this machine that decide what the judge says, there or not.
         identity: what else decides it beside the name, such as a package and its version; nothing
             is loaded.
+        model: what the judge asks, the same for two judges that read different labels of one
+            model; by default it has its own.
     """
 
     load: Callable[[JudgeRequest], Judge]
     argument: str = ""
     files: Callable[[JudgeRequest], Sequence[Path]] = lambda request: ()
     identity: Callable[[JudgeRequest], str] = lambda request: ""
+    model: Callable[[JudgeRequest], str] = lambda request: request.name
 
 
 _HERE = "ifguide.evaluation.judges"
@@ -94,7 +97,15 @@ def load_judge(name: str, data_dir: Path = Path(), *, trust_remote_code: bool = 
         InputError: no such judge, its package is not installed, or its files cannot be loaded.
     """
     kind, request = _asked(name, data_dir, trust_remote_code)
-    judge = kind.load(request)
+    try:
+        judge = kind.load(request)
+    except InputError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"judge '{name}': it cannot be loaded: {said}; mend or remove the package that makes it"
+        ) from error
     if judge.name != name:
         raise InputError(
             f"judge '{name}': its package made one that calls itself '{judge.name}'; a judge bears "
@@ -125,6 +136,16 @@ def judge_identity(name: str) -> str:
     """
     kind, request = _asked(name)
     return " ".join(filter(None, (name, kind.identity(request))))
+
+
+def judge_model(name: str) -> str:
+    """Return what a judge asks: two judges of one model are not independent.
+
+    Raises:
+        InputError: no such judge.
+    """
+    kind, request = _asked(name)
+    return kind.model(request)
 
 
 def check_judge(name: str, setting: str = SETTING) -> None:

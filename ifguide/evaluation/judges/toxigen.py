@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-from ifguide.evaluation.judges.classifier import ClassifierJudge
-from ifguide.evaluation.judges.hf import checkpoint_files, load_checkpoint_judge
+from ifguide.evaluation.judges.hf import (
+    checkpoint_files,
+    checkpoint_model,
+    load_checkpoint_judge,
+)
 from ifguide.evaluation.judges.registry import JudgeKind, JudgeRequest
 
 CHECKPOINT = "tomh/toxigen_roberta#1"  # its labels have no names; the second one is toxic
 
 
-def _load(request: JudgeRequest) -> ClassifierJudge:
-    return load_checkpoint_judge(replace(request, argument=CHECKPOINT))
+def _as_checkpoint(request: JudgeRequest) -> JudgeRequest:
+    return replace(request, argument=CHECKPOINT)
 
 
-def _files(request: JudgeRequest) -> list[Path]:
-    return checkpoint_files(replace(request, argument=CHECKPOINT))
-
-
-TOXIGEN = JudgeKind(load=_load, files=_files)
+TOXIGEN = JudgeKind(
+    load=lambda request: load_checkpoint_judge(_as_checkpoint(request)),
+    files=lambda request: checkpoint_files(_as_checkpoint(request)),
+    model=lambda request: checkpoint_model(_as_checkpoint(request)),
+)
