@@ -33,7 +33,7 @@ def read_logprobs(file: Path, shape: tuple[int, int]) -> Float[np.ndarray, "N T"
         raise InputError(
             f"{file}: cannot be read ({one_line(error, 1)}); write it again"
         ) from error
-    if found.shape != shape:
+    if values.shape != shape:
         raise InputError(
             f"{file}: its shape is {list(values.shape)}, the corpus has {shape[0]} blocks of "
             f"{shape[1]} tokens; give one log-probability a token of the pair's tokens.npy"
