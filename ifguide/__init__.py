@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ifguide.training.config import Objective, TrainingConfig
     from ifguide.training.objectives import suppression_loss
     from ifguide.training.train import SuppressionTrainer, train
-    from ifguide.version import VERSION as __version__
+    from ifguide.version import VERSION as __version__  # noqa: N811
 
 __all__ = [
     "Contrast",

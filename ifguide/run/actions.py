@@ -19,7 +19,7 @@ from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.lm_eval import lm_eval_results
 from ifguide.evaluation.rejudging import rejudge
 from ifguide.files import check_output, json_text, write_text
-from ifguide.influence.perturbed import Pair
+from ifguide.influence.perturbed import PerturbedPair
 from ifguide.models.tracked import find_tracked
 from ifguide.report.attacks import attack_figures, attack_markdown
 from ifguide.report.ranked import ranked_documents
@@ -179,7 +179,7 @@ def write_pair(
     step: float | None = None,
     to: Path | None = None,
     manner: Manner | None = None,
-) -> Pair | None:
+) -> PerturbedPair | None:
     """Write the perturbed checkpoints θ+εv and θ-εv to ``out/pair``, and copy them to ``to``.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ifguide.corpus.prepare import PreparedCorpus
 from ifguide.distributed import ranks
-from ifguide.influence.perturbed import DEFAULT_STEP, PAIR, Pair, export_pair, read_pair
+from ifguide.influence.perturbed import DEFAULT_STEP, PAIR, PerturbedPair, export_pair, read_pair
 from ifguide.nouns import Checkpoint, Direction
 from ifguide.run.makers import MODEL_FILES
 from ifguide.run.stage import Stage, StageOf, needs
@@ -12,7 +12,7 @@ from ifguide.run.stages import AIM, BASELINE, CORPUS
 from ifguide.run.work import Work
 
 
-def perturbed(step: float | None = None) -> StageOf[Pair]:
+def perturbed(step: float | None = None) -> StageOf[PerturbedPair]:
     """Declare the checkpoints θ+εv and θ-εv; ``step`` is ‖εv‖ as a share of the weights' norm."""
     return Stage(
         name="pair",
