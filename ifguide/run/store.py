@@ -255,7 +255,7 @@ class StageFolder:
 
     def _refuse_links(self, folder: Path) -> None:
         """Refuse links and folders that stand where this stage writes."""
-        for name, entry in _walk(folder):
+        for name, entry in _walk(folder) if _is_folder(folder) else ():
             if _fits(name, self._own) and not _is_plain(entry):
                 raise InputError(
                     f"{folder / name}: it is no plain file, and ifguide writes there; move it away"

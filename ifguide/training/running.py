@@ -40,6 +40,13 @@ CHECKPOINT_FILES = tuple(  # what Trainer writes into a checkpoint, whatever the
         "rng_state*.pth",
         "trainer_state.json",
         "training_args.bin",
+        "tokenizer.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "vocab.txt",
+        "merges.txt",
+        "*.model",
         "chat_template.jinja",
         "README.md",
     )
