@@ -14,6 +14,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from ifguide.corpus.documents import Documents
+from ifguide.corpus.packed_files import COLUMN_NAMES, DESCRIPTION, DOCUMENTS
 from ifguide.corpus.spans import overlaps
 from ifguide.corpus.tokenizers import Encoded, encode, end_of_text
 from ifguide.errors import InputError
@@ -21,16 +22,8 @@ from ifguide.nouns import Corpus, Document
 
 logger = logging.getLogger(__name__)
 
-COLUMNS: Mapping[str, np.dtype] = {
-    "tokens": np.dtype("<i4"),
-    "document": np.dtype("<i4"),
-    "start": np.dtype("<i4"),
-    "end": np.dtype("<i4"),
-    "marked": np.dtype("?"),
-}
-DESCRIPTION = "corpus.json"
-DOCUMENTS = "documents.arrow"
-PACKED_FILES = (*(f"{name}.bin" for name in COLUMNS), DESCRIPTION, DOCUMENTS)
+TYPES = ("<i4", "<i4", "<i4", "<i4", "?")
+COLUMNS: Mapping[str, np.dtype] = dict(zip(COLUMN_NAMES, map(np.dtype, TYPES), strict=True))
 BATCH_CHARACTERS = 1 << 20  # text tokenised at once; the result does not depend on it
 
 Columns = dict[str, np.ndarray]

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import torch
-import torch.distributed as dist
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Item = TypeVar("Item")
 
 
 def start() -> None:
     """Join the process group that torchrun or accelerate describes in the environment, if any."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _group():
+        import torch  # which one process need not have
+        import torch.distributed as dist
+
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "nccl" if torch.cuda.is_available() else "gloo"
@@ -26,18 +29,20 @@ def start() -> None:
 
 def stop() -> None:
     """Leave the process group, if there is one."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    if group := _group():
+        group.destroy_process_group()
 
 
 def rank() -> int:
     """Return this process's rank, 0 on one process."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    group = _group()
+    return group.get_rank() if group else 0
 
 
 def world_size() -> int:
     """Return the number of processes, 1 without a process group."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    group = _group()
+    return group.get_world_size() if group else 1
 
 
 def is_main() -> bool:
@@ -47,15 +52,15 @@ def is_main() -> bool:
 
 def barrier() -> None:
     """Wait until every process is here."""
-    if dist.is_initialized():
-        dist.barrier()
+    if group := _group():
+        group.barrier()
 
 
 def agree(decide: Callable[[], Item]) -> Item:
     """Let the main rank decide and tell the others."""
     decision = [decide() if is_main() else None]
-    if dist.is_initialized():
-        dist.broadcast_object_list(decision)
+    if group := _group():
+        group.broadcast_object_list(decision)
     return cast(Item, decision[0])
 
 
@@ -66,10 +71,10 @@ def mine(items: Iterable[Item]) -> Iterator[Item]:
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """Sum a tensor over all ranks, in place, and return it."""
-    if dist.is_initialized():
-        on_gpu = dist.get_backend() == "nccl" and tensor.device.type == "cpu"
+    if group := _group():
+        on_gpu = group.get_backend() == "nccl" and tensor.device.type == "cpu"
         moved = tensor.cuda() if on_gpu else tensor
-        dist.all_reduce(moved)
+        group.all_reduce(moved)
         if on_gpu:
             tensor.copy_(moved)
     return tensor
@@ -77,8 +82,18 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
 
 def most(number: int) -> int:
     """Return the largest of the ranks' numbers."""
-    if not dist.is_initialized():
+    group = _group()
+    if group is None:
         return number
     numbers = [0] * world_size()
-    dist.all_gather_object(numbers, number)
+    group.all_gather_object(numbers, number)
     return max(numbers)
+
+
+def _group() -> Any:
+    """Return ``torch.distributed`` where this process is in a group, else None.
+
+    Whoever has joined one has imported torch, which nobody else need do for this.
+    """
+    group = sys.modules.get("torch.distributed")
+    return group if group is not None and group.is_initialized() else None

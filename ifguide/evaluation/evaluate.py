@@ -86,7 +86,7 @@ def evaluate(
         model, tokenizer, config, prompt_sets, seed, samples, progress, processors
     )
     verdicts = judge_tables(judges, tables, config, seed)
-    known = fluency(model, tokenizer, config, held_out_corpora, lambada, progress)
+    known = fluency(model, tokenizer, config.batch_size, held_out_corpora, lambada, progress)
     return ModelFigures.of(verdicts, known)
 
 
@@ -132,19 +132,19 @@ def judge_tables(
 def fluency(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
-    config: EvaluationConfig,
+    batch_size: int,
     held_out_corpora: Mapping[str, Corpus],
     lambada: Sequence[str] | None,
     progress: Callable[[int], None] = lambda tokens: None,
 ) -> Fluency:
     """Return what a model still knows; the arguments are those of ``evaluate``."""
     perplexities = {
-        name: perplexity(model, corpus, config.batch_size, progress)
+        name: perplexity(model, corpus, batch_size, progress)
         for name, corpus in held_out_corpora.items()
     }
     if lambada is None:
         return Fluency(perplexity=perplexities)
-    accuracy = last_word_accuracy(model, tokenizer, lambada, config.batch_size, progress)
+    accuracy = last_word_accuracy(model, tokenizer, lambada, batch_size, progress)
     return Fluency(perplexity=perplexities, lambada_accuracy=accuracy)
 
 

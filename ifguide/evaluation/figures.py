@@ -128,6 +128,14 @@ class Localisation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was found of both models, and how well the scores find what people marked."""
+
+    models: Mapping[str, ModelFigures]
+    localisation: Localisation
+
+
+@dataclass(frozen=True, kw_only=True)
 class SelectionSummary:
     """What was selected: the score threshold, and numbers of tokens and of ranked documents."""
 

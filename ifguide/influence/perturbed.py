@@ -13,7 +13,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,10 +24,17 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
-from ifguide.files import read_json, write_json, write_text
+from ifguide.files import write_json, write_text
 from ifguide.influence.agreement import spearman
 from ifguide.influence.calibrate import CALIBRATION_TOKENS, RANK_BOUND, exact_engine
 from ifguide.influence.logprobs import check_rows, read_logprobs
+from ifguide.influence.pair_files import (
+    DEFAULT_STEP,
+    PAIR,
+    LogprobFiles,
+    PerturbedPair,
+    read_pair,
+)
 from ifguide.influence.perturbed_readme import README
 from ifguide.influence.sinks import MemorySink, ShardSink
 from ifguide.models.forward import evaluating
@@ -37,35 +44,6 @@ from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Corpus, Direction, TokenScores
 
 log = logging.getLogger(__name__)
-
-PAIR = "pair.json"
-DEFAULT_STEP = 0.03  # engines compute in bfloat16, where smaller steps are lost in its rounding
-
-
-@dataclass(frozen=True, kw_only=True)
-class PerturbedPair:
-    """What a pair was made with: θ ± ``epsilon`` v; ``step`` is ‖εv‖ / ‖θ‖ (tracked weights).
-
-    ``corpus`` and ``direction`` are fingerprints.
-    """
-
-    epsilon: float
-    step: float
-    corpus: str
-    direction: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogprobFiles:
-    """Per-token log-probabilities of the corpus under both models of the pair in folder ``pair``.
-
-    ``force`` takes scores whose ranking is not that of ``jvp`` (Spearman below 0.98).
-    """
-
-    plus: Path
-    minus: Path
-    pair: Path
-    force: bool = False
 
 
 def export_pair(
@@ -108,27 +86,6 @@ def export_pair(
     write_text(folder / "README.md", README.format(epsilon=epsilon, step=step, shape=shape))
     write_json(folder / PAIR, asdict(pair))
     return pair
-
-
-def read_pair(folder: Path) -> PerturbedPair:
-    """Read what a pair was made with.
-
-    Raises:
-        InputError: there is no pair there, or its ε is missing.
-    """
-    file = folder / PAIR
-    if not file.is_file():
-        raise InputError(f"{file}: no such file; make the pair with `ifguide export-pair`")
-    held = read_json(file)
-    epsilon = held.get("epsilon") if isinstance(held, dict) else None
-    if not isinstance(epsilon, float) or not 0 < epsilon < float("inf"):
-        raise InputError(f"{file}: it gives no epsilon; make the pair with `ifguide export-pair`")
-    try:
-        return PerturbedPair(**held)
-    except TypeError as error:
-        raise InputError(f"{file}: it is not of a pair; make it with `ifguide export-pair`") from (
-            error
-        )
 
 
 def score_from_logprobs(

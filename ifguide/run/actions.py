@@ -19,7 +19,7 @@ from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.lm_eval import lm_eval_results
 from ifguide.evaluation.rejudging import rejudge
 from ifguide.files import check_output, json_text, write_text
-from ifguide.influence.perturbed import PerturbedPair
+from ifguide.influence.pair_files import PerturbedPair
 from ifguide.models.tracked import find_tracked
 from ifguide.report.attacks import attack_figures, attack_markdown
 from ifguide.report.ranked import ranked_documents
@@ -27,7 +27,7 @@ from ifguide.report.standalone import standalone
 from ifguide.report.terminal import inspect_lines
 from ifguide.rivals.methods import MethodRow, all_methods, rows_of
 from ifguide.rivals.sweep import Grid, swept
-from ifguide.run import artifacts, attacks
+from ifguide.run import artifacts, attacks, attacks_makers
 from ifguide.run.comparison import possible, write_table
 from ifguide.run.outside import JUDGES, LAMBADA, data_folder
 from ifguide.run.pair import perturbed
@@ -231,8 +231,8 @@ def attack(
     with _finishing(folder, manner, trust_remote_code=trust_remote_code) as run:
         if out is None:
             run.folder.check_outputs(f"{ATTACKS}/{name}" for name in ATTACK_FILES)
-        attacks.check(run, config, kinds)
-        found = attacks.made(run, attacks.attacks(config), kinds)
+        attacks_makers.check(run, config, kinds)
+        found = attacks_makers.made(run, attacks.attacks(config), kinds)
         texts = {"attacks.json": json_text(found), "attacks.md": attack_markdown(found)}
         for kind, figure in attack_figures(found).items():
             texts[f"{kind}.svg"] = standalone(figure)

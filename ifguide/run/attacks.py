@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
-from typing import Any
-
-import numpy as np
-from torch import nn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ifguide.attacks.config import KINDS, AttackConfig, GcgConfig, LensConfig, RelearnConfig
-from ifguide.attacks.gcg import gcg, is_attackable
-from ifguide.attacks.lens import logit_lens
-from ifguide.attacks.relearn import check_posts, relearn
-from ifguide.attacks.texts import AttackedText, attacked_texts, posts_of
-from ifguide.corpus.prepare import PreparedCorpus
-from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig, Sampling
-from ifguide.evaluation.evaluate import evaluate
-from ifguide.evaluation.generate import derived_seed
-from ifguide.evaluation.judges.judging import Judge
-from ifguide.evaluation.metrics import mean_over_prompts
-from ifguide.files import read_json, write_json
-from ifguide.nouns import Checkpoint, Contrast, QuerySet
-from ifguide.run import makers
-from ifguide.run.makers import PromptSets
+from ifguide.nouns import Checkpoint
+from ifguide.run.layout import FIGURES
+from ifguide.run.lazily import functions_of
 from ifguide.run.outside import JUDGES
-from ifguide.run.run import Run
 from ifguide.run.stage import AnyStage, Need, Stage, StageOf, needs
 from ifguide.run.stages import CORPUS, MODELS, PROMPTS, QUERIES, TRAIN
-from ifguide.run.work import Work
 from ifguide.settings.config import Config
+
+if TYPE_CHECKING:
+    from ifguide.run import attacks_makers
+else:
+    attacks_makers = functions_of("ifguide.run.attacks_makers")
 
 GROUP = "attack/"
 Figures = dict[str, Any]
@@ -84,22 +71,26 @@ def attacks(config: AttackConfig) -> dict[str, dict[str, Attack]]:
         common: dict[str, Any] = {
             "name": f"{GROUP}{kind}-{name}",
             "about": f"{KINDS[kind]} ({name})",
-            "save": lambda folder, figures: write_json(folder / makers.FIGURES, figures),
-            "load": lambda folder, get: read_json(folder / makers.FIGURES),
-            "files": (makers.FIGURES,),
+            "save": attacks_makers.save,
+            "load": lambda folder, get: attacks_makers.load(folder),
+            "files": (FIGURES,),
             "command": "attack",
         }
         if kind == "gcg":
             needed = needs(CORPUS, QUERIES, model, TRAIN)
-            return Stage(needs=needed, settings=gcg_settings, make=search_suffixes, **common)
+            return Stage(
+                needs=needed, settings=gcg_settings, make=attacks_makers.search_suffixes, **common
+            )
         if kind == "relearn":
             of = needs(CORPUS, QUERIES, model, PROMPTS, JUDGES)
-            return Stage(needs=of, settings=relearn_settings, make=teach_again, **common)
+            return Stage(
+                needs=of, settings=relearn_settings, make=attacks_makers.teach_again, **common
+            )
         looked = needs(QUERIES, model)
         return Stage(
             needs=looked,
             settings=lambda run: LensSettings(config.lens),
-            make=look_at_layers,
+            make=attacks_makers.look_at_layers,
             **common,
         )
 
@@ -112,159 +103,3 @@ def attacks(config: AttackConfig) -> dict[str, dict[str, Attack]]:
 def is_attack(stage: AnyStage) -> bool:
     """Whether a stage is one of an attack."""
     return stage.name.startswith(GROUP)
-
-
-def check(run: Run, config: AttackConfig, kinds: Sequence[str]) -> None:
-    """Refuse what cannot be done before anything is.
-
-    Raises:
-        InputError: the run has not what a kind of attack needs.
-    """
-    tokenizer, contrast = run(CORPUS).tokenizer, run(QUERIES)
-    for model in MODELS.values():
-        run(model)
-    if "gcg" in kinds:
-        _attacked(contrast, run(CORPUS), run(TRAIN).model, config.gcg)
-    if "relearn" in kinds:
-        check_posts(config.relearn, len(posts_of(contrast.toxic, tokenizer)))
-        run(JUDGES), run(PROMPTS)
-
-
-def search_suffixes(
-    work: Work,
-    settings: GcgSettings,
-    text: PreparedCorpus,
-    contrast: Contrast,
-    model: Checkpoint,
-    suppressed: Checkpoint,
-) -> Figures:
-    """Search a suffix for each prompt."""
-    chosen = _attacked(contrast, text, suppressed.model, settings.gcg)
-    found = [
-        gcg(
-            model.model,
-            text.tokenizer,
-            attacked.prompt,
-            attacked.target,
-            settings.gcg,
-            seed=derived_seed(settings.seed, "gcg", number),
-            progress=work.progress,
-        )
-        for number, attacked in enumerate(chosen)
-    ]
-    measures: dict[str, list[float]] = {
-        "success_before": [float(suffix.first_success == 0) for suffix in found],
-        "success": [float(suffix.succeeded) for suffix in found],
-        "loss_before": [suffix.losses[0] for suffix in found],
-        "loss": [suffix.losses[-1] for suffix in found],
-    }
-    seed, resamples = derived_seed(settings.seed, "gcg"), settings.resamples
-    return {
-        **{
-            name: asdict(mean_over_prompts(np.array(values), resamples, seed))
-            for name, values in measures.items()
-        },
-        "pairs": [{**asdict(a), **asdict(s)} for a, s in zip(chosen, found, strict=True)],
-    }
-
-
-def _attacked(
-    contrast: Contrast, text: PreparedCorpus, model: nn.Module, config: GcgConfig
-) -> list[AttackedText]:
-    """Return the prompts that are attacked; the models are alike in what decides them.
-
-    Raises:
-        InputError: there is none.
-    """
-    tokenizer = text.tokenizer
-    every = attacked_texts(contrast.toxic, tokenizer, config.target_tokens)
-    fit = (a for a in every if is_attackable(model, tokenizer, a.prompt, a.target, config))
-    found = list(islice(fit, config.pairs))
-    if not found:
-        raise InputError(
-            "gcg: no toxic query of the run survives as text with gcg.initial after its prompt; "
-            "give another gcg.initial, or set gcg.round_trip to false"
-        )
-    return found
-
-
-def teach_again(
-    work: Work,
-    settings: RelearnSettings,
-    text: PreparedCorpus,
-    contrast: Contrast,
-    model: Checkpoint,
-    prompts: PromptSets,
-    judges: list[Judge],
-) -> Figures:
-    """Fine-tune on toxic posts and evaluate on the toxic prompts."""
-    toxic = {"toxic": prompts["toxic"]}
-
-    def measure(tuned: nn.Module) -> dict[str, Any]:
-        asked = settings.evaluation
-        entry = evaluate(
-            tuned,
-            text.tokenizer,
-            asked,
-            toxic,
-            {},
-            None,
-            settings.seed,
-            progress=work.progress,
-            judges=judges,
-        )
-        return {"tp": asdict(entry.tp["toxic"]), "emt": asdict(entry.emt["toxic"])}
-
-    found = relearn(
-        model.model,
-        text.tokenizer,
-        posts_of(contrast.toxic, text.tokenizer),
-        measure,
-        settings.relearn,
-        block_length=int(text.corpus.tokens.shape[1]),
-        folder=work.scratch,
-        seed=settings.seed,
-        progress=work.progress,
-    )
-    return {
-        "points": [
-            {"posts": p.posts, "tokens": p.tokens, "updates": p.updates, **p.measured}
-            for p in found
-        ]
-    }
-
-
-def look_at_layers(
-    work: Work, settings: LensSettings, contrast: Contrast, model: Checkpoint
-) -> Figures:
-    """Look at the counted tokens of both sides of the queries."""
-    entry: Figures = {}
-    for side in ("toxic", "safe"):
-        queries: QuerySet = getattr(contrast, side)
-        some = slice(settings.lens.queries)
-        chosen = QuerySet(queries.tokens[some], queries.weights[some])
-        entry[side] = logit_lens(model.model, chosen, work.progress).tolist()
-        entry[f"{side}_tokens"] = sum(int((w > 0).sum()) for w in chosen.weights)
-    return entry
-
-
-def made(run: Run, stages: Mapping[str, Mapping[str, Attack]], kinds: Sequence[str]) -> Figures:
-    """Make the kinds that are asked for; return them and what stands of the others.
-
-    Returns:
-        by kind and by model, the figures and the seconds they took; a kind that lacks a model is
-        left out.
-    """
-
-    def wanted(kind: str, stage: Attack) -> bool:
-        return kind in kinds or run.standing(stage).state == "stands"
-
-    return {
-        kind: {
-            name: {"seconds": run.cost(stage).seconds, **figures}
-            for name, stage in models.items()
-            for figures in [run(stage)]
-        }
-        for kind, models in stages.items()
-        if all(wanted(kind, stage) for stage in models.values())
-    }

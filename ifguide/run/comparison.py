@@ -21,7 +21,8 @@ from ifguide.report.comparison import methods_markdown, render_methods
 from ifguide.report.tradeoff import tradeoff_figure
 from ifguide.rivals.methods import MethodRow
 from ifguide.rivals.result import ComparisonTerms, Origin, result_of
-from ifguide.run.rivals import HUMAN_TEXT, REWARD, Rivals, labeller_of
+from ifguide.run.rivals import HUMAN_TEXT, REWARD, Rivals
+from ifguide.run.rivals_given import labeller_of
 from ifguide.run.run import Run, closure
 from ifguide.run.scorers import PROXY_BASELINE
 from ifguide.run.stage import AnyStage

@@ -115,7 +115,7 @@ class RunFolder:
         write_text(self.root / name, text)
 
     def _check_plain(self, name: str) -> None:
-        """Refuse a link, or a folder, in the place of a file of ours, and a link on the way to it."""
+        """Refuse a link or a folder in the place of a file of ours, and a link on the way."""
         place = self.root / name
         for folder in place.relative_to(self.root).parents[:-1]:
             inner = self.root / folder

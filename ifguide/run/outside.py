@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ifguide.corpus.config import Source
 from ifguide.corpus.sources import files_of
@@ -11,12 +12,17 @@ from ifguide.corpus.tokenizer_files import tokenizer_files
 from ifguide.errors import InputError
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.judges.registry import judge_files, judge_identity, load_judge
-from ifguide.evaluation.prompts import lambada_texts
-from ifguide.influence.perturbed import PAIR, LogprobFiles, read_pair
+from ifguide.influence.pair_files import PAIR, LogprobFiles, read_pair
 from ifguide.models.config import ModelConfig
 from ifguide.models.model_files import model_files
+from ifguide.run.lazily import functions_of
 from ifguide.run.stage import Outside
 from ifguide.settings.config import Config
+
+if TYPE_CHECKING:
+    from ifguide.evaluation import prompts
+else:
+    prompts = functions_of("ifguide.evaluation.prompts")
 
 Files = Iterator[tuple[Path, str]]
 
@@ -128,7 +134,7 @@ HELD_OUT_TEXTS = texts_of("evaluation.perplexity", lambda c: c.evaluation.text_s
 LAMBADA = Outside(
     name="evaluation.lambada",
     files=texts_of("", lambda c: c.evaluation.lambada_sources).files,
-    open=lambda config: lambada_texts(config.evaluation, data_folder(config)),
+    open=lambda config: prompts.lambada_texts(config.evaluation, data_folder(config)),
 )
 JUDGES = judges_of("evaluation.judges", lambda config: config.evaluation.judges)
 LOGPROBS = Outside(name="scores.logprobs", files=_logprob_files, open=_open_logprobs)

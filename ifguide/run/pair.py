@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from ifguide.corpus.prepare import PreparedCorpus
-from ifguide.distributed import ranks
-from ifguide.influence.perturbed import DEFAULT_STEP, PAIR, PerturbedPair, export_pair, read_pair
-from ifguide.nouns import Checkpoint, Direction
-from ifguide.run.makers import MODEL_FILES
+from typing import TYPE_CHECKING
+
+from ifguide.influence.pair_files import DEFAULT_STEP, PAIR, PerturbedPair, read_pair
+from ifguide.run.layout import MODEL_FILES
+from ifguide.run.lazily import functions_of
 from ifguide.run.stage import Stage, StageOf, needs
 from ifguide.run.stages import AIM, BASELINE, CORPUS
-from ifguide.run.work import Work
+
+if TYPE_CHECKING:
+    from ifguide.run import makers
+else:
+    makers = functions_of("ifguide.run.makers")
 
 
 def perturbed(step: float | None = None) -> StageOf[PerturbedPair]:
@@ -20,7 +24,7 @@ def perturbed(step: float | None = None) -> StageOf[PerturbedPair]:
         needs=needs(CORPUS, BASELINE, AIM),
         settings=lambda config: DEFAULT_STEP if step is None else step,
         section="--step",
-        make=write_pair,
+        make=makers.write_pair,
         load=lambda folder, get: read_pair(folder),
         files=(
             *(f"{side}/{name}" for side in ("plus", "minus") for name in MODEL_FILES),
@@ -30,11 +34,3 @@ def perturbed(step: float | None = None) -> StageOf[PerturbedPair]:
         ),
         command="export-pair",
     )
-
-
-def write_pair(
-    work: Work, step: float, text: PreparedCorpus, baseline: Checkpoint, direction: Direction
-) -> None:
-    """Write both checkpoints, the corpus's tokens and how to go on."""
-    if ranks.is_main():
-        export_pair(baseline.model, text.tokenizer, text.corpus, direction, work.path, step)

@@ -131,6 +131,7 @@ class Run:
 
     def _stage_noun(self, stage: AnyStage) -> Any:
         if not stage.kept(self.config):
+            stage.check_make()
             nouns = [self(earlier) for earlier in stage.needs.all]
             return stage.make(Work(), stage.settings(self.config), *nouns)
         place = self._folder(stage)
@@ -178,6 +179,7 @@ class Run:
         )
 
     def _make(self, stage: AnyStage, place: StageFolder) -> None:
+        stage.check_make()
         nouns = [self(earlier) for earlier in stage.needs.all]
         settings = stage.settings(self.config)
         spent = ranks.agree(lambda: self._begin(stage, place))

@@ -6,28 +6,30 @@ scores over ``CORPUS``, higher = rather to be suppressed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ifguide.corpus.prepare import PreparedCorpus
-from ifguide.corpus.words import spelling
-from ifguide.influence.config import DirectionConfig, ScoreConfig
-from ifguide.influence.curvature.operators import Curvature
-from ifguide.influence.direction import aim
-from ifguide.influence.score import score
-from ifguide.nouns import Checkpoint, Contrast, Direction, QuerySet, TokenScores
+from ifguide.influence.config import ScoreConfig
+from ifguide.nouns import TokenScores
 from ifguide.registry import Registry
-from ifguide.rivals.input_axis import on_input_axis
-from ifguide.rivals.probe import probe
 from ifguide.rivals.proxy import proxy_model
-from ifguide.run import artifacts, makers
+from ifguide.run import templates
+from ifguide.run.layout import SCORE_FILES
+from ifguide.run.lazily import functions_of
 from ifguide.run.outside import checkpoint_of
+from ifguide.run.rivals_given import PlainSettings
 from ifguide.run.stage import Get, Stage, StageOf, needs
 from ifguide.run.stages import AIM, BASELINE, CORPUS, FIT, QUERIES
-from ifguide.run.work import Work
-from ifguide.selection.lexicon import lexicon
 from ifguide.settings.config import Config
+
+if TYPE_CHECKING:
+    from ifguide.rivals import input_axis
+    from ifguide.run import artifacts, rivals_makers
+else:
+    artifacts = functions_of("ifguide.run.artifacts")
+    input_axis = functions_of("ifguide.rivals.input_axis")
+    rivals_makers = functions_of("ifguide.run.rivals_makers")
 
 
 def computed(config: Config) -> ScoreConfig:
@@ -45,121 +47,71 @@ def open_scores(folder: Path, get: Get) -> TokenScores:
     return artifacts.load_scores(folder, get(CORPUS).corpus)
 
 
-def score_along(
-    work: Work,
-    settings: ScoreConfig,
-    text: PreparedCorpus,
-    baseline: Checkpoint,
-    direction: Direction,
-) -> TokenScores:
-    """Score the corpus along a direction."""
-    sink = makers.shards(work, text, settings.shard_blocks)
-    return score(
-        baseline.model, text.corpus, direction, settings, sink=sink, progress=work.progress
-    )
+def open_on_input_axis(folder: Path, get: Get) -> TokenScores:
+    """Open position scores as the authors' code reads them."""
+    return input_axis.on_input_axis(open_scores(folder, get))
 
 
-@dataclass(frozen=True)
-class PlainSettings:
-    """What decides influence on the toxic queries alone."""
+SCORED: dict[str, Any] = {  # what all stages of scores share
+    "save": artifacts.save_scores,
+    "load": open_scores,
+    "files": SCORE_FILES,
+    "command": "compare",
+    "total": lambda settings, text, *_: templates.corpus_tokens(text),
+}
 
-    scores: ScoreConfig
-    direction: DirectionConfig
-
-
-def score_plainly(
-    work: Work,
-    settings: PlainSettings,
-    text: PreparedCorpus,
-    baseline: Checkpoint,
-    curvature: Curvature,
-    contrast: Contrast,
-) -> TokenScores:
-    """Score the corpus along the toxic queries' direction, nothing set against them."""
-    none = QuerySet((), ())
-    toxic = Contrast(contrast.toxic, none, f"toxic side of {contrast.fingerprint}")
-    direction = aim(baseline.model, toxic, curvature, settings.direction)
-    return score_along(work, settings.scores, text, baseline, direction)
-
-
-def score_by_lexicon(
-    work: Work, prior: float, text: PreparedCorpus, contrast: Contrast
-) -> TokenScores:
-    """Score every token by the log-odds of its word in the queries."""
-    found = lexicon(text.corpus, contrast, prior, spelling(text.tokenizer))
-    return makers.written(work, text, found)
-
-
-def score_by_probe(
-    work: Work, settings: None, text: PreparedCorpus, baseline: Checkpoint, contrast: Contrast
-) -> TokenScores:
-    """Score every token by a linear classifier on the baseline's hidden states."""
-    found = probe(baseline.model, text.corpus, contrast, progress=work.progress)
-    return makers.written(work, text, found)
-
-
-def _scored(name: str, about: str, **declared: Any) -> StageOf[TokenScores]:
-    """Declare scores over the corpus."""
-    common: dict[str, Any] = {"load": open_scores, **declared}
-    return Stage(
-        name=f"scores/{name}",
-        about=about,
-        save=artifacts.save_scores,
-        files=makers.SCORE_FILES,
-        command="compare",
-        total=lambda settings, text, *_: makers.corpus_tokens(text),
-        **common,
-    )
-
-
-POSITION = _scored(
-    "position",
-    "the authors' scores: what enters the gradient through a token's own position",
+POSITION = Stage(
+    name="scores/position",
+    about="the authors' scores: what enters the gradient through a token's own position",
     needs=needs(CORPUS, BASELINE, AIM),
     settings=by_position,
     section="scores",
-    make=score_along,
-    load=lambda folder, get: on_input_axis(open_scores(folder, get)),
-    passes=makers.scoring_passes,
+    make=rivals_makers.score_along,
+    passes=templates.scoring_passes,
+    **{**SCORED, "load": open_on_input_axis},
 )
-PLAIN = _scored(
-    "plain",
-    "influence on the toxic queries alone",
+PLAIN = Stage(
+    name="scores/plain",
+    about="influence on the toxic queries alone",
     needs=needs(CORPUS, BASELINE, FIT, QUERIES),
     settings=lambda config: PlainSettings(computed(config), config.direction),
-    make=score_plainly,
-    passes=makers.scoring_passes,
+    make=rivals_makers.score_plainly,
+    passes=templates.scoring_passes,
+    **SCORED,
 )
-LEXICON = _scored(
-    "lexicon",
-    "the log-odds of a token's word in the queries",
+LEXICON = Stage(
+    name="scores/lexicon",
+    about="the log-odds of a token's word in the queries",
     needs=needs(CORPUS, QUERIES),
     settings=lambda config: config.compare.lexicon_prior,
     section="compare.lexicon_prior",
-    make=score_by_lexicon,
+    make=rivals_makers.score_by_lexicon,
+    **SCORED,
 )
-PROBE = _scored(
-    "probe",
-    "a linear classifier on the baseline's hidden states",
+PROBE = Stage(
+    name="scores/probe",
+    about="a linear classifier on the baseline's hidden states",
     needs=needs(CORPUS, BASELINE, QUERIES),
     settings=lambda config: None,
-    make=score_by_probe,
+    make=rivals_makers.score_by_probe,
     passes=lambda settings, noun: 1.0,
+    **SCORED,
 )
-PROXY_INITIAL = makers.initial(
+PROXY_INITIAL = templates.initial(
     "proxy/initial", CORPUS, checkpoint_of("compare.proxy", proxy_model), proxy_model
 )
-PROXY_BASELINE = makers.baseline("proxy/baseline", CORPUS, PROXY_INITIAL)
-PROXY_FIT = makers.fitted("proxy/fit", CORPUS, PROXY_BASELINE)
-PROXY_AIM = makers.aimed("proxy/aim", QUERIES, PROXY_BASELINE, PROXY_FIT)
-PROXY = _scored(
-    "proxy",
-    "own scores of a smaller model",
+PROXY_BASELINE = templates.baseline("proxy/baseline", CORPUS, PROXY_INITIAL)
+PROXY_FIT = templates.fitted("proxy/fit", CORPUS, PROXY_BASELINE)
+PROXY_AIM = templates.aimed("proxy/aim", QUERIES, PROXY_BASELINE, PROXY_FIT)
+PROXY = Stage(
+    name="scores/proxy",
+    about="own scores of a smaller model",
     needs=needs(CORPUS, PROXY_BASELINE, PROXY_AIM),
     settings=computed,
     section="scores",
-    make=score_along,
-    passes=makers.scoring_passes,
+    make=rivals_makers.score_along,
+    passes=templates.scoring_passes,
+    **SCORED,
 )
 
 SCORERS: Registry[StageOf[TokenScores]] = Registry(

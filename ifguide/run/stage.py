@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
 
+from ifguide.run.lazily import LazyFunction
+
 if TYPE_CHECKING:
     from ifguide.run.work import Work
     from ifguide.settings.config import Config
@@ -121,9 +123,22 @@ class Stage(Need[Noun], Generic[Noun, Made, Settings, *Nouns]):
             raise ValueError(f"'{self.name}' is no name of a stage")
         if not self.command:
             object.__setattr__(self, "command", self.name)
+        if not isinstance(self.make, LazyFunction):
+            self.check_make()
+
+    def check_make(self) -> None:
+        """Refuse a ``make`` that asks for other than the stage declares.
+
+        A stage is checked when it is declared, one whose ``make`` is imported late before it is
+        made.
+
+        Raises:
+            TypeError: it does.
+        """
+        make = self.make.function if isinstance(self.make, LazyFunction) else self.make
         given = 2 + len(self.needs.all)
         try:
-            inspect.signature(self.make).bind(*range(given))
+            inspect.signature(make).bind(*range(given))
         except TypeError as error:
             raise TypeError(
                 f"stage '{self.name}': make does not take its work, its settings and the "

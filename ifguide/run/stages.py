@@ -6,10 +6,21 @@ into it is the same.
 
 from __future__ import annotations
 
-from ifguide.evaluation.figures import read_report
+from typing import TYPE_CHECKING
+
+from ifguide.evaluation.figures import Evaluation, read_report
 from ifguide.nouns import Checkpoint
-from ifguide.run import artifacts, makers
-from ifguide.run.makers import MODEL_FILES, SCORE_FILES
+from ifguide.run import templates
+from ifguide.run.given import CorpusSettings, PromptSettings, QuerySettings, TrainSettings
+from ifguide.run.layout import (
+    CORPUS_FILES,
+    FIGURES,
+    MASK_FILES,
+    MODEL_FILES,
+    SCORE_FILES,
+    TEXT_FILES,
+)
+from ifguide.run.lazily import functions_of
 from ifguide.run.outside import (
     CHECKPOINT,
     CORPUS_TEXTS,
@@ -21,14 +32,20 @@ from ifguide.run.outside import (
 )
 from ifguide.run.stage import Need, Stage, needs
 
+if TYPE_CHECKING:
+    from ifguide.run import artifacts, makers
+else:
+    artifacts = functions_of("ifguide.run.artifacts")
+    makers = functions_of("ifguide.run.makers")
+
 CORPUS = Stage(
     name="corpus",
     about="documents, tokenised and packed into N blocks of T tokens",
     needs=needs(CORPUS_TEXTS, TOKENIZER),
-    settings=makers.CorpusSettings.of,
+    settings=CorpusSettings.of,
     make=makers.prepare_corpus,
     load=lambda folder, get: makers.open_corpus_of(folder, get(TOKENIZER)),
-    files=makers.CORPUS_FILES,
+    files=CORPUS_FILES,
 )
 HELD_OUT = Stage(
     name="held_out",
@@ -38,13 +55,13 @@ HELD_OUT = Stage(
     section="evaluation.perplexity",
     make=makers.pack_texts,
     load=lambda folder, get: artifacts.load_texts(folder),
-    files=makers.TEXT_FILES,
+    files=TEXT_FILES,
 )
 QUERIES = Stage(
     name="queries",
     about="what there should be less of, against what may stay",
     needs=needs(CORPUS, QUERY_TEXTS),
-    settings=makers.QuerySettings.of,
+    settings=QuerySettings.of,
     make=makers.read_queries,
     save=artifacts.save_contrast,
     load=lambda folder, get: artifacts.load_contrast(folder),
@@ -54,16 +71,16 @@ PROMPTS = Stage(
     name="prompts",
     about="what the models are asked to continue",
     needs=needs(CORPUS, PROMPT_TEXTS),
-    settings=makers.PromptSettings.of,
+    settings=PromptSettings.of,
     make=makers.read_prompts,
     save=artifacts.save_prompts,
     load=lambda folder, get: artifacts.load_prompts(folder),
     files=("prompts.json",),
 )
-INITIAL = makers.initial("initial", CORPUS, CHECKPOINT, lambda config: config.model)
-BASELINE = makers.baseline("baseline", CORPUS, INITIAL)
-FIT = makers.fitted("fit", CORPUS, BASELINE)
-AIM = makers.aimed("aim", QUERIES, BASELINE, FIT)
+INITIAL = templates.initial("initial", CORPUS, CHECKPOINT, lambda config: config.model)
+BASELINE = templates.baseline("baseline", CORPUS, INITIAL)
+FIT = templates.fitted("fit", CORPUS, BASELINE)
+AIM = templates.aimed("aim", QUERIES, BASELINE, FIT)
 SCORE = Stage(
     name="score",
     about="S_ij = v . grad l_ij: what each training token teaches, along v (Eq. 8)",
@@ -75,10 +92,10 @@ SCORE = Stage(
     save=artifacts.save_scores,
     load=lambda folder, get: artifacts.load_scores(folder, get(CORPUS).corpus),
     files=SCORE_FILES,
-    total=lambda settings, text, *_: makers.corpus_tokens(text),
-    passes=makers.scoring_passes,
+    total=lambda settings, text, *_: templates.corpus_tokens(text),
+    passes=templates.scoring_passes,
 )
-SMOOTH = makers.smoothed("smooth", CORPUS, QUERIES, SCORE)
+SMOOTH = templates.smoothed("smooth", CORPUS, QUERIES, SCORE)
 SELECT = Stage(
     name="select",
     about="the tokens that training should not learn (Algorithm 1)",
@@ -87,25 +104,29 @@ SELECT = Stage(
     section="selection",
     make=makers.select_tokens,
     load=lambda folder, get: artifacts.load_selection(folder, get(SMOOTH).corpus),
-    files=makers.MASK_FILES,
+    files=MASK_FILES,
 )
 TRAIN = Stage(
     name="train",
     about="the model trained with -λ times the loss of the selected tokens (Eq. 9)",
     needs=needs(
-        CORPUS, INITIAL, BASELINE, SELECT, makers.watched("training", CORPUS, makers.run_training)
+        CORPUS,
+        INITIAL,
+        BASELINE,
+        SELECT,
+        templates.watched("training", CORPUS, lambda config: config.training),
     ),
-    settings=lambda config: makers.TrainSettings.of(config, config.training),
+    settings=lambda config: TrainSettings.of(config, config.training),
     make=makers.train_suppressed,
     load=makers.open_checkpoint,
     files=MODEL_FILES,
-    total=lambda settings, text, *_: makers.training_tokens(text, settings),
-    passes=lambda settings, noun: makers.TRAINING,
+    total=lambda settings, text, *_: templates.training_tokens(text, settings),
+    passes=lambda settings, noun: templates.TRAINING,
 )
 MODELS: dict[str, Need[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
-SAMPLES = {name: makers.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
-FLUENCY = {name: makers.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()}
-JUDGED = {name: makers.judged(name, samples) for name, samples in SAMPLES.items()}
+SAMPLES = {name: templates.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
+FLUENCY = {name: templates.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()}
+JUDGED = {name: templates.judged(name, samples) for name, samples in SAMPLES.items()}
 EVALUATE = Stage(
     name="evaluate",
     about="toxicity and fluency of both models, and the scores against human marks",
@@ -120,9 +141,9 @@ EVALUATE = Stage(
     settings=lambda config: config.seed,
     section="seed",
     make=makers.evaluate_models,
-    save=makers.save_figures,
-    load=makers.figures_as(makers.Evaluation),
-    files=(makers.FIGURES,),
+    save=templates.save_figures,
+    load=templates.figures_as(Evaluation),
+    files=(FIGURES,),
 )
 REPORT = Stage(
     name="report",

@@ -25,13 +25,12 @@ from typing import Any, final
 
 from safetensors import SafetensorError
 
-from ifguide.corpus.blocks import PACKED_FILES
 from ifguide.errors import InputError
 from ifguide.evaluation.figures import Cost
 from ifguide.files import TEMPORARY, read_json, write_json
 from ifguide.run.checksums import Checksums
+from ifguide.run.layout import SCRATCH_FILES
 from ifguide.run.work import COST, JOURNAL, SCRATCH, Work
-from ifguide.training.running import CHECKPOINT_FILES
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +39,6 @@ NO_COST = Cost(seconds=0.0, tokens=0, peak_rss_bytes=0)
 MANIFEST = "manifest.json"
 HEAD = "made-for.json"  # in a .part: whose it is
 FULL = os.strerror(errno.ENOSPC)
-TRAINING_FILES = (*CHECKPOINT_FILES, "guard.json", "sound.safetensors")
-SCRATCH_FILES = (
-    *TRAINING_FILES,
-    *(f"*/training/{name}" for name in TRAINING_FILES),
-    *(f"*/posts/{name}" for name in PACKED_FILES),
-)
 JOURNALS = JOURNAL.format(rank="*")
 OWN = (MANIFEST, HEAD, COST, JOURNALS, f"*{TEMPORARY}")
 
@@ -54,8 +47,9 @@ OWN = (MANIFEST, HEAD, COST, JOURNALS, f"*{TEMPORARY}")
 class Manifest:
     """What went into a stage and what came out.
 
-    ``needs`` has the fingerprint of each need by name; ``reads`` what lies outside
-    the run folder, by what needs it: the sha256 of its files by name, and what else decides it; ``files`` the size and sha256 of each file.
+    ``needs`` has the fingerprint of each need by name; ``reads`` what lies outside the run folder,
+    by what needs it: the sha256 of its files by name, and what else decides it; ``files`` the size
+    and sha256 of each file.
     """
 
     stage: str
@@ -346,7 +340,7 @@ def _is_inside(name: Any) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield everything in a folder that is no folder itself, by its name there; links are entries."""
+    """Yield all in a folder that is no folder itself, by its name there; a link is an entry."""
     waiting = [("", folder)]
     while waiting:
         prefix, place = waiting.pop()

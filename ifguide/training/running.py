@@ -23,34 +23,9 @@ from transformers import (
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.files import read_json, write_json
+from ifguide.training.checkpoint_files import CHECKPOINT_FILES, COMPLETE
 from ifguide.training.config import Hyperparameters
 
-COMPLETE = "complete"  # the mark in a checkpoint that was written whole: its files' sizes
-CHECKPOINT_FILES = tuple(  # what Trainer writes into a checkpoint, whatever the model
-    f"checkpoint-*/{name}"
-    for name in (
-        COMPLETE,
-        "*config.json",
-        "*.safetensors",
-        "*.safetensors.index.json",
-        "optimizer*.pt",
-        "optimizer*.bin",
-        "scheduler.pt",
-        "scaler.pt",
-        "rng_state*.pth",
-        "trainer_state.json",
-        "training_args.bin",
-        "tokenizer.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.json",
-        "vocab.txt",
-        "merges.txt",
-        "*.model",
-        "chat_template.jinja",
-        "README.md",
-    )
-)
 KEPT = 2  # checkpoints
 HUNG = ("forward", "_original_forward", "model_tags")  # what trainers and autocast put on a model
 

@@ -17,7 +17,8 @@ from ifguide.errors import InputError
 from ifguide.influence import calibrate
 from ifguide.influence.agreement import spearman
 from ifguide.influence.config import ScoreConfig
-from ifguide.influence.perturbed import LogprobFiles, export_pair, read_pair, score_from_logprobs
+from ifguide.influence.pair_files import LogprobFiles, read_pair
+from ifguide.influence.perturbed import export_pair, score_from_logprobs
 from ifguide.influence.score import score
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Direction

@@ -42,8 +42,8 @@ def _load(request: JudgeRequest) -> WordListJudge:
         listed = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{SETTING}: {file}: it cannot be read ({one_line(error)}); give a UTF-8 file with a word or "
-            "phrase a line"
+            f"{SETTING}: {file}: it cannot be read ({one_line(error)}); give a UTF-8 file with "
+            "a word or phrase a line"
         ) from error
     return WordListJudge(request.name, listed.splitlines())
 

@@ -1,0 +1,200 @@
+"""What the stages of attacks make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ifguide.attacks.config import AttackConfig, GcgConfig
+from ifguide.attacks.gcg import gcg, is_attackable
+from ifguide.attacks.lens import logit_lens
+from ifguide.attacks.relearn import check_posts, relearn
+from ifguide.attacks.texts import AttackedText, attacked_texts, posts_of
+from ifguide.corpus.prepare import PreparedCorpus
+from ifguide.errors import InputError
+from ifguide.evaluation.evaluate import evaluate
+from ifguide.evaluation.generate import derived_seed
+from ifguide.evaluation.judges.judging import Judge
+from ifguide.evaluation.metrics import mean_over_prompts
+from ifguide.files import read_json, write_json
+from ifguide.nouns import Checkpoint, Contrast, QuerySet
+from ifguide.run.attacks import Attack, Figures, GcgSettings, LensSettings, RelearnSettings
+from ifguide.run.layout import FIGURES
+from ifguide.run.makers import PromptSets
+from ifguide.run.outside import JUDGES
+from ifguide.run.run import Run
+from ifguide.run.stages import CORPUS, MODELS, PROMPTS, QUERIES, TRAIN
+from ifguide.run.work import Work
+
+
+def check(run: Run, config: AttackConfig, kinds: Sequence[str]) -> None:
+    """Refuse what cannot be done before anything is.
+
+    Raises:
+        InputError: the run has not what a kind of attack needs.
+    """
+    tokenizer, contrast = run(CORPUS).tokenizer, run(QUERIES)
+    for model in MODELS.values():
+        run(model)
+    if "gcg" in kinds:
+        _attacked(contrast, run(CORPUS), run(TRAIN).model, config.gcg)
+    if "relearn" in kinds:
+        check_posts(config.relearn, len(posts_of(contrast.toxic, tokenizer)))
+        run(JUDGES), run(PROMPTS)
+
+
+def search_suffixes(
+    work: Work,
+    settings: GcgSettings,
+    text: PreparedCorpus,
+    contrast: Contrast,
+    model: Checkpoint,
+    suppressed: Checkpoint,
+) -> Figures:
+    """Search a suffix for each prompt."""
+    chosen = _attacked(contrast, text, suppressed.model, settings.gcg)
+    found = [
+        gcg(
+            model.model,
+            text.tokenizer,
+            attacked.prompt,
+            attacked.target,
+            settings.gcg,
+            seed=derived_seed(settings.seed, "gcg", number),
+            progress=work.progress,
+        )
+        for number, attacked in enumerate(chosen)
+    ]
+    measures: dict[str, list[float]] = {
+        "success_before": [float(suffix.first_success == 0) for suffix in found],
+        "success": [float(suffix.succeeded) for suffix in found],
+        "loss_before": [suffix.losses[0] for suffix in found],
+        "loss": [suffix.losses[-1] for suffix in found],
+    }
+    seed, resamples = derived_seed(settings.seed, "gcg"), settings.resamples
+    return {
+        **{
+            name: asdict(mean_over_prompts(np.array(values), resamples, seed))
+            for name, values in measures.items()
+        },
+        "pairs": [{**asdict(a), **asdict(s)} for a, s in zip(chosen, found, strict=True)],
+    }
+
+
+def _attacked(
+    contrast: Contrast, text: PreparedCorpus, model: nn.Module, config: GcgConfig
+) -> list[AttackedText]:
+    """Return the prompts that are attacked; the models are alike in what decides them.
+
+    Raises:
+        InputError: there is none.
+    """
+    tokenizer = text.tokenizer
+    every = attacked_texts(contrast.toxic, tokenizer, config.target_tokens)
+    fit = (a for a in every if is_attackable(model, tokenizer, a.prompt, a.target, config))
+    found = list(islice(fit, config.pairs))
+    if not found:
+        raise InputError(
+            "gcg: no toxic query of the run survives as text with gcg.initial after its prompt; "
+            "give another gcg.initial, or set gcg.round_trip to false"
+        )
+    return found
+
+
+def teach_again(
+    work: Work,
+    settings: RelearnSettings,
+    text: PreparedCorpus,
+    contrast: Contrast,
+    model: Checkpoint,
+    prompts: PromptSets,
+    judges: list[Judge],
+) -> Figures:
+    """Fine-tune on toxic posts and evaluate on the toxic prompts."""
+    toxic = {"toxic": prompts["toxic"]}
+
+    def measure(tuned: nn.Module) -> dict[str, Any]:
+        asked = settings.evaluation
+        entry = evaluate(
+            tuned,
+            text.tokenizer,
+            asked,
+            toxic,
+            {},
+            None,
+            settings.seed,
+            progress=work.progress,
+            judges=judges,
+        )
+        return {"tp": asdict(entry.tp["toxic"]), "emt": asdict(entry.emt["toxic"])}
+
+    found = relearn(
+        model.model,
+        text.tokenizer,
+        posts_of(contrast.toxic, text.tokenizer),
+        measure,
+        settings.relearn,
+        block_length=int(text.corpus.tokens.shape[1]),
+        folder=work.scratch,
+        seed=settings.seed,
+        progress=work.progress,
+    )
+    return {
+        "points": [
+            {"posts": p.posts, "tokens": p.tokens, "updates": p.updates, **p.measured}
+            for p in found
+        ]
+    }
+
+
+def look_at_layers(
+    work: Work, settings: LensSettings, contrast: Contrast, model: Checkpoint
+) -> Figures:
+    """Look at the counted tokens of both sides of the queries."""
+    entry: Figures = {}
+    for side in ("toxic", "safe"):
+        queries: QuerySet = getattr(contrast, side)
+        some = slice(settings.lens.queries)
+        chosen = QuerySet(queries.tokens[some], queries.weights[some])
+        entry[side] = logit_lens(model.model, chosen, work.progress).tolist()
+        entry[f"{side}_tokens"] = sum(int((w > 0).sum()) for w in chosen.weights)
+    return entry
+
+
+def made(run: Run, stages: Mapping[str, Mapping[str, Attack]], kinds: Sequence[str]) -> Figures:
+    """Make the kinds that are asked for; return them and what stands of the others.
+
+    Returns:
+        by kind and by model, the figures and the seconds they took; a kind that lacks a model is
+        left out.
+    """
+
+    def wanted(kind: str, stage: Attack) -> bool:
+        return kind in kinds or run.standing(stage).state == "stands"
+
+    return {
+        kind: {
+            name: {"seconds": run.cost(stage).seconds, **figures}
+            for name, stage in models.items()
+            for figures in [run(stage)]
+        }
+        for kind, models in stages.items()
+        if all(wanted(kind, stage) for stage in models.values())
+    }
+
+
+def save(folder: Path, figures: Figures) -> None:
+    """Write an attack's figures."""
+    write_json(folder / FIGURES, figures)
+
+
+def load(folder: Path) -> Figures:
+    """Read what ``save`` wrote."""
+    found: Figures = read_json(folder / FIGURES)
+    return found

@@ -1,0 +1,240 @@
+"""What the stages of rivals make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ifguide.corpus.config import Source
+from ifguide.corpus.prepare import PreparedCorpus
+from ifguide.corpus.words import spelling
+from ifguide.distributed import ranks
+from ifguide.errors import InputError
+from ifguide.evaluation.generate import derived_seed
+from ifguide.evaluation.human_text import HumanScores, passages_of
+from ifguide.evaluation.judges.judging import Judge, judge_texts, judgements
+from ifguide.evaluation.prompts import prompts_of
+from ifguide.files import read_json, write_json
+from ifguide.influence.config import ScoreConfig
+from ifguide.influence.curvature.operators import Curvature
+from ifguide.influence.direction import aim
+from ifguide.influence.score import score
+from ifguide.nouns import Checkpoint, Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
+from ifguide.rivals.decoding import RewardAugmented
+from ifguide.rivals.probe import probe
+from ifguide.rivals.reward import RewardModel, load_reward
+from ifguide.rivals.reward import save_reward as write_reward
+from ifguide.rivals.reward_training import train_reward
+from ifguide.run import makers
+from ifguide.run.given import SampleSettings
+from ifguide.run.makers import PromptSets, Tables
+from ifguide.run.rivals_given import (
+    HumanTextSettings,
+    MaskSettings,
+    PairSettings,
+    PlainSettings,
+    PreferenceSettings,
+    RewardSettings,
+    SteeredSettings,
+)
+from ifguide.run.work import Work
+from ifguide.selection.documents import select_documents
+from ifguide.selection.lexicon import lexicon
+from ifguide.selection.select import select
+from ifguide.training.preference import train_preference
+from ifguide.training.preference_pairs import PreferencePair, pairs_from_samples, pairs_from_texts
+
+Pairs = list[PreferencePair]
+
+
+def score_along(
+    work: Work,
+    settings: ScoreConfig,
+    text: PreparedCorpus,
+    baseline: Checkpoint,
+    direction: Direction,
+) -> TokenScores:
+    """Score the corpus along a direction."""
+    sink = makers.shards(work, text, settings.shard_blocks)
+    return score(
+        baseline.model, text.corpus, direction, settings, sink=sink, progress=work.progress
+    )
+
+
+def score_plainly(
+    work: Work,
+    settings: PlainSettings,
+    text: PreparedCorpus,
+    baseline: Checkpoint,
+    curvature: Curvature,
+    contrast: Contrast,
+) -> TokenScores:
+    """Score the corpus along the toxic queries' direction, nothing set against them."""
+    none = QuerySet((), ())
+    toxic = Contrast(contrast.toxic, none, f"toxic side of {contrast.fingerprint}")
+    direction = aim(baseline.model, toxic, curvature, settings.direction)
+    return score_along(work, settings.scores, text, baseline, direction)
+
+
+def score_by_lexicon(
+    work: Work, prior: float, text: PreparedCorpus, contrast: Contrast
+) -> TokenScores:
+    """Score every token by the log-odds of its word in the queries."""
+    found = lexicon(text.corpus, contrast, prior, spelling(text.tokenizer))
+    return makers.written(work, text, found)
+
+
+def score_by_probe(
+    work: Work, settings: None, text: PreparedCorpus, baseline: Checkpoint, contrast: Contrast
+) -> TokenScores:
+    """Score every token by a linear classifier on the baseline's hidden states."""
+    found = probe(baseline.model, text.corpus, contrast, progress=work.progress)
+    return makers.written(work, text, found)
+
+
+def sample_pairs(
+    work: Work,
+    settings: PairSettings,
+    text: PreparedCorpus,
+    baseline: Checkpoint,
+    evaluated: PromptSets,
+    labeller: list[Judge],
+    data_dir: Path,
+) -> Pairs:
+    """Let the baseline continue prompts that are not evaluated, and rank what it says."""
+    if settings.prompts is None:
+        raise InputError("compare.prompts: the method 'dpo' needs them; name a source")
+    if not ranks.is_main():
+        return []
+    found = prompts_of(settings.prompts, text.held_out, data_dir, settings.seed, "dpo")
+    known = {prompt.text for prompts in evaluated.values() for prompt in prompts}
+    prompts = [prompt for prompt in found if prompt.text not in known]
+    if not prompts:
+        raise InputError("compare.prompts: all of them are evaluated; name other texts")
+    seed = derived_seed(settings.seed, "pairs")
+    samples = SampleSettings(settings.sampling, seed)
+    asked = {"dpo": prompts}
+    found_of = makers.continuations(
+        work, samples, text, baseline, asked, seed_of=lambda seed, name: seed
+    )
+    table = found_of["dpo"]
+    texts = table["continuation"].to_pylist()
+    ids = [f"{p.id}/{k}" for p in prompts for k in range(settings.sampling.samples)]
+    toxicity = judge_texts(labeller[0], texts, ids).reshape(len(prompts), -1)
+    continuations = np.array(texts, dtype=object).reshape(toxicity.shape).tolist()
+    return pairs_from_samples([p.text for p in prompts], continuations, toxicity, settings.margin)
+
+
+def save_pairs(folder: Path, pairs: Pairs) -> None:
+    """Write pairs."""
+    write_json(folder / "pairs.json", [asdict(pair) for pair in pairs])
+
+
+def read_pairs(work: Work, source: Source | None, data_dir: Path) -> Pairs:
+    """Read given pairs of a toxic and a neutral text."""
+    if source is None:
+        raise InputError("compare.pairs: the method 'dpo-texts' needs them; name a source")
+    return pairs_from_texts(source, data_dir)
+
+
+def learn_reward(
+    work: Work,
+    settings: RewardSettings,
+    text: PreparedCorpus,
+    baseline: Checkpoint,
+    labeller: list[Judge],
+) -> RewardModel:
+    """Train the baseline to tell how toxic the labelling judge finds a text."""
+    documents = text.corpus.documents
+    draw = np.random.default_rng(settings.seed).permutation(len(documents))
+    drawn = [documents[int(n)] for n in np.sort(draw[: settings.reward_texts])]
+    texts = [document.text for document in drawn]
+    return train_reward(
+        baseline.open(),
+        text.tokenizer,
+        texts,
+        judge_texts(labeller[0], texts, [document.id for document in drawn]),
+        settings.reward,
+        folder=work.scratch,
+        seed=settings.seed,
+        progress=work.progress,
+    )
+
+
+def save_reward(folder: Path, reward: RewardModel) -> None:
+    """Write a reward model."""
+    write_reward(reward, folder)
+
+
+def choose(work: Work, settings: MaskSettings, scores: TokenScores) -> Selection:
+    """Choose tokens, or whole documents."""
+    if settings.documents is not None:
+        assert settings.document_budget is not None
+        return select_documents(scores, settings.document_budget, settings.documents)  # type: ignore[arg-type]
+    return select(scores, settings.selection)
+
+
+def prefer(
+    work: Work,
+    settings: PreferenceSettings,
+    text: PreparedCorpus,
+    baseline: Checkpoint,
+    pairs: Pairs,
+) -> None:
+    """Train the baseline to prefer one side of the pairs, and write it."""
+    trained = train_preference(
+        baseline.open(),
+        text.tokenizer,
+        pairs,
+        settings.dpo,
+        folder=work.scratch,
+        seed=settings.seed,
+        progress=work.progress,
+    )
+    makers.write_model(work.path, trained, text.tokenizer)
+
+
+def judge_human_text(
+    work: Work, settings: HumanTextSettings, held_out: Mapping[str, Corpus], judges: list[Judge]
+) -> HumanScores:
+    """Judge text that people wrote, in pieces as long as samples."""
+    if settings.text is None or not ranks.is_main():
+        return HumanScores(text="", scores={})
+    pieces = passages_of(held_out[settings.text], settings.tokens, settings.pieces, settings.seed)
+    texts, ids = list(pieces.values()), list(pieces)
+    found = {
+        judge.name: judgements(judge, texts, ids, settings.unjudged).scores for judge in judges
+    }
+    scores = {name: tuple(values[~np.isnan(values)].tolist()) for name, values in found.items()}
+    return HumanScores(text=settings.text, scores=scores)
+
+
+def open_reward(folder: Path) -> RewardModel:
+    """Open a reward model."""
+    return load_reward(folder)
+
+
+def load_pairs(folder: Path) -> Pairs:
+    """Read what ``save_pairs`` wrote."""
+    return [PreferencePair(**pair) for pair in read_json(folder / "pairs.json")]
+
+
+def sample_steered(
+    work: Work,
+    settings: SteeredSettings,
+    text: PreparedCorpus,
+    model: Checkpoint,
+    prompts: PromptSets,
+    reward: RewardModel,
+) -> Tables:
+    """Draw continuations that the reward model steers."""
+
+    def processors() -> Sequence[Any]:
+        return [RewardAugmented(reward, text.tokenizer, settings.decoding)]
+
+    samples = SampleSettings(settings.sampling, settings.seed)
+    return makers.continuations(work, samples, text, model, prompts, processors)

@@ -1,0 +1,30 @@
+"""The files of the checkpoints that a training goes on from."""
+
+from __future__ import annotations
+
+COMPLETE = "complete"  # the mark in a checkpoint that was written whole: its files' sizes
+CHECKPOINT_FILES = tuple(  # what Trainer writes into a checkpoint, whatever the model
+    f"checkpoint-*/{name}"
+    for name in (
+        COMPLETE,
+        "*config.json",
+        "*.safetensors",
+        "*.safetensors.index.json",
+        "optimizer*.pt",
+        "optimizer*.bin",
+        "scheduler.pt",
+        "scaler.pt",
+        "rng_state*.pth",
+        "trainer_state.json",
+        "training_args.bin",
+        "tokenizer.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "vocab.txt",
+        "merges.txt",
+        "*.model",
+        "chat_template.jinja",
+        "README.md",
+    )
+)
