@@ -28,6 +28,7 @@ class Command:
         add_options: declares what it takes.
         do: does it; its arguments are what was parsed, and what was not: overrides of settings.
         settles: whether dotted options of settings may follow.
+        works: whether it needs the libraries that models need.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Command:
     add_options: Callable[[argparse.ArgumentParser], None]
     do: Callable[[argparse.Namespace, Sequence[str]], int]
     settles: bool = False
+    works: bool = True
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

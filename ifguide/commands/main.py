@@ -64,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "--help`"
             )
         _configure_output(quiet=parsed.quiet)
+        if command.works and not _only_shows(parsed):
+            from ifguide.commands.libraries import hush
+
+            hush(quiet=parsed.quiet)
         with lost.announced():
             code = command.do(parsed, overrides)
         sys.stdout.flush()
@@ -107,6 +111,11 @@ def _configure_output(*, quiet: bool) -> None:
     )
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+def _only_shows(parsed: argparse.Namespace) -> bool:
+    """Whether settings are to be shown, and no more."""
+    return any(getattr(parsed, name, False) for name in ("settings", "print_config"))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -25,4 +25,5 @@ SCHEMA = Command(
     about="print the JSON schema of the settings, for editors",
     add_options=_add_options,
     do=_do,
+    works=False,
 )

@@ -20,6 +20,7 @@ READ = (  # by ``AutoTokenizer``: vocabularies have other names in every family
     "*.bpe",
     "*.codes",
     "*.jinja",
+    "*.py",
 )
 # of the model that lies beside it, and of no tokenizer
 OTHERS = ("*.safetensors", "*.index.json", "generation_config.json", "trainer_state.json")
@@ -29,13 +30,11 @@ def tokenizer_files(config: TokenizerConfig) -> list[Path]:
     """Return the files of a local folder that ``load_tokenizer`` may read, in sorted order.
 
     There are none for a name on the hub, and none for a tokenizer that is trained on the corpus.
-    Code counts where it is trusted.
     """
     folder = Path(config.path or "").expanduser()
     if not config.path or not folder.is_dir():
         return []
-    patterns = (*READ, "*.py") if config.trust_remote_code else READ
-    files = [file for file in sorted(folder.iterdir()) if decides(file.name, patterns)]
+    files = [file for file in sorted(folder.iterdir()) if decides(file.name)]
     templates = sorted((folder / "additional_chat_templates").glob("*.jinja"))
     return [file for file in [*files, *templates] if file.is_file()]
 

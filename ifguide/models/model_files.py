@@ -15,8 +15,7 @@ WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".
 def model_files(config: ModelConfig) -> list[Path]:
     """Return the files of a local folder that decide what ``load_model`` loads from there.
 
-    These are all weights and all ``.json`` files in the folder itself, code where it is trusted,
-    and for an adapter the same of its base model, where that is a folder. There are none for a
+    These are all weights, code and ``.json`` files in the folder itself, and for an adapter the same of its base model, where that is a folder. There are none for a
     name on the hub, and none for a model that is made from a config.
 
     Raises:
@@ -26,7 +25,7 @@ def model_files(config: ModelConfig) -> list[Path]:
     if not config.path or not folder.is_dir():
         return []
     base = adapter_base(folder)
-    suffixes = WEIGHTS | {".json"} | ({".py"} if config.trust_remote_code else set())
+    suffixes = WEIGHTS | {".json", ".py"}
     return [
         file
         for place in (folder, *([base] if base else []))

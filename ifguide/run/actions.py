@@ -25,15 +25,16 @@ from ifguide.report.attacks import attack_figures, attack_markdown
 from ifguide.report.ranked import ranked_documents
 from ifguide.report.standalone import standalone
 from ifguide.report.terminal import inspect_lines
-from ifguide.rivals.methods import MethodRow, all_methods, rows_of
+from ifguide.rivals.methods import rows_of
 from ifguide.rivals.sweep import Grid, swept
 from ifguide.run import artifacts, attacks, attacks_makers
 from ifguide.run.comparison import possible, write_table
 from ifguide.run.outside import JUDGES, LAMBADA, data_folder
+from ifguide.run.overview import known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
 from ifguide.run.rivals import Rivals
-from ifguide.run.run import Run, closure, looked_at, opened
-from ifguide.run.stage import AnyStage, Need, StageOf
+from ifguide.run.run import Run, looked_at, opened
+from ifguide.run.stage import Need, StageOf
 from ifguide.run.stages import (
     BASELINE,
     CORPUS,
@@ -46,9 +47,8 @@ from ifguide.run.stages import (
     SELECT,
     TRAIN,
 )
-from ifguide.run.standing import Standing
 from ifguide.run.store import MANIFEST
-from ifguide.run.table import all_stages, stage_named
+from ifguide.run.table import stage_named
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_run_config
 
@@ -271,7 +271,7 @@ def judge(
     with looked_at(config, folder, verify=verify) as run:
         found = {
             name: run(stage)
-            for name, stage in _samples(config).items()
+            for name, stage in samples_of(config).items()
             if name in SAMPLES or run.standing(stage).state != "not made"
         }
     loaded = [load_judge(name, data_folder(config)) for name in asked.judges]
@@ -318,7 +318,9 @@ def lm_eval(
     with looked_at(config, folder) as run:
         models: dict[str, StageOf[Any]] = {"baseline": BASELINE, "suppressed": TRAIN}
         rivals = Rivals(config)
-        models |= {row.name: rivals.model(row) for row in _rows(rivals) if not row.method.model}
+        models |= {
+            row.name: rivals.model(row) for row in rows_under(config) if not row.method.model
+        }
         if model not in models:
             raise InputError(
                 f"--model: {folder} has no model '{model}'; use one of {', '.join(models)}"
@@ -334,57 +336,7 @@ def lm_eval(
     )
 
 
-def status(folder: Path, *, verify: bool = False) -> list[Standing]:
-    """Return how each stage of a run stands, those of rivals and attacks that are there included.
-
-    Raises:
-        InputError: it is no run folder, or its settings cannot be read.
-    """
-    config = read_run_config(folder)
-    with looked_at(config, folder, verify=verify) as run:
-        main = all_stages()
-        found = [run.standing(stage) for stage in main]
-        for stage in closure(known_stages(config)):
-            if stage not in main and stage.kept(config):
-                standing = run.standing(stage)
-                if standing.state != "not made":
-                    found.append(standing)
-        return found
-
-
-def known_stages(config: Config) -> list[AnyStage]:
-    """Return every stage that these settings describe: the run's, the rivals', the attacks'."""
-    rivals, found = Rivals(config), all_stages()
-    for row in _rows(rivals):
-        try:
-            rivals.check_settings(row)
-        except InputError:
-            continue
-        found += [rivals.judged(row), rivals.fluency(row)]
-    found += [stage for kind in attacks.attacks(AttackConfig()).values() for stage in kind.values()]
-    return [*found, perturbed()]
-
-
 # details
-
-
-def _rows(rivals: Rivals) -> tuple[MethodRow, ...]:
-    return rows_of(["all"], list(rivals.trainings), all_methods())
-
-
-def _samples(config: Config) -> dict[str, StageOf[Any]]:
-    """Return the continuations that a run and a comparison over it make, by the model's name."""
-    found: dict[str, StageOf[Any]] = dict(SAMPLES)
-    rivals = Rivals(config)
-    for row in _rows(rivals):
-        try:
-            rivals.check_settings(row)
-        except InputError:
-            continue
-        stage = rivals.samples(row)
-        if stage.name not in {other.name for other in found.values()}:
-            found[row.name] = stage
-    return found
 
 
 def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContextManager[Run]:
@@ -392,7 +344,7 @@ def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContex
     return opened(
         config,
         out,
-        closure(known_stages(config)),
+        known_stages(config),
         quiet=manner.quiet,
         replace=manner.replace,
         verify=manner.verify,

@@ -263,19 +263,22 @@ class Run:
 
 
 def closure(stages: Iterable[AnyStage]) -> list[AnyStage]:
-    """Return stages and all that they rest on, each once, earlier ones first."""
-    found: dict[AnyStage, None] = {}
+    """Return stages and all that they rest on, each name once, earlier ones first."""
+    found: dict[str, AnyStage] = {}
+    seen: set[AnyStage] = set()
 
     def visit(stage: AnyStage) -> None:
-        if stage not in found:
-            for need in stage.needs.all:
-                if isinstance(need, Stage):
-                    visit(need)
-            found[stage] = None
+        if stage in seen:
+            return
+        seen.add(stage)
+        for need in stage.needs.all:
+            if isinstance(need, Stage):
+                visit(need)
+        found.setdefault(stage.name, stage)
 
     for stage in stages:
         visit(stage)
-    return list(found)
+    return list(found.values())
 
 
 @contextmanager
@@ -318,7 +321,7 @@ def opened(
             if ranks.is_main():
                 if not replace:
                     run.refuse_other_settings(known)
-                _write_config(folder, to_yaml(config))
+                _write_config(folder, to_yaml(config, trust=False))
             ranks.barrier()
             yield run
         finally:

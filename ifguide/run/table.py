@@ -44,10 +44,3 @@ def stage_named(name: str) -> AnyStage:
         InputError: there is none.
     """
     return STAGES.get(name, "command line")
-
-
-def all_stages() -> list[AnyStage]:
-    """Return every stage that has a name, and those that they rest on, earlier ones first."""
-    from ifguide.run.run import closure
-
-    return closure([stage_named(name) for name in STAGES.names()])

@@ -1,0 +1,79 @@
+"""What there is, and may be, in a run folder: every stage that its settings describe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ifguide.attacks.config import AttackConfig
+from ifguide.errors import InputError
+from ifguide.rivals.methods import MethodRow, all_methods, rows_of
+from ifguide.run.attacks import attacks
+from ifguide.run.pair import perturbed
+from ifguide.run.rivals import Rivals
+from ifguide.run.run import closure, looked_at
+from ifguide.run.stage import AnyStage, StageOf
+from ifguide.run.stages import SAMPLES
+from ifguide.run.standing import Standing
+from ifguide.run.table import STAGES, stage_named
+from ifguide.settings.config import Config
+from ifguide.settings.reader import read_run_config
+
+
+def status(folder: Path, *, verify: bool = False) -> list[Standing]:
+    """Return how each stage of a run stands, those of rivals and attacks that are there included.
+
+    Args:
+        folder: of the run.
+        verify: read every byte.
+
+    Raises:
+        InputError: it is no run folder, or its settings cannot be read.
+    """
+    config = read_run_config(folder)
+    with looked_at(config, folder, verify=verify) as run:
+        main = {stage.name for stage in main_stages()}
+        found = [run.standing(stage) for stage in known_stages(config)]
+    return [
+        standing
+        for standing in found
+        if standing.state != "not kept"
+        and (standing.state != "not made" or standing.stage.name in main)
+    ]
+
+
+def main_stages() -> list[AnyStage]:
+    """Return every stage that has a command, and those that they rest on, earlier ones first."""
+    return closure([stage_named(name) for name in STAGES.names()])
+
+
+def known_stages(config: Config) -> list[AnyStage]:
+    """Return every stage that settings describe: the run's, the rivals', the attacks'."""
+    found, rivals = main_stages(), Rivals(config)
+    for row in rows_under(config):
+        found += [rivals.judged(row), rivals.fluency(row)]
+    found += [stage for kind in attacks(AttackConfig()).values() for stage in kind.values()]
+    return closure([*found, perturbed()])
+
+
+def rows_under(config: Config) -> Iterator[MethodRow]:
+    """Yield the rows of a comparison whose settings are there."""
+    rivals = Rivals(config)
+    for row in rows_of(["all"], list(rivals.trainings), all_methods()):
+        try:
+            rivals.check_settings(row)
+        except InputError:
+            continue
+        yield row
+
+
+def samples_of(config: Config) -> dict[str, StageOf[Any]]:
+    """Return the continuations that a run and a comparison over it make, by the model's name."""
+    found: dict[str, StageOf[Any]] = dict(SAMPLES)
+    rivals = Rivals(config)
+    for row in rows_under(config):
+        stage = rivals.samples(row)
+        if stage.name not in {other.name for other in found.values()}:
+            found[row.name] = stage
+    return found
