@@ -190,6 +190,13 @@ def first_of(
         )
 
 
+def falls_in(fraction: float, seed: int, source: str, document: str) -> bool:
+    """Whether a document, by its source's name and its id, is of a share drawn by the seed."""
+    key = json.dumps([seed, source, document]).encode()
+    drawn = int.from_bytes(hashlib.sha256(key).digest()[:8], "big")
+    return drawn < fraction * 2**64
+
+
 def source_fingerprint(source: Source, data_dir: Path) -> str:
     """SHA-256 of what decides the documents: the settings, and the contents of local files.
 

@@ -258,6 +258,16 @@ for _pattern in (_BOOL, _INT, _FLOAT):
     )
 
 
-def write_plain_yaml(value: Any) -> str:
-    """Return plain data as YAML that ``read_plain_yaml`` reads back to the same."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+def write_plain_yaml(value: Any, *, quotes: bool = False) -> str:
+    """Return plain data as YAML that ``read_plain_yaml`` reads back to the same.
+
+    With ``quotes`` every text stands in double quotes, on one line.
+    """
+    return yaml.dump(
+        value,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=2**31,  # a text is one line
+        default_style='"' if quotes else None,
+    )
