@@ -258,6 +258,14 @@ for _pattern in (_BOOL, _INT, _FLOAT):
     )
 
 
+def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if _HIDDEN.search(text) else None  # which folds no line and escapes what is hidden
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _write_text)
+
+
 def write_plain_yaml(value: Any, *, quotes: bool = False) -> str:
     """Return plain data as YAML that ``read_plain_yaml`` reads back to the same.
 

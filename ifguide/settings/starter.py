@@ -159,7 +159,7 @@ def _queries(posts: _Posts, file: Path | None, folder: Path, longest: int) -> tu
     told = "The marked posts that are not trained on" if kept else "The marked posts"
     source = posts.source(folder, ids=f"*[{asked}]" if asked else "")
     text = f"""\
-# {told}: their marked characters are the toxic side, the rest of them the safe side.
+# {told}: what is marked is the toxic side, the rest of them the safe side.
 queries:
   kind: marked
   source: {source}
@@ -196,7 +196,7 @@ queries:
         )
     asked, kept = _split([post.id for post in posts.marked])
     text = f"""\
-# Marked posts: their marked characters are the toxic side, the rest of them the safe side.
+# Marked posts: what is marked is the toxic side, the rest of them the safe side.
 queries:
   kind: marked
   source: {posts.source(folder, ids=f"*[!{asked}]" if kept else "")}
