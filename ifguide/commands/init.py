@@ -22,7 +22,7 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     from ifguide.settings.starter import starter_yaml
 
     check_output(parsed.out, replace=parsed.replace)
-    text = starter_yaml(parsed.corpus, parsed.model, parsed.queries)
+    text = starter_yaml(parsed.corpus, parsed.model, queries=parsed.queries)
     write_output(parsed.out, text, replace=parsed.replace)
     print(f"{parsed.out}: read it, then run `ifguide run {parsed.out} --out runs/first`")
     return 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -15,7 +13,7 @@ import pyarrow as pa
 
 from ifguide.corpus.config import EACH, Source
 from ifguide.corpus.fields import Record, label_field, spans_field, text_field, texts_field
-from ifguide.corpus.sources import Tally, counted, first_of, read_records
+from ifguide.corpus.sources import Tally, counted, falls_in, first_of, read_records
 from ifguide.errors import InputError, one_line
 from ifguide.nouns import Document
 
@@ -134,9 +132,7 @@ def is_held_out(document: Document, fraction: float, seed: int) -> bool:
     Decided by a hash of the seed, the source's name and the id: the same in every run, whatever
     else the corpus holds. A larger fraction keeps out the same documents and more.
     """
-    key = json.dumps([seed, document.source, document.id]).encode()
-    drawn = int.from_bytes(hashlib.sha256(key).digest()[:8], "big")
-    return drawn < fraction * 2**64
+    return falls_in(fraction, seed, document.source, document.id)
 
 
 def _from_record(record: Record, source: Source) -> Iterator[Document]:

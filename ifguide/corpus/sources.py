@@ -125,6 +125,13 @@ def query_sources(config: QueriesConfig) -> tuple[list[Source], list[str]]:
     return [given for given in sources if given], [given for given in subsets if given]
 
 
+def falls_in(fraction: float, seed: int, source: str, document: str) -> bool:
+    """Whether a document, by its source's name and its id, is of a share drawn by the seed."""
+    key = json.dumps([seed, source, document]).encode()
+    drawn = int.from_bytes(hashlib.sha256(key).digest()[:8], "big")
+    return drawn < fraction * 2**64
+
+
 def source_fingerprint(source: Source, data_dir: Path) -> str:
     """Return a sha256 of what decides the documents: settings, and the contents of local files.
 

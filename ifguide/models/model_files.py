@@ -15,8 +15,9 @@ WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".
 def model_files(config: ModelConfig) -> list[Path]:
     """Return the files of a local folder that decide what ``load_model`` loads from there.
 
-    These are all weights, code and ``.json`` files in the folder itself, and for an adapter the same of its base model, where that is a folder. There are none for a
-    name on the hub, and none for a model that is made from a config.
+    These are all weights, code and ``.json`` files in the folder itself, and for an adapter the
+    same of its base model, where that is a folder. There are none for a name on the hub, and none
+    for a model that is made from a config.
 
     Raises:
         InputError: what an adapter is of cannot be read.

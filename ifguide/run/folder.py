@@ -16,9 +16,9 @@ from typing import Any, final
 from ifguide.errors import InputError
 from ifguide.files import TEMPORARY, read_json, write_json, write_text
 from ifguide.run.checksums import Checksums
+from ifguide.settings.reader import RUN_MARK as MARK
 from ifguide.version import VERSION
 
-MARK = "ifguide-run.json"
 FORMAT = 2
 CONFIG = "config.yaml"
 CHECKSUMS = ".ifguide-checksums.json"

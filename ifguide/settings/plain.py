@@ -23,6 +23,7 @@ from ifguide.errors import InputError
 BYTES = 10_000_000  # of a file
 DEPTH = 100  # of nesting
 NODES = 100_000  # with every alias written out
+PATH = 5000  # characters of a file's name in messages: all that a system allows
 DIGITS = 400  # of a whole number; no float is as large
 
 _TOO_DEEP = f"nested deeper than {DEPTH} levels; make it flatter"
@@ -50,27 +51,28 @@ def read_yaml_file(file: Path, missing: str = "give the YAML file") -> Any:
     Raises:
         InputError: as ``read_plain_yaml``; or the file cannot be read, is none or is too large.
     """
+    shown = visible(str(file), PATH)
     try:
         kind = file.stat().st_mode
         if stat.S_ISDIR(kind):
-            raise InputError(f"{file}: a folder, not a file; {missing}")
+            raise InputError(f"{shown}: a folder, not a file; {missing}")
         if not stat.S_ISREG(kind):
-            raise InputError(f"{file}: a pipe or a device, not a plain file; {missing}")
+            raise InputError(f"{shown}: a pipe or a device, not a plain file; {missing}")
         with file.open("rb") as stream:
             raw = stream.read(BYTES + 1)
         if len(raw) > BYTES:
-            raise InputError(f"{file}: larger than {BYTES // 1_000_000} MB; {missing}")
-        return read_plain_yaml(raw.decode("utf-8-sig"), str(file))
+            raise InputError(f"{shown}: larger than {BYTES // 1_000_000} MB; {missing}")
+        return read_plain_yaml(raw.decode("utf-8-sig"), shown)
     except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file; {missing}") from error
+        raise InputError(f"{shown}: no such file; {missing}") from error
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); mend that") from error
+        raise InputError(f"{shown}: cannot be read ({error.strerror}); mend that") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+        raise InputError(f"{shown}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except InputError:
         raise
     except ValueError as error:  # a file name with NUL in it
-        raise InputError(f"{visible(str(file))}: cannot be read ({error}); {missing}") from error
+        raise InputError(f"{shown}: cannot be read ({error}); {missing}") from error
 
 
 def read_plain_yaml(text: str, shown: str) -> Any:
@@ -258,6 +260,24 @@ for _pattern in (_BOOL, _INT, _FLOAT):
     )
 
 
-def write_plain_yaml(value: Any) -> str:
-    """Return plain data as YAML that ``read_plain_yaml`` reads back to the same."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if _HIDDEN.search(text) else None  # which folds no line and escapes what is hidden
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _write_text)
+
+
+def write_plain_yaml(value: Any, *, quotes: bool = False) -> str:
+    """Return plain data as YAML that ``read_plain_yaml`` reads back to the same.
+
+    With ``quotes`` every text stands in double quotes, on one line.
+    """
+    return yaml.dump(
+        value,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=2**31,  # a text is one line
+        default_style='"' if quotes else None,
+    )

@@ -18,11 +18,12 @@ from typing import Any, Literal, NewType, TypeVar, cast, get_args, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ifguide.errors import InputError
+from ifguide.ignored import refuse_ignored
 from ifguide.settings.config import Config
 from ifguide.settings.kinds import at, without_null
 from ifguide.settings.manual import manual
 from ifguide.settings.overrides import overridden
-from ifguide.settings.plain import read_yaml_file, visible, write_plain_yaml
+from ifguide.settings.plain import PATH, read_yaml_file, visible, write_plain_yaml
 
 Settings = TypeVar("Settings")
 Place = tuple[str | int, ...]
@@ -52,14 +53,15 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         InputError: the file cannot be read, a key is unknown or a value does not fit.
     """
-    plain = _settings_in(file)
+    plain, shown = _settings_in(file), visible(str(file), PATH)
     if any((place.parent / RUN_MARK).exists() for place in (file, file.resolve())):
         plain = _without_trust(plain)
     try:
-        return _with_whole_paths(checked(Config, overridden(Config, plain, overrides)))
+        given = overridden(Config, plain, overrides) if isinstance(plain, dict) else plain
+        return _config_of(given)
     except InputError as error:
         own = not overrides or str(error) == _fault(plain)
-        raise InputError(f"{file if own else 'command line'}: {error}") from error
+        raise InputError(f"{shown if own else 'command line'}: {error}") from error
 
 
 def read_run_config(folder: Path, *, trust_remote_code: bool = False) -> Config:
@@ -74,13 +76,14 @@ def read_run_config(folder: Path, *, trust_remote_code: bool = False) -> Config:
         InputError: there are none, or they do not fit.
     """
     file = folder / "config.yaml"
+    shown = visible(str(folder), PATH)
     if not file.exists():
-        raise InputError(f"{folder}: it holds no config.yaml; give the folder of a run")
+        raise InputError(f"{shown}: it holds no config.yaml; give the folder of a run")
+    plain = _without_trust(_settings_in(file))
     try:
-        config = checked(Config, _without_trust(_settings_in(file)))
+        config = checked(Config, plain)
     except InputError as error:
-        said = str(error)
-        raise InputError(said if said.startswith(str(file)) else f"{file}: {said}") from error
+        raise InputError(f"{shown}/config.yaml: {error}") from error
     return _trusting(config) if trust_remote_code else config
 
 
@@ -137,13 +140,14 @@ def adapter(kind: Any) -> TypeAdapter:
 def _settings_in(file: Path) -> Any:
     plain = read_yaml_file(file, _MISSING)
     if plain is None:
-        raise InputError(f"{file}: the file is empty; write the run's settings into it")
+        shown = visible(str(file), PATH)
+        raise InputError(f"{shown}: the file is empty; write the run's settings into it")
     return plain
 
 
 def _fault(plain: Any) -> str | None:
     try:
-        checked(Config, plain)
+        _config_of(plain)
     except InputError as error:
         return str(error)
     return None
@@ -205,14 +209,17 @@ def _hint(key: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; use one of {', '.join(known)}"
 
 
-def _with_whole_paths(config: Config) -> Config:
-    """Write local folders of models out in full, so that the settings hold from anywhere."""
+def _config_of(plain: Any) -> Config:
+    """Return the settings with local folders of models in full, so that they hold from anywhere."""
+    config = checked(Config, plain)
     whole: dict[str, Any] = {}
     for name in ("model", "tokenizer"):
         section = getattr(config, name)
         folder = Path(section.path or "").expanduser()
         if section.path and folder.is_dir():
             whole[name] = replace(section, path=str(folder.resolve()))
+            if name == "model":
+                refuse_ignored(section, name, ("revision",), "path is a folder on this machine")
     return replace(config, **whole)
 
 

@@ -118,3 +118,13 @@ def test_a_default_counts_as_not_given():
     refuse_ignored(config.training, "training", tuple(vars(config.training)), "no reason")
     with pytest.raises(InputError, match=r"^g\.seed: 3 would be ignored, since it rains; remove"):
         refuse_ignored(config, "g", ("seed",), "it rains")
+
+
+@pytest.mark.parametrize("option", ["--ceiling", "--weight"])
+def test_a_sweep_over_what_is_ignored_is_refused(option, refused, tmp_path):
+    kind = {"--ceiling": "penalty", "--weight": "masking"}[option]
+    file = write_settings(tmp_path, training__objective={"kind": kind})
+    line = refused("sweep", file, "--out", tmp_path / "run", "--quiet", option, "9")
+    assert line.startswith(
+        f"sweep: {option} would be ignored, since the objective's kind is {kind}"
+    )

@@ -134,6 +134,29 @@ def test_a_fault_of_the_file_names_the_file_under_any_override(tmp_path):
     assert read_config(file, ["--corpus.sources", "[{builtin: 9}]"]).corpus.sources[0].builtin == 9
 
 
+def test_a_file_that_holds_no_settings_is_at_fault_under_any_override(tmp_path):
+    (tmp_path / "x.yaml").write_text("- 1")
+    line = f"{tmp_path}/x.yaml: a list is not settings by name; give settings by name"
+    assert said(tmp_path / "x.yaml") == said(tmp_path / "x.yaml", "--seed", "7") == line
+
+
+def test_a_revision_of_a_folder_is_refused(tmp_path):
+    file = write_settings(tmp_path, model={"path": str(tmp_path), "revision": "abc"})
+    line = f"{file}: model.revision: 'abc' would be ignored, since path is a folder on this machine"
+    assert said(file).startswith(line)
+    assert said(file, "--seed", "7").startswith(line)
+    assert read_config(file, ["--model.path", "owner/name"]).model.revision == "abc"
+
+
+def test_the_name_of_a_file_is_shown_on_one_line(tmp_path):
+    file = tmp_path / "a\nb\x1b[31m.yaml"
+    assert (
+        said(file) == rf"{tmp_path}/a\nb\x1b[31m.yaml: no such file; give the YAML file of the run"
+    )
+    file.write_text("seed: x")
+    assert said(file).startswith(rf"{tmp_path}/a\nb\x1b[31m.yaml: corpus: it is missing")
+
+
 def test_overrides_of_other_settings():
     found = with_overrides(AttackConfig(), ["--gcg.initial", "7", "--relearn.posts", "[0, 3]"])
     assert (found.gcg.initial, found.relearn.posts) == ("7", (0, 3))
