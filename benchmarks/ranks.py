@@ -44,7 +44,7 @@ AGREEMENT = 1e-6  # largest difference of two scores, as a share of the largest 
 SHARD_BLOCKS = 1024
 
 
-def worker(case: Case, engine: Any, folder: Path) -> None:
+def worker(case: Case, engine: str, folder: Path) -> None:
     """Score this rank's share into ``folder``; the main rank writes the seconds it took."""
     torch.set_num_threads(1)
     ranks.start()

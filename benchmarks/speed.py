@@ -53,7 +53,7 @@ FORWARD_BATCHES = (1024, 2048, 4096)  # tokens
 AGREEMENT = 2e-3  # largest error of a block's sum, as a share of the largest sum, in float32
 
 
-def scorer(model: nn.Module, corpus: Corpus, engine: Any) -> Callable[[], np.ndarray]:
+def scorer(model: nn.Module, corpus: Corpus, engine: str) -> Callable[[], np.ndarray]:
     """Build an engine, as ``score`` does, and return what scores the corpus with it."""
     config = ScoreConfig(engine=engine, step=1e-2 if engine == "difference" else None)
     built, _ = build_engine(model, find_tracked(model), random_direction(model), corpus, config)

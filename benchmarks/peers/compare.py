@@ -223,7 +223,7 @@ class Ours:
 
         return self.stages.timed(f"fit {name}", tokens, work)
 
-    def _scores(self, curvature: str, engine: Any) -> np.ndarray:
+    def _scores(self, curvature: str, engine: str) -> np.ndarray:
         run = self.case.run
         damping = run.config.direction.damping
         direction = Direction(self.curvature(curvature).solve(self.gradient, damping))

@@ -64,7 +64,7 @@ def choose_step(
     Raises:
         InputError: a half-precision model is sharded, so that it has no float32 copy.
     """
-    dtype = next(iter(find_tracked(model))).parameter.dtype
+    dtype = find_tracked(model)[0].parameter.dtype
     half = is_half(model) or config.precision == "bfloat16"
     by_rank = config.tolerance is None and half
     bound = RANK_BOUND if by_rank else config.tolerance or SUM_TOLERANCE[dtype]
