@@ -15,8 +15,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.report.status import status_text
     from ifguide.run.overview import status
+    from ifguide.run.status import status_text
 
     print(status_text(status(parsed.dir, verify=parsed.verify)))
     return 0

@@ -13,12 +13,12 @@ from ifguide.evaluation.judges.registry import load_judge
 from ifguide.nouns import Checkpoint, Selection, TokenScores
 from ifguide.rivals.methods import BASELINE as START
 from ifguide.rivals.methods import METHODS, Mask, MethodRow
-from ifguide.rivals.proxy import proxy_model
 from ifguide.run import templates
 from ifguide.run.given import TrainSettings
 from ifguide.run.layout import FIGURES, MODEL_FILES, SAMPLE_FILES
 from ifguide.run.lazily import functions_of
 from ifguide.run.outside import JUDGES, data_folder, judges_of, texts_of
+from ifguide.run.proxy import proxy_model
 from ifguide.run.rivals_given import (
     HumanTextSettings,
     MaskSettings,

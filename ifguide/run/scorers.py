@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ifguide.influence.config import ScoreConfig
 from ifguide.nouns import TokenScores
 from ifguide.registry import Registry
-from ifguide.rivals.proxy import proxy_model
 from ifguide.run import templates
 from ifguide.run.layout import SCORE_FILES
 from ifguide.run.lazily import functions_of
 from ifguide.run.outside import checkpoint_of
+from ifguide.run.proxy import proxy_model
 from ifguide.run.rivals_given import PlainSettings
 from ifguide.run.stage import Get, Stage, StageOf, needs
 from ifguide.run.stages import AIM, BASELINE, CORPUS, FIT, QUERIES

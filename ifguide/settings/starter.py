@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ifguide.corpus.readers import read_path, without_suffix
+from ifguide.corpus.formats import without_suffix
+from ifguide.corpus.readers import read_path
 from ifguide.corpus.sources import falls_in
 from ifguide.errors import InputError
 from ifguide.settings.plain import read_plain_yaml, visible, write_plain_yaml

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ifguide.report.tables import MISSING, Table, duration, plain_text
-
-if TYPE_CHECKING:
-    from ifguide.run.standing import Standing
+from ifguide.run.standing import Standing
 
 
 def status_text(found: Sequence[Standing]) -> str:
