@@ -30,11 +30,11 @@ from ifguide.rivals.sweep import Grid, swept
 from ifguide.run import artifacts, attacks, attacks_makers
 from ifguide.run.comparison import possible, write_table
 from ifguide.run.outside import JUDGES, LAMBADA, data_folder
-from ifguide.run.overview import known_stages, rows_under, samples_of
+from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
 from ifguide.run.rivals import Rivals
-from ifguide.run.run import Run, looked_at, opened
-from ifguide.run.stage import Need, StageOf
+from ifguide.run.run import Run, closure, looked_at, opened
+from ifguide.run.stage import AnyStage, Need, StageOf
 from ifguide.run.stages import (
     BASELINE,
     CORPUS,
@@ -43,7 +43,6 @@ from ifguide.run.stages import (
     PROMPTS,
     QUERIES,
     REPORT,
-    SAMPLES,
     SELECT,
     TRAIN,
 )
@@ -86,7 +85,8 @@ def run(config: Config, out: Path, until: str = "report", manner: Manner | None 
     with _working(config, out, manner) as run:
         if stage is REPORT and ranks.is_main():
             run.folder.check_outputs(COPIES)
-        check(run)
+        check(run, stage)
+        run.ensure(stage)
         noun = run(stage)
         if stage is REPORT and ranks.is_main():
             for name in COPIES:
@@ -94,12 +94,17 @@ def run(config: Config, out: Path, until: str = "report", manner: Manner | None 
         return noun if ranks.is_main() else None
 
 
-def check(run: Run) -> None:
-    """Refuse what cannot work before any model is trained.
+def check(run: Run, *wanted: AnyStage) -> None:
+    """Refuse what cannot work before any model is trained, unless all that is wanted stands.
 
     Raises:
         InputError: what cannot.
     """
+    stages = [stage for stage in closure(wanted) if stage.kept(run.config)]
+    if stages and ranks.agree(
+        lambda: all(run.standing(stage).state == "stands" for stage in stages)
+    ):
+        return
     _ = run(JUDGES)
     model = run(INITIAL).open()
     find_tracked(model)
@@ -272,8 +277,10 @@ def judge(
         found = {
             name: run(stage)
             for name, stage in samples_of(config).items()
-            if name in SAMPLES or run.standing(stage).state != "not made"
+            if run.standing(stage).state not in ("not made", "begun")
         }
+    if not found:
+        raise InputError(f"{folder}: it holds no continuations; run `ifguide evaluate` first")
     loaded = [load_judge(name, data_folder(config)) for name in asked.judges]
     return rejudge(found, loaded, asked, config.seed)
 
@@ -344,7 +351,7 @@ def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContex
     return opened(
         config,
         out,
-        known_stages(config),
+        [stage for stage in known_stages(config) if not is_optional(stage)],
         quiet=manner.quiet,
         replace=manner.replace,
         verify=manner.verify,

@@ -170,23 +170,25 @@ def look_at_layers(
 def made(run: Run, stages: Mapping[str, Mapping[str, Attack]], kinds: Sequence[str]) -> Figures:
     """Make the kinds that are asked for; return them and what stands of the others.
 
+    What was not asked for is shown as it was made, whatever the options were then.
+
     Returns:
         by kind and by model, the figures and the seconds they took; a kind that lacks a model is
         left out.
     """
-
-    def wanted(kind: str, stage: Attack) -> bool:
-        return kind in kinds or run.standing(stage).state == "stands"
-
-    return {
-        kind: {
-            name: {"seconds": run.cost(stage).seconds, **figures}
+    found: Figures = {}
+    for kind, models in stages.items():
+        if kind in kinds:
+            figures = {name: run(stage) for name, stage in models.items()}
+        elif all(run.standing(s, as_made=True).state == "stands" for s in models.values()):
+            figures = {name: load(run.folder.root / s.name) for name, s in models.items()}
+        else:
+            continue
+        found[kind] = {
+            name: {"seconds": run.cost(stage).seconds, **figures[name]}
             for name, stage in models.items()
-            for figures in [run(stage)]
         }
-        for kind, models in stages.items()
-        if all(wanted(kind, stage) for stage in models.values())
-    }
+    return found
 
 
 def save(folder: Path, figures: Figures) -> None:

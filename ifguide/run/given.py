@@ -106,7 +106,7 @@ class SmoothSettings:
     @property
     def changes(self) -> bool:
         """Whether the scores become others."""
-        return self.smoothing != SmoothingConfig(unit=self.smoothing.unit) or self.lexicon.share > 0
+        return self.smoothing != SmoothingConfig() or self.lexicon.share > 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ifguide.attacks.config import AttackConfig
 from ifguide.errors import InputError
 from ifguide.rivals.methods import MethodRow, all_methods, rows_of
-from ifguide.run.attacks import attacks
+from ifguide.run.attacks import attacks, is_attack
 from ifguide.run.pair import perturbed
 from ifguide.run.rivals import Rivals
 from ifguide.run.run import closure, looked_at
@@ -34,7 +34,7 @@ def status(folder: Path, *, verify: bool = False) -> list[Standing]:
     config = read_run_config(folder)
     with looked_at(config, folder, verify=verify) as run:
         main = {stage.name for stage in main_stages()}
-        found = [run.standing(stage) for stage in known_stages(config)]
+        found = [run.standing(stage, as_made=is_optional(stage)) for stage in known_stages(config)]
     return [
         standing
         for standing in found
@@ -55,6 +55,11 @@ def known_stages(config: Config) -> list[AnyStage]:
         found += [rivals.judged(row), rivals.fluency(row)]
     found += [stage for kind in attacks(AttackConfig()).values() for stage in kind.values()]
     return closure([*found, perturbed()])
+
+
+def is_optional(stage: AnyStage) -> bool:
+    """Whether options of a command, and not the run's settings, decide a stage."""
+    return is_attack(stage) or stage.name == perturbed().name
 
 
 def rows_under(config: Config) -> Iterator[MethodRow]:

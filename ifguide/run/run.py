@@ -73,15 +73,32 @@ class Run:
         self(stage)
         return self.folder.root / stage.name
 
-    def standing(self, stage: AnyStage) -> Standing:
-        """Return how a stage stands; nothing is made or changed."""
+    def ensure(self, stage: AnyStage) -> None:
+        """Make a stage, and whatever it rests on that is missing or damaged.
+
+        Raises:
+            InputError: as for the noun.
+        """
+        for earlier in closure([stage]):
+            if earlier.kept(self.config):
+                place = self._folder(earlier)
+                if not ranks.agree(lambda s=earlier, p=place: self._is_there(s, p)):  # type: ignore[misc]
+                    self._make(earlier, place)
+
+    def standing(self, stage: AnyStage, *, as_made: bool = False) -> Standing:
+        """Return how a stage stands; nothing is made or changed.
+
+        With ``as_made`` the settings are those that made it, for a stage whose settings are given
+        on the command line.
+        """
         if not stage.kept(self.config):
             return Standing(stage=stage, state="not kept")
         place = self._folder(stage)
         found = place.manifest()
         if found is None:
             return Standing(stage=stage, state="begun" if place.has_begun() else "not made")
-        if found.fingerprint != self.fingerprint(stage):
+        now = self._as_made(stage, found) if as_made else self.fingerprint(stage)
+        if found.fingerprint != now:
             why = "; ".join(changes(found, self._manifest(stage)))
             return Standing(stage=stage, state="stale", why=why, manifest=found)
         if damaged := place.damaged():
@@ -128,6 +145,11 @@ class Run:
                 )
 
     # details
+
+    def _as_made(self, stage: AnyStage, found: Manifest) -> str:
+        """Return what a stage would be known by under the settings that made it."""
+        needs = {earlier.name: self.fingerprint(earlier) for earlier in stage.needs.all}
+        return fingerprint_of([stage.name, stage.version, found.settings, needs])
 
     def _stage_noun(self, stage: AnyStage) -> Any:
         if not stage.kept(self.config):

@@ -15,8 +15,8 @@ from ifguide.corpus.prepare import open_prepared
 from ifguide.corpus.words import spelling
 from ifguide.errors import InputError
 from ifguide.rivals.methods import METHODS, Row, rows_of
-from ifguide.run.proxy import proxy_model
 from ifguide.run import artifacts
+from ifguide.run.proxy import proxy_model
 from ifguide.run.store import Store
 from ifguide.selection.lexicon import lexicon
 from ifguide.selection.select import select
