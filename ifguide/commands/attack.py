@@ -5,17 +5,26 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ifguide.attacks.config import KINDS, AttackConfig
 from ifguide.commands.command import Command, add_folder, add_manner, manner_of
 from ifguide.errors import InputError
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.report import attacks
+    from ifguide.run import actions
+    from ifguide.settings import manual, reader
+else:
+    actions = functions_of("ifguide.run.actions")
+    attacks = functions_of("ifguide.report.attacks")
+    manual = functions_of("ifguide.settings.manual")
+    reader = functions_of("ifguide.settings.reader")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    add_folder(parser)
-    for action in parser._actions:
-        if action.dest == "dir":
-            action.nargs, action.required = "?", False
+    add_folder(parser, needed=False)
     parser.add_argument("--out", type=Path, help="where the page goes (the run folder's attacks)")
     parser.add_argument(
         "--kind", action="append", choices=list(KINDS), help=f"{', '.join(KINDS)} (default: all)"
@@ -25,24 +34,18 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.settings.manual import manual
-    from ifguide.settings.reader import with_overrides
-
     if parsed.settings:
-        print(manual(AttackConfig).rstrip("\n"))
+        print(manual.manual(AttackConfig).rstrip("\n"))
         return 0
     if parsed.dir is None:
         raise InputError("ifguide attack: no run folder given; see `ifguide attack --help`")
-    config = with_overrides(AttackConfig(), overrides)
-
-    from ifguide.report.attacks import attack_text
-    from ifguide.run import actions
+    config = reader.with_overrides(AttackConfig(), overrides)
 
     kinds, trust = parsed.kind or list(KINDS), parsed.trust_remote_code
     found = actions.attack(
         parsed.dir, config, kinds, parsed.out, manner_of(parsed), trust_remote_code=trust
     )
-    print(attack_text(found))
+    print(attacks.attack_text(found))
     print(f"\nThe page: {(parsed.out or parsed.dir / 'attacks') / 'attacks.md'}")
     return 0
 

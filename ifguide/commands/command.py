@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ifguide.errors import InputError
+from ifguide.lazily import functions_of
 
 if TYPE_CHECKING:
+    from ifguide.run import actions
     from ifguide.run.actions import Manner
+    from ifguide.settings import reader
     from ifguide.settings.config import Config
+else:
+    actions = functions_of("ifguide.run.actions")
+    reader = functions_of("ifguide.settings.reader")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +67,9 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_folder(parser: argparse.ArgumentParser) -> None:
+def add_folder(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
     """Declare the folder of a finished run, and whether code that it brings along may run."""
-    parser.add_argument("dir", type=Path, help="the run folder")
+    parser.add_argument("dir", type=Path, nargs=None if needed else "?", help="the run folder")
     parser.add_argument(
         "--trust-remote-code", action="store_true", help="run code that comes with its models"
     )
@@ -77,9 +83,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def manner_of(parsed: argparse.Namespace) -> Manner:
     """Return how the run folder is worked in."""
-    from ifguide.run.actions import Manner
-
-    return Manner(quiet=parsed.quiet, replace=parsed.replace, verify=parsed.verify)
+    return actions.Manner(quiet=parsed.quiet, replace=parsed.replace, verify=parsed.verify)
 
 
 def settings_of(parsed: argparse.Namespace, overrides: Sequence[str]) -> Config | None:
@@ -88,16 +92,14 @@ def settings_of(parsed: argparse.Namespace, overrides: Sequence[str]) -> Config 
     Raises:
         InputError: there are none, they do not fit, or no run folder is given.
     """
-    from ifguide.settings.reader import describe, read_config, to_yaml
-
     if parsed.settings:
-        print(describe(), end="")
+        print(reader.describe(), end="")
         return None
     if parsed.config is None:
         raise InputError(f"ifguide {parsed.name}: no YAML file given; see `ifguide --help`")
-    config = read_config(parsed.config, overrides)
+    config = reader.read_config(parsed.config, overrides)
     if parsed.print_config:
-        print(to_yaml(config), end="")
+        print(reader.to_yaml(config), end="")
         return None
     if parsed.out is None:
         raise InputError("--out: no run folder given; add --out DIR")

@@ -8,11 +8,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ifguide.commands.command import Command, add_run_options, manner_of, settings_of
+from ifguide.lazily import functions_of
 from ifguide.rivals.methods import all_methods
 from ifguide.rivals.sweep import Grid
 
 if TYPE_CHECKING:
     from ifguide.evaluation.comparison import Comparison
+    from ifguide.report import comparison, tables
+    from ifguide.run import actions
+else:
+    actions = functions_of("ifguide.run.actions")
+    comparison = functions_of("ifguide.report.comparison")
+    tables = functions_of("ifguide.report.tables")
+
 
 GRID = {"budget": float, "window": int, "quantile": float, "weight": float, "ceiling": float}
 
@@ -30,8 +38,6 @@ def _add_compare_options(parser: argparse.ArgumentParser) -> None:
 def _compare(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = settings_of(parsed, overrides)
     if config is not None:
-        from ifguide.run import actions
-
         wanted = [name.strip() for name in parsed.methods.split(",") if name.strip()]
         manner, command = manner_of(parsed), _command(parsed)
         _show(parsed, actions.compare(config, parsed.out, wanted, manner, command=command))
@@ -48,8 +54,6 @@ def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
 def _sweep(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = settings_of(parsed, overrides)
     if config is not None:
-        from ifguide.run import actions
-
         grid = Grid(**{name: tuple(getattr(parsed, name)) for name in GRID})
         manner, command = manner_of(parsed), _command(parsed)
         training = parsed.training
@@ -62,11 +66,8 @@ def _command(parsed: argparse.Namespace) -> str:
 
 
 def _show(parsed: argparse.Namespace, result: Comparison | None) -> None:
-    from ifguide.report.comparison import methods_table
-    from ifguide.report.tables import plain_text
-
     if result is not None:
-        print(plain_text(methods_table(result)))
+        print(tables.plain_text(comparison.methods_table(result)))
         print(f"\nThe page: {parsed.out / parsed.name / 'index.html'}")
 
 

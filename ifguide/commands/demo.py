@@ -6,9 +6,16 @@ import argparse
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ifguide.commands.command import Command, add_manner
 from ifguide.commands.run import show_run
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.settings import reader
+else:
+    reader = functions_of("ifguide.settings.reader")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +24,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.settings.reader import read_config
-
     with resources.as_file(resources.files("ifguide") / "demo.yaml") as file:
-        config = read_config(file, overrides)
+        config = reader.read_config(file, overrides)
     show_run(config, parsed.out, "report", parsed)
     return 0
 

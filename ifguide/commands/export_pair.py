@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ifguide.commands.command import Command, add_run_options, manner_of, settings_of
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.run import actions
+else:
+    actions = functions_of("ifguide.run.actions")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +24,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = settings_of(parsed, overrides)
-    if config is not None:
-        from ifguide.run import actions
-
-        if actions.write_pair(config, parsed.out, parsed.step, parsed.to, manner_of(parsed)):
-            place = parsed.to or parsed.out / "pair"
-            print(f"The pair: {place} (its README.md says how to go on)")
+    if config is None:
+        return 0
+    if actions.write_pair(config, parsed.out, parsed.step, parsed.to, manner_of(parsed)):
+        place = parsed.to or parsed.out / "pair"
+        print(f"The pair: {place} (its README.md says how to go on)")
     return 0
 
 

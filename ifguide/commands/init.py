@@ -5,8 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ifguide.commands.command import Command
+from ifguide.files import check_output, write_output
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.settings import starter
+else:
+    starter = functions_of("ifguide.settings.starter")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +26,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.files import check_output, write_output
-    from ifguide.settings.starter import starter_yaml
-
     check_output(parsed.out, replace=parsed.replace)
-    text = starter_yaml(parsed.corpus, parsed.model, queries=parsed.queries)
+    text = starter.starter_yaml(parsed.corpus, parsed.model, queries=parsed.queries)
     write_output(parsed.out, text, replace=parsed.replace)
     print(f"{parsed.out}: read it, then run `ifguide run {parsed.out} --out runs/first`")
     return 0

@@ -6,9 +6,16 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ifguide.commands.command import Command, add_folder
 from ifguide.errors import InputError
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.run import actions
+else:
+    actions = functions_of("ifguide.run.actions")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +25,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.run import actions
-
     if parsed.top < 1:
         raise InputError(f"--top: {parsed.top} is below 1; give the number of documents to show")
     colour, trust = sys.stdout.isatty() and "NO_COLOR" not in os.environ, parsed.trust_remote_code

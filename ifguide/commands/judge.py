@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ifguide.commands.command import Command, add_folder, add_output, add_verify
 from ifguide.files import check_output
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.evaluation import typed_json
+    from ifguide.report import judged
+    from ifguide.run import actions
+else:
+    actions = functions_of("ifguide.run.actions")
+    judged = functions_of("ifguide.report.judged")
+    typed_json = functions_of("ifguide.evaluation.typed_json")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -18,16 +29,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.evaluation.typed_json import write_typed
-    from ifguide.report.judged import judged_text
-    from ifguide.run import actions
-
     if parsed.out is not None:
         check_output(parsed.out, replace=parsed.replace)
     result = actions.judge(parsed.dir, parsed.judges, parsed.unjudged, verify=parsed.verify)
     if parsed.out is not None:
-        write_typed(parsed.out, result)
-    print(judged_text(result))
+        typed_json.write_typed(parsed.out, result)
+    print(judged.judged_text(result))
     return 0
 
 

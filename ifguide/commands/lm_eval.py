@@ -5,9 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ifguide.commands.command import Command, add_folder, add_output
 from ifguide.files import check_output, write_json
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.report import lm_eval
+    from ifguide.run import actions
+else:
+    actions = functions_of("ifguide.run.actions")
+    lm_eval = functions_of("ifguide.report.lm_eval")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +29,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.report.lm_eval import lm_eval_text
-    from ifguide.run import actions
-
     if parsed.out is not None:
         check_output(parsed.out, replace=parsed.replace)
     found = actions.lm_eval(
@@ -35,7 +41,7 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     )
     if parsed.out is not None:
         write_json(parsed.out, found)
-    print(lm_eval_text(found))
+    print(lm_eval.lm_eval_text(found))
     return 0
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ifguide.commands.command import Command, add_run_options, manner_of, settings_of
+from ifguide.lazily import functions_of
 from ifguide.run.table import STAGES
 from ifguide.settings.config import Config
+
+if TYPE_CHECKING:
+    from ifguide.report import tables
+    from ifguide.run import actions
+else:
+    actions = functions_of("ifguide.run.actions")
+    tables = functions_of("ifguide.report.tables")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,14 +42,11 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def show_run(config: Config, out: Path, until: str, parsed: argparse.Namespace) -> None:
     """Run the stages up to one, and show what the last one came to."""
-    from ifguide.report.tables import comparison_table
-    from ifguide.run import actions
-
     noun: Any = actions.run(config, out, until, manner_of(parsed))
     if until == "score" and noun is not None and "spearman" in noun.metadata:
         print(f"Spearman with float32 jvp on a probe: {noun.metadata['spearman']:.4f}")
     if until == "report" and noun is not None:
-        print(comparison_table(noun))
+        print(tables.comparison_table(noun))
         print(f"\nThe page: {out / 'report.html'}")
 
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ifguide.commands.command import Command
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.settings import schema
+else:
+    schema = functions_of("ifguide.settings.schema")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -14,9 +21,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.settings.schema import schema
-
-    print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(schema.schema(), indent=2, ensure_ascii=False))
     return 0
 
 

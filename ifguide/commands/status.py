@@ -5,8 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ifguide.commands.command import Command, add_verify
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.run import overview, status
+else:
+    overview = functions_of("ifguide.run.overview")
+    status = functions_of("ifguide.run.status")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -15,10 +23,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.run.overview import status
-    from ifguide.run.status import status_text
-
-    print(status_text(status(parsed.dir, verify=parsed.verify)))
+    print(status.status_text(overview.status(parsed.dir, verify=parsed.verify)))
     return 0
 
 

@@ -101,9 +101,11 @@ def check(run: Run, *wanted: AnyStage) -> None:
         InputError: what cannot.
     """
     stages = [stage for stage in closure(wanted) if stage.kept(run.config)]
-    if stages and ranks.agree(
-        lambda: all(run.standing(stage).state == "stands" for stage in stages)
-    ):
+
+    def stand() -> bool:
+        return bool(stages) and all(run.standing(stage).state == "stands" for stage in stages)
+
+    if ranks.agree(stand):
         return
     _ = run(JUDGES)
     model = run(INITIAL).open()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ifguide.attacks.config import KINDS, AttackConfig, GcgConfig, LensConfig, RelearnConfig
-from ifguide.evaluation.config import EvaluationConfig, Sampling
+from ifguide.attacks.config import KINDS, AttackConfig
+from ifguide.lazily import functions_of
 from ifguide.nouns import Checkpoint
+from ifguide.run.attacks_given import Attack, GcgSettings, LensSettings, RelearnSettings
 from ifguide.run.layout import FIGURES
-from ifguide.run.lazily import functions_of
 from ifguide.run.outside import JUDGES
-from ifguide.run.stage import AnyStage, Need, Stage, StageOf, needs
+from ifguide.run.stage import AnyStage, Need, Stage, needs
 from ifguide.run.stages import CORPUS, MODELS, PROMPTS, QUERIES, TRAIN
 from ifguide.settings.config import Config
 
@@ -21,38 +20,6 @@ else:
     attacks_makers = functions_of("ifguide.run.attacks_makers")
 
 GROUP = "attack/"
-Figures = dict[str, Any]
-Attack = StageOf[Figures]
-
-
-@dataclass(frozen=True)
-class GcgSettings:
-    """What decides the search of suffixes."""
-
-    gcg: GcgConfig
-    resamples: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class RelearnSettings:
-    """What decides fine-tuning on toxic posts, and how its models are evaluated."""
-
-    relearn: RelearnConfig
-    sampling: Sampling
-    threshold: float
-    resamples: int
-    seed: int
-    evaluation: EvaluationConfig
-
-    unrecorded = ("evaluation",)
-
-
-@dataclass(frozen=True)
-class LensSettings:
-    """What decides the look at each layer."""
-
-    lens: LensConfig
 
 
 def attacks(config: AttackConfig) -> dict[str, dict[str, Attack]]:

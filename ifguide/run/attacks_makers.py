@@ -24,7 +24,7 @@ from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.metrics import mean_over_prompts
 from ifguide.files import read_json, write_json
 from ifguide.nouns import Checkpoint, Contrast, QuerySet
-from ifguide.run.attacks import Attack, Figures, GcgSettings, LensSettings, RelearnSettings
+from ifguide.run.attacks_given import Attack, Figures, GcgSettings, LensSettings, RelearnSettings
 from ifguide.run.layout import FIGURES
 from ifguide.run.makers import PromptSets
 from ifguide.run.outside import JUDGES

@@ -13,9 +13,9 @@ from ifguide.errors import InputError
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.judges.registry import judge_files, judge_identity, load_judge
 from ifguide.influence.pair_files import PAIR, LogprobFiles, read_pair
+from ifguide.lazily import functions_of
 from ifguide.models.config import ModelConfig
 from ifguide.models.model_files import model_files
-from ifguide.run.lazily import functions_of
 from ifguide.run.stage import Outside
 from ifguide.settings.config import Config
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ifguide.influence.pair_files import DEFAULT_STEP, PAIR, PerturbedPair, read_pair
+from ifguide.lazily import functions_of
 from ifguide.run.layout import MODEL_FILES
-from ifguide.run.lazily import functions_of
 from ifguide.run.stage import Stage, StageOf, needs
 from ifguide.run.stages import AIM, BASELINE, CORPUS
 

@@ -10,13 +10,13 @@ from ifguide.errors import InputError
 from ifguide.evaluation.figures import Fluency, JudgedModel
 from ifguide.evaluation.human_text import HumanScores
 from ifguide.evaluation.judges.registry import load_judge
+from ifguide.lazily import functions_of
 from ifguide.nouns import Checkpoint, Selection, TokenScores
 from ifguide.rivals.methods import BASELINE as START
 from ifguide.rivals.methods import METHODS, Mask, MethodRow
-from ifguide.run import templates
+from ifguide.run import factories
 from ifguide.run.given import TrainSettings
 from ifguide.run.layout import FIGURES, MODEL_FILES, SAMPLE_FILES
-from ifguide.run.lazily import functions_of
 from ifguide.run.outside import JUDGES, data_folder, judges_of, texts_of
 from ifguide.run.proxy import proxy_model
 from ifguide.run.rivals_given import (
@@ -84,7 +84,7 @@ SAMPLED_PAIRS: StageOf[Pairs] = Stage(
     load=lambda folder, get: rivals_makers.load_pairs(folder),
     files=(*SAMPLE_FILES, "pairs.json"),
     command="compare",
-    passes=lambda settings, noun: templates.GENERATING,
+    passes=lambda settings, noun: factories.GENERATING,
 )
 
 
@@ -95,7 +95,7 @@ GIVEN_PAIRS: StageOf[Pairs] = Stage(
     settings=lambda config: config.compare.pairs,
     section="compare.pairs",
     make=rivals_makers.read_pairs,
-    load=templates.not_kept,
+    load=factories.not_kept,
     files=(),
     kept=lambda config: False,
 )
@@ -113,7 +113,7 @@ REWARD: StageOf[RewardModel] = Stage(
     load=lambda folder, get: rivals_makers.open_reward(folder),
     files=(*MODEL_FILES, "reward.json"),
     command="compare",
-    passes=lambda settings, noun: templates.TRAINING,
+    passes=lambda settings, noun: factories.TRAINING,
 )
 
 
@@ -184,7 +184,7 @@ class Rivals:
             needs=needs(self.scores(mask)),
             settings=settings,
             make=rivals_makers.choose,
-            load=templates.not_kept,
+            load=factories.not_kept,
             files=(),
             kept=lambda config: False,
         )
@@ -203,19 +203,19 @@ class Rivals:
         model = self.model(row)
         if row.method.reward:
             return _steered(row.name, model)
-        return templates.sampled(self._told(row), model, CORPUS, PROMPTS)
+        return factories.sampled(self._told(row), model, CORPUS, PROMPTS)
 
     def judged(self, row: MethodRow) -> StageOf[JudgedModel]:
         """Return the row's figures of toxicity."""
         told = self._told(row)
-        return JUDGED[told] if told in JUDGED else templates.judged(told, self.samples(row))
+        return JUDGED[told] if told in JUDGED else factories.judged(told, self.samples(row))
 
     def fluency(self, row: MethodRow) -> StageOf[Fluency]:
         """Return the figures of fluency of the row's model."""
         told = self._told(row.owner)
         if told in FLUENCY:
             return FLUENCY[told]
-        return templates.fluent(told, self.model(row), CORPUS, HELD_OUT)
+        return factories.fluent(told, self.model(row), CORPUS, HELD_OUT)
 
     # details
 
@@ -233,7 +233,7 @@ class Rivals:
     def _masked(self, row: MethodRow) -> StageOf[Checkpoint]:
         training, mask = self.training(row), row.method.mask
         chosen: Need[Selection | None] = EVERYTHING if mask is None else self.selection(mask)
-        watched = templates.watched(
+        watched = factories.watched(
             f"compare.trainings.{row.training}", CORPUS, lambda config: self.training(row)
         )
         return Stage(
@@ -246,8 +246,8 @@ class Rivals:
             load=makers.open_checkpoint,
             files=MODEL_FILES,
             command="compare",
-            total=lambda settings, text, *_: templates.training_tokens(text, settings),
-            passes=lambda settings, noun: templates.TRAINING,
+            total=lambda settings, text, *_: factories.training_tokens(text, settings),
+            passes=lambda settings, noun: factories.TRAINING,
         )
 
     def _preferring(self, row: MethodRow) -> StageOf[Checkpoint]:
@@ -262,7 +262,7 @@ class Rivals:
             load=makers.open_checkpoint,
             files=MODEL_FILES,
             command="compare",
-            passes=lambda settings, noun: templates.TRAINING + 1 / settings.dpo.epochs,
+            passes=lambda settings, noun: factories.TRAINING + 1 / settings.dpo.epochs,
         )
 
 
@@ -276,7 +276,7 @@ EVERYTHING: StageOf[None] = Stage(
     needs=needs(),
     settings=lambda config: None,
     make=_nothing,
-    load=templates.not_kept,
+    load=factories.not_kept,
     files=(),
     kept=lambda config: False,
 )
@@ -290,7 +290,7 @@ def _scores(scorer: str, *, smoothed: bool) -> StageOf[TokenScores]:
         return found
     if scorer == "own":
         return SMOOTH
-    return templates.smoothed(f"smooth/{folder_name(scorer)}", CORPUS, QUERIES, found)
+    return factories.smoothed(f"smooth/{folder_name(scorer)}", CORPUS, QUERIES, found)
 
 
 def _steered(name: str, model: StageOf[Checkpoint]) -> StageOf[Tables]:
@@ -305,7 +305,7 @@ def _steered(name: str, model: StageOf[Checkpoint]) -> StageOf[Tables]:
         load=lambda folder, get: artifacts.load_samples(folder),
         files=SAMPLE_FILES,
         command="compare",
-        passes=lambda settings, noun: templates.GENERATING,
+        passes=lambda settings, noun: factories.GENERATING,
     )
 
 
@@ -316,8 +316,8 @@ HUMAN_TEXT: StageOf[HumanScores] = Stage(
     settings=HumanTextSettings.of,
     section="evaluation",
     make=rivals_makers.judge_human_text,
-    save=templates.save_figures,
-    load=templates.figures_as(HumanScores),
+    save=factories.save_figures,
+    load=factories.figures_as(HumanScores),
     files=(FIGURES,),
     command="compare",
 )

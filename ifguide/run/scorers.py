@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifguide.influence.config import ScoreConfig
+from ifguide.lazily import functions_of
 from ifguide.nouns import TokenScores
 from ifguide.registry import Registry
-from ifguide.run import templates
+from ifguide.run import factories
 from ifguide.run.layout import SCORE_FILES
-from ifguide.run.lazily import functions_of
 from ifguide.run.outside import checkpoint_of
 from ifguide.run.proxy import proxy_model
 from ifguide.run.rivals_given import PlainSettings
@@ -57,7 +57,7 @@ SCORED: dict[str, Any] = {  # what all stages of scores share
     "load": open_scores,
     "files": SCORE_FILES,
     "command": "compare",
-    "total": lambda settings, text, *_: templates.corpus_tokens(text),
+    "total": lambda settings, text, *_: factories.corpus_tokens(text),
 }
 
 POSITION = Stage(
@@ -67,7 +67,7 @@ POSITION = Stage(
     settings=by_position,
     section="scores",
     make=rivals_makers.score_along,
-    passes=templates.scoring_passes,
+    passes=factories.scoring_passes,
     **{**SCORED, "load": open_on_input_axis},
 )
 PLAIN = Stage(
@@ -76,7 +76,7 @@ PLAIN = Stage(
     needs=needs(CORPUS, BASELINE, FIT, QUERIES),
     settings=lambda config: PlainSettings(computed(config), config.direction),
     make=rivals_makers.score_plainly,
-    passes=templates.scoring_passes,
+    passes=factories.scoring_passes,
     **SCORED,
 )
 LEXICON = Stage(
@@ -97,12 +97,12 @@ PROBE = Stage(
     passes=lambda settings, noun: 1.0,
     **SCORED,
 )
-PROXY_INITIAL = templates.initial(
+PROXY_INITIAL = factories.initial(
     "proxy/initial", CORPUS, checkpoint_of("compare.proxy", proxy_model), proxy_model
 )
-PROXY_BASELINE = templates.baseline("proxy/baseline", CORPUS, PROXY_INITIAL)
-PROXY_FIT = templates.fitted("proxy/fit", CORPUS, PROXY_BASELINE)
-PROXY_AIM = templates.aimed("proxy/aim", QUERIES, PROXY_BASELINE, PROXY_FIT)
+PROXY_BASELINE = factories.baseline("proxy/baseline", CORPUS, PROXY_INITIAL)
+PROXY_FIT = factories.fitted("proxy/fit", CORPUS, PROXY_BASELINE)
+PROXY_AIM = factories.aimed("proxy/aim", QUERIES, PROXY_BASELINE, PROXY_FIT)
 PROXY = Stage(
     name="scores/proxy",
     about="own scores of a smaller model",
@@ -110,7 +110,7 @@ PROXY = Stage(
     settings=computed,
     section="scores",
     make=rivals_makers.score_along,
-    passes=templates.scoring_passes,
+    passes=factories.scoring_passes,
     **SCORED,
 )
 

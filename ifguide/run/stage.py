@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
 
-from ifguide.run.lazily import LazyFunction
+from ifguide.lazily import LazyFunction
 
 if TYPE_CHECKING:
     from ifguide.run.work import Work

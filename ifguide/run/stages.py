@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ifguide.evaluation.figures import Evaluation, read_report
+from ifguide.lazily import functions_of
 from ifguide.nouns import Checkpoint
-from ifguide.run import templates
+from ifguide.run import factories
 from ifguide.run.given import CorpusSettings, PromptSettings, QuerySettings, TrainSettings
 from ifguide.run.layout import (
     CORPUS_FILES,
@@ -20,7 +21,6 @@ from ifguide.run.layout import (
     SCORE_FILES,
     TEXT_FILES,
 )
-from ifguide.run.lazily import functions_of
 from ifguide.run.outside import (
     CHECKPOINT,
     CORPUS_TEXTS,
@@ -77,10 +77,10 @@ PROMPTS = Stage(
     load=lambda folder, get: artifacts.load_prompts(folder),
     files=("prompts.json",),
 )
-INITIAL = templates.initial("initial", CORPUS, CHECKPOINT, lambda config: config.model)
-BASELINE = templates.baseline("baseline", CORPUS, INITIAL)
-FIT = templates.fitted("fit", CORPUS, BASELINE)
-AIM = templates.aimed("aim", QUERIES, BASELINE, FIT)
+INITIAL = factories.initial("initial", CORPUS, CHECKPOINT, lambda config: config.model)
+BASELINE = factories.baseline("baseline", CORPUS, INITIAL)
+FIT = factories.fitted("fit", CORPUS, BASELINE)
+AIM = factories.aimed("aim", QUERIES, BASELINE, FIT)
 SCORE = Stage(
     name="score",
     about="S_ij = v . grad l_ij: what each training token teaches, along v (Eq. 8)",
@@ -92,10 +92,10 @@ SCORE = Stage(
     save=artifacts.save_scores,
     load=lambda folder, get: artifacts.load_scores(folder, get(CORPUS).corpus),
     files=SCORE_FILES,
-    total=lambda settings, text, *_: templates.corpus_tokens(text),
-    passes=templates.scoring_passes,
+    total=lambda settings, text, *_: factories.corpus_tokens(text),
+    passes=factories.scoring_passes,
 )
-SMOOTH = templates.smoothed("smooth", CORPUS, QUERIES, SCORE)
+SMOOTH = factories.smoothed("smooth", CORPUS, QUERIES, SCORE)
 SELECT = Stage(
     name="select",
     about="the tokens that training should not learn (Algorithm 1)",
@@ -114,19 +114,19 @@ TRAIN = Stage(
         INITIAL,
         BASELINE,
         SELECT,
-        templates.watched("training", CORPUS, lambda config: config.training),
+        factories.watched("training", CORPUS, lambda config: config.training),
     ),
     settings=lambda config: TrainSettings.of(config, config.training),
     make=makers.train_suppressed,
     load=makers.open_checkpoint,
     files=MODEL_FILES,
-    total=lambda settings, text, *_: templates.training_tokens(text, settings),
-    passes=lambda settings, noun: templates.TRAINING,
+    total=lambda settings, text, *_: factories.training_tokens(text, settings),
+    passes=lambda settings, noun: factories.TRAINING,
 )
 MODELS: dict[str, Need[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
-SAMPLES = {name: templates.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
-FLUENCY = {name: templates.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()}
-JUDGED = {name: templates.judged(name, samples) for name, samples in SAMPLES.items()}
+SAMPLES = {name: factories.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
+FLUENCY = {name: factories.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()}
+JUDGED = {name: factories.judged(name, samples) for name, samples in SAMPLES.items()}
 EVALUATE = Stage(
     name="evaluate",
     about="toxicity and fluency of both models, and the scores against human marks",
@@ -141,8 +141,8 @@ EVALUATE = Stage(
     settings=lambda config: config.seed,
     section="seed",
     make=makers.evaluate_models,
-    save=templates.save_figures,
-    load=templates.figures_as(Evaluation),
+    save=factories.save_figures,
+    load=factories.figures_as(Evaluation),
     files=(FIGURES,),
 )
 REPORT = Stage(

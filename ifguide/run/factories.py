@@ -10,6 +10,7 @@ from ifguide.distributed import ranks
 from ifguide.evaluation.config import HeldOutText
 from ifguide.evaluation.figures import Fluency, JudgedModel
 from ifguide.evaluation.typed_json import read_typed, write_typed
+from ifguide.lazily import functions_of
 from ifguide.models.config import ModelConfig
 from ifguide.nouns import Checkpoint, Contrast, Corpus, Direction, TokenScores
 from ifguide.run.given import (
@@ -23,7 +24,6 @@ from ifguide.run.given import (
     TrainSettings,
 )
 from ifguide.run.layout import FIGURES, MODEL_FILES, SAMPLE_FILES, SCORE_FILES, TEXT_FILES
-from ifguide.run.lazily import functions_of
 from ifguide.run.outside import JUDGES, LAMBADA, texts_of
 from ifguide.run.stage import Get, Need, Outside, Stage, StageOf, folder_name, needs
 from ifguide.settings.config import Config
