@@ -31,7 +31,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     if parsed.out is not None:
         check_output(parsed.out, replace=parsed.replace)
-    result = actions.judge(parsed.dir, parsed.judges, parsed.unjudged, verify=parsed.verify)
+    result = actions.judge(
+        parsed.dir,
+        parsed.judges,
+        parsed.unjudged,
+        verify=parsed.verify,
+        trust_remote_code=parsed.trust_remote_code,
+    )
     if parsed.out is not None:
         typed_json.write_typed(parsed.out, result)
     print(judged.judged_text(result))

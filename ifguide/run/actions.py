@@ -258,6 +258,7 @@ def judge(
     unjudged: Literal["stop", "report"] | None = None,
     *,
     verify: bool = False,
+    trust_remote_code: bool = False,
 ) -> Rejudged:
     """Return what judges make of all continuations that a run folder holds, those of rivals too.
 
@@ -266,6 +267,7 @@ def judge(
         judges: by name (see ``load_judge``).
         unjudged: see ``EvaluationConfig``; by default as the run was set.
         verify: read every byte.
+        trust_remote_code: let a judge's checkpoint run its own code.
 
     Raises:
         InputError: the folder holds no continuations that stand, or a judge cannot be loaded, or
@@ -283,7 +285,11 @@ def judge(
         }
     if not found:
         raise InputError(f"{folder}: it holds no continuations; run `ifguide evaluate` first")
-    loaded = [load_judge(name, data_folder(config)) for name in asked.judges]
+    folder_of_data = data_folder(config)
+    loaded = [
+        load_judge(name, folder_of_data, trust_remote_code=trust_remote_code)
+        for name in asked.judges
+    ]
     return rejudge(found, loaded, asked, config.seed)
 
 

@@ -370,12 +370,12 @@ def judge_samples(
 def evaluate_models(
     work: Work,
     seed: int,
+    scores: TokenScores,
+    smoothed: TokenScores,
     toxicity_before: JudgedModel,
     toxicity_after: JudgedModel,
     fluency_before: Fluency,
     fluency_after: Fluency,
-    scores: TokenScores,
-    smoothed: TokenScores,
 ) -> Evaluation:
     """Put together what was found of both models, and set the scores against human marks."""
     models = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-COMPLETE = "complete"  # the mark in a checkpoint that was written whole: its files' sizes
+COMPLETE = "complete"  # in a checkpoint that was written whole: its files' checksums
 CHECKPOINT_FILES = tuple(  # what Trainer writes into a checkpoint, whatever the model
     f"checkpoint-*/{name}"
     for name in (

@@ -22,7 +22,7 @@ from transformers import (
 
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
-from ifguide.files import read_json, write_json
+from ifguide.files import describe, read_json, write_json
 from ifguide.training.checkpoint_files import CHECKPOINT_FILES, COMPLETE
 from ifguide.training.config import Hyperparameters
 
@@ -122,7 +122,7 @@ class _Watch(TrainerCallback):
         ranks.barrier()  # every rank has written its part
         if state.is_world_process_zero:
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            write_json(checkpoint / COMPLETE, _sizes(checkpoint))
+            write_json(checkpoint / COMPLETE, _described(checkpoint))
             for older in _checkpoints(checkpoint.parent)[:-KEPT]:
                 remove_checkpoint(older)
 
@@ -147,15 +147,16 @@ def _load_by_own_names(model: PreTrainedModel, checkpoint: str) -> None:
     model.load_state_dict(stored.state_dict())
 
 
-def _sizes(checkpoint: Path) -> dict[str, int]:
+def _described(checkpoint: Path) -> dict[str, dict[str, Any]]:
+    """Return the size and checksum of each file that a trainer wrote into a checkpoint."""
     own = [f for f in checkpoint.iterdir() if f.is_file() and not f.is_symlink()]
     fits = {f for f in own for p in CHECKPOINT_FILES if fnmatch(f"{checkpoint.name}/{f.name}", p)}
-    return {f.name: f.stat().st_size for f in sorted(fits) if f.name != COMPLETE}
+    return {f.name: describe(f) for f in sorted(fits) if f.name != COMPLETE}
 
 
 def _is_whole(checkpoint: Path) -> bool:
     try:
-        return bool(read_json(checkpoint / COMPLETE) == _sizes(checkpoint))
+        return bool(read_json(checkpoint / COMPLETE) == _described(checkpoint))
     except InputError:
         return False
 
