@@ -93,7 +93,7 @@ class StageFolder:
         Raises:
             InputError: it cannot be read, or is of another format.
         """
-        return read_manifest(self.path) if _is_folder(self.path) else None
+        return read_manifest(self.path) if self._is_folder(self.path) else None
 
     def is_whole(self, fingerprint: str) -> bool:
         """Whether the stage is finished, made of this, and undamaged; writes nothing."""
@@ -114,7 +114,7 @@ class StageFolder:
 
     def has_begun(self) -> bool:
         """Whether an attempt has left something that was computed."""
-        return _is_folder(self.part) and (
+        return self._is_folder(self.part) and (
             (self.part / MANIFEST).is_file() or _spent(self.part / COST).tokens > 0
         )
 
@@ -122,7 +122,7 @@ class StageFolder:
         """Whether the stage is whole; one that only lacks its name is given it."""
         if self.is_whole(fingerprint):
             return True
-        if not _is_folder(self.part) or not (self.part / MANIFEST).is_file():
+        if not self._is_folder(self.part) or not (self.part / MANIFEST).is_file():
             return False
         waiting = read_manifest(self.part)
         if waiting.fingerprint != fingerprint or not all(
@@ -149,7 +149,7 @@ class StageFolder:
         Raises:
             InputError: something that is not ours is in the way.
         """
-        if not _is_folder(self.part):
+        if not self._is_folder(self.part):
             self.part.parent.mkdir(exist_ok=True)
             self.part.mkdir()
         self._refuse_links(self.part)
@@ -197,6 +197,17 @@ class StageFolder:
             self._name_foreign(self.path)
 
     # details
+
+    def _is_folder(self, path: Path) -> bool:
+        """Whether a folder of this stage is there.
+
+        Raises:
+            InputError: something else is in its place, or in that of the folder around it.
+        """
+        for place in [path] if path.parent == self.root else [path.parent, path]:
+            if place.is_symlink() or (os.path.lexists(place) and not place.is_dir()):
+                raise InputError(f"{place}: it is no folder of ifguide's own; move it away")
+        return path.is_dir()
 
     def _settle(self, manifest: Manifest) -> None:
         """Move a whole ``.part`` to its place."""
@@ -249,7 +260,7 @@ class StageFolder:
 
     def _refuse_links(self, folder: Path) -> None:
         """Refuse links and folders that stand where this stage writes."""
-        for name, entry in _walk(folder) if _is_folder(folder) else ():
+        for name, entry in _walk(folder) if self._is_folder(folder) else ():
             if _fits(name, self._own) and not _is_plain(entry):
                 raise InputError(
                     f"{folder / name}: it is no plain file, and ifguide writes there; move it away"
@@ -264,7 +275,7 @@ class StageFolder:
         _drop_empty(folder)
 
     def _name_foreign(self, folder: Path, ours: Sequence[str] = ()) -> None:
-        for name, _ in _walk(folder) if _is_folder(folder) else ():
+        for name, _ in _walk(folder) if self._is_folder(folder) else ():
             if name not in ours:
                 log.warning("%s: left as it is, ifguide did not write it", folder / name)
 
@@ -319,18 +330,6 @@ def _is_full(folder: Path, error: BaseException) -> bool:
         return False
     may_be = isinstance(error, OSError | RuntimeError | SafetensorError)
     return FULL in str(error) or (may_be and shutil.disk_usage(folder).free < 1 << 20)
-
-
-def _is_folder(path: Path) -> bool:
-    """Whether a stage's folder is there.
-
-    Raises:
-        InputError: something else is in its place.
-    """
-    for place in (path.parent, path):
-        if place.is_symlink() or (os.path.lexists(place) and not place.is_dir()):
-            raise InputError(f"{place}: it is no folder of ifguide's own; move it away")
-    return path.is_dir()
 
 
 def _is_inside(name: Any) -> bool:
