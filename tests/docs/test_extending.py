@@ -4,9 +4,8 @@ import json
 import tomllib
 
 import pytest
-from outside import python
-
 from docs.pages import ROOT, blocks
+from outside import python
 
 PAGE = ROOT / "docs" / "extending.md"
 PACKAGE = "theirs"
