@@ -36,7 +36,7 @@ from ifguide.files import write_json, write_text
 from ifguide.influence.direction import query_loss
 from ifguide.models.load import load_model
 from ifguide.nouns import Interval
-from ifguide.run import runs
+from ifguide.run import actions
 from ifguide.run.progress import progress_line
 from ifguide.settings.reader import read_config
 
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(scratch)
         settings = folder / "run.yaml"
         settings.write_text(SETTINGS.format(**(QUICK if parsed.quick else FULL)))
-        runs.run(read_config(settings), folder / "run", "score", quiet=True)
+        actions.run(read_config(settings), folder / "run", "score", actions.Manner(quiet=True))
         run = scorers.open_run(folder / "run", None, quiet=True)
         table = measure(run, 4 if parsed.quick else parsed.subsets, folder, quiet=parsed.quiet)
     table["command"] = shlex.join(["python", "benchmarks/counterfactual.py", *given])

@@ -38,7 +38,7 @@ from ifguide.evaluation.character_f1 import (
 from ifguide.evaluation.localisation import in_marked_documents, localisation
 from ifguide.files import write_json, write_text
 from ifguide.nouns import Interval
-from ifguide.run import runs
+from ifguide.run import actions
 from ifguide.settings.reader import read_config
 
 CUT = 0.02  # share of the tokens that predict characters
@@ -109,7 +109,7 @@ def make_quick_run(folder: Path) -> Path:
     (folder / PAIRS).write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     settings = folder / "run.yaml"
     settings.write_text(QUICK.format(data_dir=json.dumps(str(folder))))
-    runs.run(read_config(settings), folder / "run", "score", quiet=True)
+    actions.run(read_config(settings), folder / "run", "score", actions.Manner(quiet=True))
     return folder / "run"
 
 

@@ -28,21 +28,21 @@ from ifguide import (
     smooth,
 )
 from ifguide.corpus.config import QueriesConfig, Source
-from ifguide.corpus.prepare import PreparedCorpus, open_prepared
+from ifguide.corpus.prepare import PreparedCorpus
 from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.words import spelling
 from ifguide.evaluation.judges.judging import judge_texts
 from ifguide.evaluation.judges.registry import load_judge
 from ifguide.influence.curvature.operators import Identity
-from ifguide.models.load import load_checkpoint, load_model
 from ifguide.rivals.probe import probe
 from ifguide.rivals.token_loss import token_loss
 from ifguide.rivals.windows import judged_windows
-from ifguide.run import artifacts
 from ifguide.run.progress import progress_line
+from ifguide.run.run import looked_at
+from ifguide.run.stages import AIM, BASELINE, CORPUS, FIT, QUERIES, SCORE
 from ifguide.selection.lexicon import lexicon
 from ifguide.settings.config import Config
-from ifguide.settings.reader import read_config
+from ifguide.settings.reader import read_run_config
 
 Kind = Literal["identity", "kfac", "ekfac"]
 Engine = Literal["difference", "jvp", "position"]
@@ -85,41 +85,30 @@ class Row:
 
 
 def open_run(folder: Path, blocks: int | None, *, quiet: bool) -> Run:
-    """Open a run folder; with ``blocks``, compare on that many, drawn by the run's seed."""
-    for stage in ("corpus", "fit", "aim", "score"):
-        if not (folder / stage / "manifest.json").exists():
-            raise InputError(f"{folder}: no finished stage '{stage}'; run `ifguide score` first")
+    """Open a scored run; with ``blocks``, compare on that many, drawn by the run's seed.
+
+    Raises:
+        InputError: a stage up to the scores is missing, or is not what the settings now say.
+    """
     if blocks is not None and blocks < 1:
         raise InputError(f"--blocks: {blocks} is below 1; give the number of blocks to compare on")
-    config = read_config(folder / "config.yaml")
-    text = open_prepared(folder / "corpus")
-    length = config.corpus.block_length
-    model = (
-        load_model(config.model, text.tokenizer, length, config.seed)
-        if config.baseline is None
-        else load_checkpoint(folder / "baseline")
-    )
-    contrast = load_contrast(
-        config.queries,
-        text.tokenizer,
-        Path(config.data_dir),
-        seed_of_builtin=config.seed + 1,
-    )
-    total = len(text.corpus.tokens)
-    drawn = np.random.default_rng(config.seed).permutation(total)[:blocks]
-    rows = np.sort(drawn)
-    return Run(
-        config=config,
-        text=text,
-        model=model,
-        contrast=contrast,
-        curvature=artifacts.load_curvature(folder / "fit"),
-        direction=artifacts.load_direction(folder / "aim"),
-        scores=artifacts.load_scores(folder / "score", text.corpus),
-        rows=rows,
-        part=_part(text.corpus, rows),
-        quiet=quiet,
-    )
+    config = read_run_config(folder)
+    with looked_at(config, folder) as run:
+        text, scores = run(CORPUS), run(SCORE)
+        drawn = np.random.default_rng(config.seed).permutation(len(text.corpus.tokens))[:blocks]
+        rows = np.sort(drawn)
+        return Run(
+            config=config,
+            text=text,
+            model=run(BASELINE).model,
+            contrast=run(QUERIES),
+            curvature=run(FIT),
+            direction=run(AIM),
+            scores=scores,
+            rows=rows,
+            part=_part(text.corpus, rows),
+            quiet=quiet,
+        )
 
 
 def all_rows(run: Run, judge: str, windows: Sequence[int]) -> Iterator[Row]:

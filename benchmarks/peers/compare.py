@@ -44,7 +44,7 @@ from ifguide.influence.curvature.factors import Sample, fit_kronecker
 from ifguide.influence.curvature.operators import Identity
 from ifguide.influence.score import build_engine, score_rows
 from ifguide.models.tracked import find_tracked
-from ifguide.run import runs
+from ifguide.run import actions
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_config
 
@@ -170,7 +170,7 @@ def make_quick_run(folder: Path) -> Path:
     """Make a tiny run whose linear maps have biases, and return its folder."""
     settings = folder / "run.yaml"
     settings.write_text(QUICK)
-    runs.run(read_config(settings), folder / "run", "score", quiet=True)
+    actions.run(read_config(settings), folder / "run", "score", actions.Manner(quiet=True))
     return folder / "run"
 
 

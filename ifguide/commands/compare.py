@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,14 @@ def _add_compare_options(parser: argparse.ArgumentParser) -> None:
         "--methods", default="all", help="all, or METHOD[@TRAINING] with commas between (all)"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    about = (f"  {method.name:<23} {method.about}" for method in all_methods())
+    about = (_explained(method.name, method.about) for method in all_methods())
     parser.epilog = "\n".join(["methods:", *about])
+
+
+def _explained(name: str, about: str) -> str:
+    """Return what help says of a method, in lines of at most 100 characters."""
+    head = f"  {name:<23} "
+    return textwrap.fill(about, 100, initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def _compare(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:

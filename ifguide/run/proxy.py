@@ -21,7 +21,7 @@ def proxy_model(config: Config) -> ModelConfig:
         return config.compare.proxy
     scratch = config.model.scratch
     widths = {key: scratch[key] for key in WIDTHS if scratch and scratch.get(key)}
-    if scratch is None or not widths:
+    if scratch is None or not widths or not all(isinstance(w, int) for w in widths.values()):
         raise InputError(
             "compare.proxy: the method 'proxy' needs a smaller model with the run's tokenizer; "
             "name one (path or scratch), or leave the method out"

@@ -5,20 +5,19 @@ import re
 import shutil
 from xml.etree import ElementTree
 
+import micro
 import pytest
 import torch
-from ifguide.attacks.attack import KINDS
-from ifguide.run.finished import FinishedRun
-from ifguide.run.pipeline import Pipeline
 from micro import manifests
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ifguide.attacks.config import AttackConfig
+from ifguide.attacks.config import KINDS, AttackConfig
 from ifguide.commands.main import main
 from ifguide.errors import InputError
 from ifguide.models.losses import forward_losses
-from ifguide.run.store import Store
-from ifguide.settings.reader import read_config, with_overrides
+from ifguide.run.run import looked_at
+from ifguide.run.stages import QUERIES
+from ifguide.settings.reader import read_run_config, with_overrides
 
 SMALL = [
     *("--gcg.pairs", "2", "--gcg.steps", "2", "--gcg.candidates", "4"),
@@ -28,30 +27,37 @@ SMALL = [
 ]
 
 
-def run(folder, out, *options):
-    return main(["attack", str(folder), "--out", str(out), "--quiet", *SMALL, *options])
+def run(folder, *options):
+    return main(["attack", str(folder), "--quiet", *SMALL, *options])
 
 
 @pytest.fixture(scope="module")
 def attacked(finished, tmp_path_factory):
-    before, listed = manifests(finished), sorted(finished.iterdir())
-    out = tmp_path_factory.mktemp("attacked") / "out"
-    assert run(finished, out) == 0
-    assert manifests(finished) == before
-    assert sorted(finished.iterdir()) == listed
+    """A run folder with every attack made in it."""
+    out = shutil.copytree(finished, tmp_path_factory.mktemp("attacked") / "run")
+    before = manifests(out)
+    assert run(out) == 0
+    assert manifests(out) == before  # of the run's own stages
     return out
 
 
-def results(out):
-    return json.loads((out / "attacks.json").read_text())
+def results(folder):
+    return json.loads((folder / "attacks/attacks.json").read_text())
+
+
+def times(folder, pattern):
+    return {file: file.stat().st_mtime_ns for file in folder.glob(pattern) if file.is_file()}
 
 
 def test_everything_is_there(attacked):
     wanted = {"attacks.json", "attacks.md", *(f"{kind}.svg" for kind in KINDS)}
-    assert {entry.name for entry in attacked.iterdir()} == wanted
+    page = attacked / "attacks"
+    assert {entry.name for entry in page.iterdir()} == wanted
+    stages = {f"{kind}-{model}" for kind in KINDS for model in ("baseline", "suppressed")}
+    assert {entry.name for entry in (attacked / "attack").iterdir()} == stages
     for kind in KINDS:
-        ElementTree.parse(attacked / f"{kind}.svg")
-        assert f"({kind}.svg)" in (attacked / "attacks.md").read_text()
+        ElementTree.parse(page / f"{kind}.svg")
+        assert f"({kind}.svg)" in (page / "attacks.md").read_text()
     found = results(attacked)
     assert list(found) == list(KINDS)
     assert all(list(entry) == ["baseline", "suppressed"] for entry in found.values())
@@ -64,7 +70,8 @@ def test_everything_is_there(attacked):
 def test_figures_are_those_of_each_model(attacked, finished):
     found, report = results(attacked), json.loads((finished / "report.json").read_text())
     tokenizer = AutoTokenizer.from_pretrained(finished / "train")
-    opened = FinishedRun(finished)
+    with looked_at(read_run_config(finished), finished) as opened:
+        toxic = opened(QUERIES).toxic
     for name, stage in (("baseline", "baseline"), ("suppressed", "train")):
         as_it_is = found["relearn"][name]["points"][0]
         assert as_it_is["tp"] == report["models"][name]["tp"]["toxic"]
@@ -76,7 +83,6 @@ def test_figures_are_those_of_each_model(attacked, finished):
             with torch.no_grad():
                 loss = forward_losses(model, ids)[0, -len(target) :].mean()
             assert pair["losses"][-1] == pytest.approx(float(loss), rel=1e-5)
-        toxic = opened.contrast.toxic
         logprob = weight = 0.0
         for tokens, weights in zip(toxic.tokens[:3], toxic.weights[:3], strict=True):
             with torch.no_grad():
@@ -90,33 +96,36 @@ def test_figures_are_those_of_each_model(attacked, finished):
     )
 
 
-def test_the_queries_and_prompts_are_those_of_the_run(finished):
-    store = Store(finished, "")  # never entered: nothing is written
-    run, opened = Pipeline(read_config(finished / "config.yaml"), store), FinishedRun(finished)
-    run.text = opened.text
-    assert opened.contrast.fingerprint == run.contrast.fingerprint
-    assert opened.prompts("toxic") == run.prompts["toxic"]
-
-
-def test_what_is_there_is_kept_and_what_differs_is_made_again(attacked, finished, tmp_path, capfd):
-    out = shutil.copytree(attacked, tmp_path / "out")
-    before = results(out)
+def test_what_is_there_is_kept_and_what_differs_is_made_again(
+    attacked, micro_config, tmp_path, capfd
+):
+    folder = shutil.copytree(attacked, tmp_path / "run")
+    before, made = results(folder), times(folder, "attack/*/*")
     capfd.readouterr()
-    assert run(finished, out, "--kind", "lens") == 0
-    assert results(out) == before
+    assert run(folder, "--kind", "lens") == 0
+    assert results(folder) == before
+    assert times(folder, "attack/*/*") == made
     shown = capfd.readouterr().out
-    assert "(GCG)" in shown
-    assert f"The page: {out / 'attacks.md'}" in shown
-    assert run(finished, out, "--kind", "lens", "--lens.queries", "1") == 0
-    after = results(out)
+    assert "(GCG)" in shown  # made earlier, and it stands
+    assert f"The page: {folder / 'attacks' / 'attacks.md'}" in shown
+    assert run(folder, "--kind", "lens", "--lens.queries", "1") == 0
+    after = results(folder)
     assert after["gcg"] == before["gcg"]
     assert after["lens"]["baseline"]["toxic"] != before["lens"]["baseline"]["toxic"]
-    edited = results(out)
-    edited["gcg"]["suppressed"]["of"]["model"] = "another"
-    (out / "attacks.json").write_text(json.dumps(edited))
-    assert run(finished, out, "--kind", "lens", "--lens.queries", "1") == 0
-    assert "suppressed" not in results(out).get("gcg", {}) or results(out) == edited
-    assert "(GCG)" not in (out / "attacks.md").read_text()
+    another = ("--training.epochs", "0.3", "--replace")
+    assert micro.run("train", micro_config, folder, *another) == 0
+    assert run(folder, "--kind", "lens") == 0
+    assert list(results(folder)) == ["lens"]  # nothing is told of a model that is gone
+    assert "(GCG)" not in (folder / "attacks/attacks.md").read_text()
+
+
+def test_a_page_elsewhere_leaves_the_run_s_own(attacked, tmp_path):
+    folder, out = shutil.copytree(attacked, tmp_path / "run"), tmp_path / "page"
+    before = times(folder, "attacks/*")
+    assert run(folder, "--out", str(out)) == 0
+    assert {file.name for file in out.iterdir()} == {file.name for file in before}
+    assert json.loads((out / "attacks.json").read_text()) == results(folder)
+    assert times(folder, "attacks/*") == before
 
 
 def test_settings_are_listed_and_read(capfd):
@@ -152,14 +161,19 @@ def test_settings_that_do_not_fit_are_refused(options, said):
 
 def test_what_cannot_be_attacked_is_refused(refused, finished, tmp_path):
     assert refused("attack") == ("ifguide attack: no run folder given; see `ifguide attack --help`")
-    assert refused("attack", tmp_path) == (
-        f"{tmp_path}: it has no finished stage 'corpus'; run `ifguide train` first"
+    assert (
+        refused("attack", tmp_path)
+        == f"{tmp_path}: it holds no config.yaml; give the folder of a run"
     )
     assert "invalid choice: 'gcc'" in refused("attack", tmp_path, "--kind", "gcc")
-    out = tmp_path / "out"
-    line = refused("attack", finished, "--out", out, "--quiet", "--relearn.posts", "[9, 9999]")
-    assert line.startswith("relearn.posts: 9999 are asked for, but there are ")
-    assert not out.exists()
-    line = refused("attack", finished, "--out", out, "--gcg.suffix_tokens", "60")
-    assert line.startswith("gcg.suffix_tokens: suffix and target have 6")
-    assert not out.exists()
+    folder = shutil.copytree(finished, tmp_path / "run")
+    for options, said in (
+        (["--relearn.posts", "[9, 9999]"], "relearn.posts: 9999 are asked for, but there are "),
+        (["--gcg.suffix_tokens", "60"], "gcg.suffix_tokens: suffix and target have 6"),
+    ):
+        assert refused("attack", folder, "--quiet", *options).startswith(said)
+        assert not (folder / "attack").exists()
+        assert not (folder / "attacks").exists()
+    shutil.rmtree(folder / "train")
+    line = refused("attack", folder, "--quiet", *SMALL)
+    assert line == f"{folder}: it has no finished stage 'train'; run `ifguide train` first"

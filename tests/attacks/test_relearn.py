@@ -63,7 +63,7 @@ def test_toxic_posts_are_learnt_by_copies_alone(model, tokenizer, posts, tmp_pat
         corpus.token_count,
         math.ceil(len(corpus.tokens) / 3) * 2,
     )
-    assert [entry.name for entry in tmp_path.iterdir()] == ["all"]  # nothing is left behind
+    assert {entry.name for entry in tmp_path.iterdir()} == {"all", "4", "24"}
 
 
 def test_a_copy_is_what_train_makes_of_the_first_posts(
@@ -91,6 +91,24 @@ def test_a_copy_is_what_train_makes_of_the_first_posts(
     packed.clear()
     attack(model, tokenizer, posts, tmp_path, seed=4)
     assert packed[1] != many
+
+
+def test_an_interrupted_attempt_is_gone_on_from_to_the_same_models(
+    model, tokenizer, posts, tmp_path
+):
+    whole, again = [], []
+    attack(model, tokenizer, posts, tmp_path / "whole", whole.append, seed=3)
+
+    def interrupted(tokens):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attack(model, tokenizer, posts, tmp_path / "again", seed=3, progress=interrupted)
+    attack(model, tokenizer, posts, tmp_path / "again", again.append, seed=3)
+    assert len(whole) == len(again) == len(CONFIG.posts)
+    for expected, found in zip(whole, again, strict=True):
+        for name, weight in found.state_dict().items():
+            np.testing.assert_array_equal(weight, expected.state_dict()[name])
 
 
 def test_every_update_that_is_reported_was_made(model, tokenizer, posts, tmp_path):

@@ -155,5 +155,5 @@ def test_bad_input_is_one_line(localise, finished, tmp_path, capfd):
     assert shown.out == ""
     first, second, third = shown.err.splitlines()
     assert "--quick" in first
-    assert "no finished stage 'corpus'" in second
+    assert "holds no config.yaml" in second
     assert "--blocks: 0" in third

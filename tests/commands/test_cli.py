@@ -13,8 +13,8 @@ import yaml
 from micro import settings, write_settings
 from transformers.utils import logging as transformers_logging
 
-from ifguide.commands.main import STAGES, main
-from ifguide.run import runs
+from ifguide.commands.main import COMMANDS, main
+from ifguide.run import actions
 from ifguide.settings.config import Config
 from ifguide.settings.manual import manual
 from ifguide.settings.reader import checked, read_config, to_yaml
@@ -34,7 +34,7 @@ def read(config, *options):
 # help
 
 
-@pytest.mark.parametrize("command", [[], ["run"], *([name] for name in STAGES), ["inspect"]])
+@pytest.mark.parametrize("command", [[], *([command.name] for command in COMMANDS)], ids=str)
 def test_help(command, capfd):
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])
@@ -49,8 +49,8 @@ def test_every_command_is_explained(capfd):
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capfd.readouterr().out
-    for name in ("run", *STAGES, "inspect", "demo"):
-        assert re.search(rf"^    {name} +\w", shown, re.MULTILINE)
+    for command in COMMANDS:
+        assert re.search(rf"^    {command.name}\s+\w", shown, re.MULTILINE)
 
 
 def groups(kind):
@@ -155,7 +155,7 @@ def test_a_number_that_yaml_takes_for_a_word(tmp_path):
 # streams
 
 
-PROGRESS = re.compile(r"\w+ *(: +\d+%\|.*\||[\d.]+k? tokens, .*)? ?.*\[\d\d:\d\d.*\]$")
+PROGRESS = re.compile(r"[\w/]+ *(: +\d+%\|.*\||[\d.]+k? tokens, .*)? ?.*\[\d\d:\d\d.*\]$")
 
 
 def test_progress_goes_to_the_error_stream_a_line_at_a_time(config, tmp_path, capfd):
@@ -168,7 +168,7 @@ def test_progress_goes_to_the_error_stream_a_line_at_a_time(config, tmp_path, ca
     assert [line for line in lines if not PROGRESS.match(line)] == []
     ends = {line.split()[0]: line for line in lines}
     assert "100%" in ends["train"]
-    assert "tokens" in ends["evaluate"]
+    assert "tokens" in ends["sample/baseline"]
     assert "The page:" in shown.out
 
 
@@ -186,7 +186,7 @@ def test_an_interruption_says_how_to_go_on(config, tmp_path, monkeypatch, capfd)
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "run", interrupted)
+    monkeypatch.setattr(actions, "run", interrupted)
     assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 130
     assert capfd.readouterr().err == ("ifguide: interrupted; run the same command again to go on\n")
 

@@ -14,7 +14,7 @@ from ifguide.commands.main import main
 from ifguide.evaluation import evaluate as evaluation
 from ifguide.evaluation.judges.registry import JUDGES, JudgeKind
 from ifguide.evaluation.metrics import expected_maximum_toxicity
-from ifguide.run import artifacts, steps
+from ifguide.run import artifacts
 
 
 class Vowels:
@@ -42,9 +42,8 @@ def vowels(monkeypatch) -> Vowels:
     return judge
 
 
-def continuations(folder: Path, model: str, prompts: str) -> list[str]:
-    table = pq.read_table(folder / f"samples-{model}-{prompts}.parquet")
-    return table["continuation"].to_pylist()
+def continuations(stage: Path, prompts: str) -> list[str]:
+    return artifacts.load_samples(stage)[prompts]["continuation"].to_pylist()
 
 
 def test_judged_again(finished, vowels, tmp_path, capfd):
@@ -55,7 +54,7 @@ def test_judged_again(finished, vowels, tmp_path, capfd):
     for model in ("baseline", "suppressed"):
         found = result["models"][model]["judges"]
         assert found["rule"] == report["models"][model]["judges"]["rule"]
-        texts = continuations(finished / "evaluate", model, "toxic")
+        texts = continuations(finished / "sample" / model, "toxic")
         scores = Vowels()(texts).reshape(-1, 2)
         expected = expected_maximum_toxicity(scores).value
         assert found["vowels"]["emt"]["toxic"]["value"] == expected
@@ -79,67 +78,66 @@ def test_a_failing_judge_stops_a_run_that_keeps_what_was_generated(
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     judged = ("--evaluation.judges", "[vowels]", "--replace")
-    texts = continuations(out / "evaluate", "baseline", "toxic")
+    texts = continuations(out / "sample/baseline", "toxic")
     vowels.fatal = {texts[3]: failure}
-    (prompt, sample), *_ = ids_of(out / "evaluate", texts[3])
-    assert run("run", micro_config, out, *judged) == 2
-    assert said.format(f"{prompt}/{sample}") in capfd.readouterr().err
-    kept = continuations(out / "evaluate.part", "baseline", "toxic")
-    assert kept == texts  # the same model, prompts and seed
+    (prompt, sample), *_ = ids_of(out / "sample/baseline", texts[3])
 
     def never(*args, **settings):
         raise AssertionError("generated again")
 
     monkeypatch.setattr(evaluation, "sample_continuations", never)
+    assert run("run", micro_config, out, *judged) == 2
+    assert said.format(f"{prompt}/{sample}") in capfd.readouterr().err
     judge = ["judge", str(out), "--judges", "vowels"]
     if failure != "few":
         assert main(judge) == 2
         assert main([*judge, "--unjudged", "report"]) == 0
         assert f"1 ({prompt}/{sample})" in capfd.readouterr().out
     vowels.fatal = {}
-    monkeypatch.undo()
-    monkeypatch.setitem(JUDGES._added, "vowels", JudgeKind(load=lambda request: vowels))
-    made = []
-    keep = artifacts.kept_samples
-
-    def watched(folder, model, name, make):
-        return keep(folder, model, name, lambda: made.append((model, name)) or make())
-
-    monkeypatch.setattr(steps.artifacts, "kept_samples", watched)
     assert run("run", micro_config, out, *judged) == 0
-    assert sorted(made) == [("suppressed", "neutral"), ("suppressed", "toxic")]
+    models = json.loads((out / "report.json").read_text())["models"]
+    assert all(list(figures["judges"]) == ["vowels"] for figures in models.values())
 
 
-def ids_of(folder: Path, text: str) -> list[tuple[str, int]]:
-    table = pq.read_table(folder / "samples-baseline-toxic.parquet")
+def test_what_a_run_that_was_stopped_has_generated_is_judged(finished, vowels, tmp_path, capfd):
+    """What one model said is there, what the other would say is not."""
+    out = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(out / "sample/suppressed")
+    assert main(["judge", str(out), "--judges", "vowels"]) == 2
+    assert "it has no finished stage 'sample/suppressed'" in capfd.readouterr().err
+
+
+def ids_of(stage: Path, text: str) -> list[tuple[str, int]]:
+    table = artifacts.load_samples(stage)["toxic"]
     columns = (table[name].to_pylist() for name in ("prompt_id", "sample", "continuation"))
     return [
         (prompt, sample) for prompt, sample, found in zip(*columns, strict=True) if found == text
     ]
 
 
-def test_methods_and_sets_are_told_apart_by_name(finished, vowels, tmp_path):
-    out = tmp_path / "run"
-    shutil.copytree(finished, out)
-    place = out / "methods" / "evaluated" / "dpo-fine-tuned"
-    place.mkdir(parents=True)
-    for name in ("toxic", "neutral"):
-        file = out / "evaluate" / f"samples-suppressed-{name}.parquet"
-        shutil.copy(file, place / f"samples-dpo-fine-tuned-{name}.parquet")
-    shutil.copy(file, place / "samples-baseline-dpo.parquet")  # of no prompt set
-    file = tmp_path / "judged.json"
+def test_what_rivals_say_is_judged_too(finished, vowels, tmp_path, micro_config):
+    out, file = shutil.copytree(finished, tmp_path / "run"), tmp_path / "judged.json"
+    assert run("compare", micro_config, out, "--methods", "everything") == 0
+    (out / "sample/notes").mkdir()  # somebody else's
+    table = out / "sample/suppressed/samples-0.parquet"
+    shutil.copy(table, out / "sample/notes/samples-0.parquet")
     assert main(["judge", str(out), "--judges", "vowels", "--out", str(file)]) == 0
     models = json.loads(file.read_text())["models"]
-    assert list(models) == ["baseline", "suppressed", "dpo-fine-tuned"]
-    assert models["dpo-fine-tuned"] == models["suppressed"]
+    assert list(models) == ["baseline", "suppressed", "everything@run"]
+    assert models["everything@run"] != models["suppressed"]
 
 
 def test_what_cannot_be_judged_is_refused(finished, tmp_path, refused):
     assert "holds no config.yaml" in refused("judge", tmp_path, "--judges", "rule")
     shutil.copy(finished / "config.yaml", tmp_path)
-    assert "holds no continuations" in refused("judge", tmp_path, "--judges", "rule")
+    assert "it is no run folder" in refused("judge", tmp_path, "--judges", "rule")
+    shutil.copy(finished / "ifguide-run.json", tmp_path)
+    line = refused("judge", tmp_path, "--judges", "rule")
+    assert "it has no finished stage 'sample/baseline'; run `ifguide " in line
     assert "'bogus' is not known" in refused("judge", finished, "--judges", "bogus")
     assert "--top=3: not an option" in refused("judge", finished, "--judges", "rule", "--top=3")
-    table = pq.read_table(finished / "evaluate" / "samples-baseline-toxic.parquet")
-    pq.write_table(table[:3], tmp_path / "samples-baseline-toxic.parquet")
-    assert "do not hold 2 samples a prompt" in refused("judge", tmp_path, "--judges", "rule")
+    out = shutil.copytree(finished, tmp_path / "run")
+    file = out / "sample/baseline/samples-0.parquet"
+    pq.write_table(pq.read_table(file)[:3], file)
+    line = refused("judge", out, "--judges", "rule")
+    assert "samples-0.parquet is missing, short or altered; run `ifguide " in line

@@ -33,7 +33,9 @@ def test_a_run_goes_through_an_engine_of_ones_own(tmp_path, capfd):
         np.save(files[-1], logprobs(pair / name, tokens))
     given = ["--from-logprobs", *files]
     capfd.readouterr()
-    assert run("score", config, out, *given) == 0
+    assert run("score", config, out, *given) == 2  # other scores are there
+    assert "made with other settings (scores.logprobs." in capfd.readouterr().err
+    assert run("score", config, out, *given, "--replace") == 0
     made = json.loads((out / "score/scores.json").read_text())
     assert (computed["engine"], made["engine"]) == ("jvp", "logprobs")
     assert made["spearman"] > 0.99
@@ -42,7 +44,7 @@ def test_a_run_goes_through_an_engine_of_ones_own(tmp_path, capfd):
     assert run("select", config, out, *given) == 0  # from the scores that are there
     assert {k: v for k, v in contents(out).items() if not k.startswith("select")} == before
     kept = manifests(out)["score"]
-    assert run("score", config, out, given[0], *files[::-1]) == 2
+    assert run("score", config, out, given[0], *files[::-1], "--replace") == 2
     assert "look swapped" in capfd.readouterr().err
     assert run("select", config, out, *given) == 0
     assert manifests(out)["score"] == kept

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from micro import run, write_settings
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ifguide.commands.main import main
@@ -68,19 +69,24 @@ def test_a_run_s_model_is_handed_over(asked, finished, tmp_path, capfd):
 
 
 def test_a_baseline_that_was_taken_as_it_is(asked, finished, tmp_path, capfd):
-    settings = yaml.safe_load((finished / "config.yaml").read_text())
-    checkpoint = str(finished / "baseline")
-    settings["model"] = {"path": checkpoint}
-    settings["baseline"] = None
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["lm-eval", str(tmp_path), "--tasks", "made", "--model", "baseline"]) == 0
+    checkpoint, out = str(finished / "baseline"), tmp_path / "run"
+    config = write_settings(
+        tmp_path, model={"path": checkpoint}, baseline=None, tokenizer={"path": checkpoint}
+    )
+    assert run("baseline", config, out) == 0
+    assert not (out / "baseline").exists()
+    assert main(["lm-eval", str(out), "--tasks", "made", "--model", "baseline"]) == 0
     assert asked["model_args"]["pretrained"] == checkpoint
 
 
 def test_what_cannot_be_run_is_refused(asked, finished, tmp_path, refused, monkeypatch):
     task = ("--tasks", "made")
-    assert "holds no model 'suppressed'" in refused("lm-eval", tmp_path, *task)
-    assert "holds no model 'other'" in refused("lm-eval", finished, *task, "--model", "other")
+    assert "it holds no config.yaml" in refused("lm-eval", tmp_path, *task)
+    line = refused("lm-eval", finished, *task, "--model", "other")
+    assert line.startswith(f"--model: {finished} has no model 'other'; use one of baseline, suppr")
+    line = refused("lm-eval", finished, *task, "--model", "everything@run")
+    assert "it has no finished stage 'model/everything-run-" in line
+    assert line.endswith("; run `ifguide compare` first")
     assert "lm-eval has no task 'mad'" in refused("lm-eval", finished, "--tasks", "made", "mad")
     assert "--top=3: not an option" in refused("lm-eval", finished, *task, "--top=3")
     monkeypatch.setitem(sys.modules, "lm_eval", None)

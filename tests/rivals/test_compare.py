@@ -6,21 +6,22 @@ import shutil
 
 import numpy as np
 import pytest
-from ifguide.rivals.compare import Comparison
-from ifguide.run.pipeline import Pipeline
 from micro import SETTINGS, TRAINING, run, write_settings
 from transformers import AutoModelForCausalLM
 
-from ifguide.corpus.prepare import open_prepared
 from ifguide.corpus.words import spelling
 from ifguide.errors import InputError
-from ifguide.rivals.methods import METHODS, Row, rows_of
+from ifguide.rivals.methods import METHODS, MethodRow, all_methods, rows_of
 from ifguide.run import artifacts
 from ifguide.run.proxy import proxy_model
-from ifguide.run.store import Store
+from ifguide.run.rivals import Rivals
+from ifguide.run.run import looked_at
+from ifguide.run.scorers import PLAIN, POSITION
+from ifguide.run.stage import folder_name
+from ifguide.run.stages import CORPUS, QUERIES, SCORE
 from ifguide.selection.lexicon import lexicon
 from ifguide.selection.select import select
-from ifguide.settings.reader import read_config, to_yaml
+from ifguide.settings.reader import read_config, read_run_config
 
 QUICK = {**TRAINING, "start": "baseline", "objective": {"kind": "clamped", "weight": 2.0}}
 COMPARE = {
@@ -48,7 +49,7 @@ def config(tmp_path_factory):
 def compared(config, tmp_path_factory):
     """A comparison of all that needs no judge's labels, by fine-tuning."""
     out = tmp_path_factory.mktemp("runs") / "compared"
-    names = [m for m in METHODS if m not in LEFT_OUT]
+    names = [name for name in METHODS.names() if name not in LEFT_OUT]
     rows = ",".join(row.name for row in rows_of(names, ["tuned"]))
     assert run("compare", config, out, "--methods", rows) == 0
     return out
@@ -62,16 +63,27 @@ def rows_by_name(out):
     return {row["name"]: row for row in table_of(out)["rows"]}
 
 
-def opened(config, out):
-    settings = read_config(config)
-    store = Store(out, to_yaml(settings))
-    return store, Pipeline(settings, store, quiet=True)
+@pytest.fixture
+def opened(compared):
+    """The comparison's run, opened to be looked at."""
+    with looked_at(read_run_config(compared), compared) as run:
+        yield run
+
+
+def stages_of(out, *names):
+    """The folders of stages that hold a manifest, by their place in the run folder."""
+    folders = (file.parent for name in names for file in out.glob(f"{name}/**/manifest.json"))
+    return {folder.relative_to(out).as_posix(): folder for folder in folders}
+
+
+def times(folders):
+    return {f: f.stat().st_mtime_ns for d in folders for f in d.rglob("*") if f.is_file()}
 
 
 def test_every_row_is_evaluated_on_the_same_prompts(compared):
     rows = rows_by_name(compared)
     assert next(iter(rows)) == "baseline"
-    assert len(rows) == len(METHODS) - len(LEFT_OUT)
+    assert len(rows) == len(all_methods()) - len(LEFT_OUT)
     for row in rows.values():
         worst = row["figures"]["judges"]["rule"]["worst"]
         assert {name: len(values) for name, values in worst.items()} == {"toxic": 3, "neutral": 3}
@@ -80,46 +92,38 @@ def test_every_row_is_evaluated_on_the_same_prompts(compared):
 
 def test_methods_train_different_models(compared):
     models = {
-        folder.name: (folder / "model.safetensors").read_bytes()
-        for folder in (compared / "methods/models").iterdir()
+        name: (folder / "model.safetensors").read_bytes()
+        for name, folder in stages_of(compared, "model").items()
     }
-    assert "everything@tuned" in models
-    assert len(set(models.values())) == len(models)
+    assert f"model/{folder_name('everything@tuned')}" in models
+    assert len(set(models.values())) == len(models) > 8
 
 
-def test_a_row_is_trained_without_the_tokens_that_its_method_finds(compared, config):
+def test_a_row_is_trained_without_the_tokens_that_its_method_finds(opened):
     """The mask of the lexicon's row is the lexicon's selection, made again by hand."""
-    store, pipeline = opened(config, compared)
-    corpus = open_prepared(compared / "corpus").corpus
-    spelt = spelling(pipeline.text.tokenizer)
-    expected = select(lexicon(corpus, pipeline.contrast, 4.0, spelt), pipeline.config.selection)
-    with store, Comparison(pipeline) as comparison:
-        found = comparison.models.selection(METHODS["lexicon-tokens"].mask)
-        objective = comparison.models.training(
-            Row(method=METHODS["lexicon-tokens"], training="tuned")
-        ).objective
-        filtered = comparison.models.training(
-            Row(method=METHODS["word-filter"], training="tuned")
-        ).objective
+    text, rivals = opened(CORPUS), Rivals(opened.config)
+    scores = lexicon(text.corpus, opened(QUERIES), 4.0, spelling(text.tokenizer))
+    expected = select(scores, opened.config.selection)
+    by_tokens, by_words = (
+        MethodRow(method=METHODS.get(name, ""), training="tuned")
+        for name in ("lexicon-tokens", "word-filter")
+    )
+    found = opened(rivals.selection(by_tokens.method.mask))
     assert (found.suppress != expected.suppress).mean() < 1e-3  # float32 against float64 ties
+    objective = rivals.training(by_tokens).objective
     assert (objective.kind, objective.weight) == ("clamped", 2.0)
-    assert filtered.kind == "masking"
+    assert rivals.training(by_words).objective.kind == "masking"
 
 
-def test_the_authors_form_reads_position_scores_at_the_input(compared, config):
-    store, pipeline = opened(config, compared)
-    with store, Comparison(pipeline) as comparison:
-        found = np.asarray(comparison.scorers.scores("position").values)
-        kept = artifacts.load_scores(compared / "methods/scores/position", pipeline.text.corpus)
-        np.testing.assert_array_equal(found[:, :-1], np.asarray(kept.values)[:, 1:])
+def test_the_authors_form_reads_position_scores_at_the_input(opened, compared):
+    found = np.asarray(opened(POSITION).values)
+    kept = artifacts.load_scores(compared / "scores/position", opened(CORPUS).corpus)
+    np.testing.assert_array_equal(found[:, :-1], np.asarray(kept.values)[:, 1:])
 
 
-def test_plain_influence_is_along_the_toxic_queries_alone(compared, config):
+def test_plain_influence_is_along_the_toxic_queries_alone(opened):
     """S_plain - S_own is the influence on the safe queries; it is not nothing."""
-    store, pipeline = opened(config, compared)
-    with store, Comparison(pipeline) as comparison:
-        plain = np.asarray(comparison.scorers.scores("plain").values)
-        own = np.asarray(comparison.scorers.scores("own").values)
+    plain, own = (np.asarray(opened(stage).values) for stage in (PLAIN, SCORE))
     assert np.corrcoef(plain.ravel(), own.ravel())[0, 1] < 0.999
     assert np.isfinite(plain).all()
 
@@ -154,20 +158,21 @@ def test_the_table_sets_each_row_against_the_first(compared):
 
 def test_what_is_there_is_reused_and_what_is_missing_is_made(compared, config, tmp_path):
     out = shutil.copytree(compared, tmp_path / "run")
-    before = {f: f.stat().st_mtime_ns for f in out.glob("methods/**/*") if f.is_file()}
+    before = times(stages_of(out, "**").values())
     assert run("compare", config, out, "--methods", "ours@scratch,lexicon-tokens@tuned") == 0
-    assert {f: f.stat().st_mtime_ns for f in out.glob("methods/**/*") if f in before} == before
+    assert {file: file.stat().st_mtime_ns for file in before} == before
     assert list(rows_by_name(out)) == ["baseline", "lexicon-tokens@tuned", "ours@scratch"]
     assert (out / "train").is_dir()  # the run's own training is that row's
 
 
 def test_another_judge_or_threshold_costs_only_the_judging(compared, config, tmp_path):
     out = shutil.copytree(compared, tmp_path / "run")
-    kept = [f for f in out.glob("methods/**/*") if f.is_file() and "evaluated" not in f.parts]
-    before = {f: f.stat().st_mtime_ns for f in kept if "floor" not in f.parts}
+    judged = {*stages_of(out, "judge"), "human_text"}
+    kept = {name: at for name, at in stages_of(out, "**").items() if name not in judged}
+    before = times(kept.values())
     options = ("--methods", "ours@tuned", "--replace", "--evaluation.judges", "[better-profanity]")
     assert run("compare", config, out, *options, "--compare.thresholds", "[0.9]") == 0
-    assert {f: f.stat().st_mtime_ns for f in before} == before
+    assert {file: file.stat().st_mtime_ns for file in before} == before
     result = table_of(out)
     assert result["thresholds"] == [0.5, 0.9]
     assert list(result["human_text"]["tp"]) == ["better-profanity"]
@@ -185,16 +190,17 @@ def test_tp_at_each_threshold_is_the_share_of_prompts_at_or_above_it(compared):
         assert ours["ratio"] == row["against_first"]["rule"]["toxic"]["tp_ratio"]
 
 
-def test_the_proxy_is_a_run_of_half_the_width_with_the_same_corpus(compared):
+def test_the_proxy_has_half_the_width_and_the_same_corpus(compared):
     small, whole = (
-        AutoModelForCausalLM.from_pretrained(compared / folder / "baseline")
-        for folder in ("proxy", ".")
+        AutoModelForCausalLM.from_pretrained(compared / folder)
+        for folder in ("proxy/baseline", "baseline")
     )
     assert small.config.hidden_size * 2 == whole.config.hidden_size
-    fingerprints = {
-        open_prepared(compared / f / "corpus").corpus.fingerprint for f in ("proxy", ".")
+    corpora = {
+        json.loads((compared / folder / "manifest.json").read_text())["needs"]["corpus"]
+        for folder in ("proxy/baseline", "baseline")
     }
-    assert len(fingerprints) == 1
+    assert len(corpora) == 1
 
 
 def test_a_proxy_of_a_checkpoint_has_to_be_named(config):
@@ -215,10 +221,10 @@ def test_the_page_and_the_figure_show_every_row(compared):
 
 def test_a_sweep_scores_nothing_again(compared, config, tmp_path):
     out = shutil.copytree(compared, tmp_path / "run")
-    before = {f: f.stat().st_mtime_ns for f in out.glob("score/*")}
+    before = times(stages_of(out, "score", "smooth", "fit", "aim").values())
     options = ("--budget", "0.01", "0.04", "--weight", "1", "--training", "tuned")
     assert run("sweep", config, out, *options) == 0
-    assert {f: f.stat().st_mtime_ns for f in out.glob("score/*")} == before
+    assert {file: file.stat().st_mtime_ns for file in before} == before
     names = [row["name"] for row in table_of(out, "sweep")["rows"]]
     assert names == [
         "baseline",
