@@ -23,6 +23,7 @@ from ifguide.version import VERSION
 FORMAT = 2
 CONFIG = "config.yaml"
 CHECKSUMS = ".ifguide-checksums.json"
+LOCK = ".ifguide-lock"  # only where folders cannot be locked
 NO_LOCK = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.EACCES}
 
 
@@ -70,11 +71,13 @@ class RunFolder:
             if not is_run_folder(root):
                 made = {"format": FORMAT, "id": uuid.uuid4().hex, "made_by": VERSION, "wrote": []}
                 write_json(root / MARK, made)
-            read_mark(root)
+            claimed = cls(root, writes=True, verify=verify, lock=lock)
+            claimed._check_plain(CHECKSUMS)
+            claimed._drop_temporaries()
         except BaseException:
             os.close(lock)
             raise
-        return cls(root, writes=True, verify=verify, lock=lock)
+        return claimed
 
     def close(self) -> None:
         """Remember the checksums and let others in."""
@@ -116,6 +119,14 @@ class RunFolder:
         (self.root / name).parent.mkdir(exist_ok=True)
         write_text(self.root / name, text)
 
+    def _drop_temporaries(self) -> None:
+        """Delete what a kill has left half written beside the stages."""
+        wrote = read_mark(self.root)["wrote"]
+        for folder in {self.root, *(self.root / Path(name).parent for name in wrote)}:
+            for file in [] if folder.is_symlink() else folder.glob(f".*{TEMPORARY}"):
+                if file.is_file() and not file.is_symlink():
+                    file.unlink()
+
     def _check_plain(self, name: str) -> None:
         """Refuse a link or a folder in the place of a file of ours, and a link on the way."""
         place = self.root / name
@@ -137,7 +148,8 @@ def is_run_folder(root: Path) -> bool:
 
 def _refuse_foreign(root: Path) -> None:
     """Refuse a folder that holds something and is no run folder."""
-    if not is_run_folder(root) and any(not f.endswith(TEMPORARY) for f in os.listdir(root)):
+    held = [name for name in os.listdir(root) if name != LOCK and not name.endswith(TEMPORARY)]
+    if held and not is_run_folder(root):
         raise InputError(f"{root}: not empty and not a run folder; give --out a new folder")
 
 
@@ -155,19 +167,33 @@ def read_mark(root: Path) -> Mapping[str, Any]:
             f"{root}: a run folder of format {held['format']}, made by ifguide {held['made_by']}; "
             f"this version writes format {FORMAT}: give --out a new folder"
         )
-    if not isinstance(held["wrote"], list):
+    if not isinstance(held["wrote"], list) or not all(map(_is_output, held["wrote"])):
         raise InputError(f"{root / MARK}: it is damaged; give --out a new folder")
     return held
 
 
+def _is_output(name: Any) -> bool:
+    """Whether the mark names a file of the run folder."""
+    inside = isinstance(name, str) and not os.path.isabs(name)
+    return inside and bool(Path(name).parts) and ".." not in Path(name).parts
+
+
 def _lock(root: Path) -> int:
-    """Lock a folder; where folders cannot be locked, its mark.
+    """Lock a folder; where folders cannot be locked, a file in it that is never replaced.
 
     Raises:
         InputError: another process holds it.
     """
-    for place, flags in ((root, os.O_RDONLY), (root / MARK, os.O_RDWR | os.O_CREAT)):
-        handle = os.open(place, flags | os.O_CLOEXEC, 0o644)
+    file = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    for place, flags in ((root, os.O_RDONLY), (root / LOCK, file)):
+        try:
+            handle = os.open(place, flags | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EISDIR):
+                raise
+            raise InputError(
+                f"{place}: it is no plain file, and ifguide locks it; move it away"
+            ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from ifguide.run.folder import CONFIG, RunFolder
 from ifguide.run.progress import progress_line
 from ifguide.run.stage import AnyStage, Need, Outside, Stage
 from ifguide.run.standing import Standing, changes, setting_changes
-from ifguide.run.store import NO_COST, Manifest, StageFolder, working
+from ifguide.run.store import MANIFEST, NO_COST, Manifest, StageFolder, read_manifest, working
 from ifguide.run.work import Work
 from ifguide.settings.config import Config
 from ifguide.settings.reader import to_yaml
@@ -267,12 +267,12 @@ class Run:
 
     def _recorded(self, need: Outside[Any]) -> Mapping[str, Any] | None:
         """Return what a finished stage has read of something outside."""
-        for file in sorted(self.folder.root.glob("*/manifest.json")):
-            found = StageFolder(
-                self.folder.root, file.parent.name, (), self.folder.checksums
-            ).manifest()
-            if found and need.name in found.reads:
-                return found.reads[need.name]
+        root = self.folder.root
+        for file in sorted([*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}")]):
+            with suppress(InputError):  # it may be somebody else's
+                found = read_manifest(file.parent)
+                if need.name in found.reads:
+                    return found.reads[need.name]
         return None
 
     def _costs(self, stage: AnyStage) -> dict[str, Cost]:
@@ -343,7 +343,8 @@ def opened(
             if ranks.is_main():
                 if not replace:
                     run.refuse_other_settings(known)
-                _write_config(folder, to_yaml(config, trust=False))
+                if not finished:
+                    _write_config(folder, to_yaml(config, trust=False))
             ranks.barrier()
             yield run
         finally:

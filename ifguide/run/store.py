@@ -40,7 +40,8 @@ MANIFEST = "manifest.json"
 HEAD = "made-for.json"  # in a .part: whose it is
 FULL = os.strerror(errno.ENOSPC)
 JOURNALS = JOURNAL.format(rank="*")
-OWN = (MANIFEST, HEAD, COST, JOURNALS, f"*{TEMPORARY}")
+CONTROLS = (HEAD, COST, JOURNALS)
+OWN = (MANIFEST, *CONTROLS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,8 @@ class StageFolder:
         self.root, self.name = root, name
         scratch = (f"{SCRATCH}/{pattern}" for pattern in SCRATCH_FILES)
         self._own = (*patterns, *OWN, *scratch)
+        parents = (PurePosixPath(pattern).parents for pattern in self._own)
+        self._folders = tuple({str(p) for above in parents for p in above} - {"."})
         self.path, self.part = root / name, root / f"{name}.part"
         self.checksums = checksums
 
@@ -102,7 +105,7 @@ class StageFolder:
             found is not None
             and found.fingerprint == fingerprint
             and not any(
-                self._is_damaged(self.path / name, found.files[name]) for name in found.files
+                self._is_damaged(self.path, name, found.files[name]) for name in found.files
             )
         )
 
@@ -110,7 +113,7 @@ class StageFolder:
         """Return which files of the finished stage are missing, short or altered."""
         found = self.manifest()
         files = found.files if found else {}
-        return [name for name in files if self._is_damaged(self.path / name, files[name])]
+        return [name for name in files if self._is_damaged(self.path, name, files[name])]
 
     def has_begun(self) -> bool:
         """Whether an attempt has left something that was computed."""
@@ -127,7 +130,7 @@ class StageFolder:
         waiting = read_manifest(self.part)
         if waiting.fingerprint != fingerprint or not all(
             any(
-                not self._is_damaged(place / name, waiting.files[name])
+                not self._is_damaged(place, name, waiting.files[name])
                 for place in (self.part, self.path)
             )
             for name in waiting.files
@@ -152,38 +155,34 @@ class StageFolder:
         if not self._is_folder(self.part):
             self.part.parent.mkdir(exist_ok=True)
             self.part.mkdir()
-        self._refuse_links(self.part)
-        fingerprint = manifest.fingerprint
-        same = _head(self.part).get("fingerprint") == fingerprint
+        for place in (self.part, self.path):
+            self._refuse_in_the_way(place)
+        same = _head(self.part).get("fingerprint") == manifest.fingerprint
         whole = _journal(self.part) if same else {}
         for name in self._own_in(self.part):
             if name in whole:
-                keep = not self._is_damaged(self.part / name, whole[name])
+                keep = not self._is_damaged(self.part, name, whole[name])
             else:
-                keep = same and (
-                    name.startswith(f"{SCRATCH}/") or _fits(name, (COST, HEAD, JOURNALS))
-                )
+                keep = same and (name.startswith(f"{SCRATCH}/") or _fits(name, CONTROLS))
             if not keep:
                 (self.part / name).unlink()
-        spent = _spent(self.part / COST)
-        done = self.manifest()
-        if done is not None and done.fingerprint == fingerprint:
-            self._take_back(done)
-            spent = done.cost
-            write_json(self.part / COST, spent)
-        head = {"fingerprint": fingerprint, "settings": manifest.settings}
+        head = {"fingerprint": manifest.fingerprint, "settings": manifest.settings}
         write_json(self.part / HEAD, head)
+        done = self.manifest()
+        if done is not None and done.fingerprint == manifest.fingerprint:
+            write_json(self.part / COST, done.cost)
+            self._take_back(done)
         _drop_empty(self.part)
-        return spent
+        return _spent(self.part / COST)
 
     def finish(self, work: Work, manifest: Manifest) -> None:
         """Write the manifest of what lies in ``.part`` and give the stage its place."""
-        self._refuse_links(self.part)
+        self._refuse_in_the_way(self.part)
         self._drop(self.part, [n for n in self._own_in(self.part) if n.startswith(f"{SCRATCH}/")])
         files = {
             name: {"bytes": (self.part / name).stat().st_size, "sha256": self._sum(name)}
             for name in self._own_in(self.part)
-            if not _fits(name, OWN)
+            if not _fits(name, OWN) and not name.endswith(TEMPORARY)
         }
         whole = Manifest(**{**vars(manifest), "cost": work.cost(), "files": files})
         write_json(self.part / MANIFEST, whole)
@@ -198,29 +197,18 @@ class StageFolder:
 
     # details
 
-    def _is_folder(self, path: Path) -> bool:
-        """Whether a folder of this stage is there.
-
-        Raises:
-            InputError: something else is in its place, or in that of the folder around it.
-        """
-        for place in [path] if path.parent == self.root else [path.parent, path]:
-            if place.is_symlink() or (os.path.lexists(place) and not place.is_dir()):
-                raise InputError(f"{place}: it is no folder of ifguide's own; move it away")
-        return path.is_dir()
-
     def _settle(self, manifest: Manifest) -> None:
         """Move a whole ``.part`` to its place."""
         before = self.manifest()
         if before is not None and before.fingerprint != manifest.fingerprint:
             self.remove()
-        controls = [name for name in self._own_in(self.part) if _fits(name, OWN[1:])]
-        self._drop(self.part, controls)
+        own = self._own_in(self.part)
+        self._drop(self.part, [n for n in own if _fits(n, CONTROLS) or n.endswith(TEMPORARY)])
         held = {name for name, _ in _walk(self.part)}
         if not os.path.lexists(self.path) and held <= {*manifest.files, MANIFEST}:
             self.part.rename(self.path)
             return
-        self._refuse_links(self.path)
+        self._refuse_in_the_way(self.path)
         for name in [*manifest.files, MANIFEST]:
             if not os.path.lexists(self.part / name):
                 continue  # moved by an attempt that was interrupted
@@ -237,34 +225,66 @@ class StageFolder:
 
     def _take_back(self, done: Manifest) -> None:
         """Move what is undamaged of a finished stage to ``.part``, where the rest is made."""
+        own = set(self._own_in(self.path)) & done.files.keys()
+        whole = [n for n in sorted(own) if not self._is_damaged(self.path, n, done.files[n])]
         with (self.part / JOURNAL.format(rank=0)).open("a", encoding="utf-8") as lines:
-            for name, seen in done.files.items():
-                if self._is_damaged(self.path / name, seen):
-                    continue
-                (self.part / name).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(self.path / name, self.part / name)
-                lines.write(json.dumps({"file": name, **seen}) + "\n")
+            for name in whole:
+                lines.write(json.dumps({"file": name, **done.files[name]}) + "\n")
+        for name in whole:
+            (self.part / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.path / name, self.part / name)
         self._drop(self.path, [*done.files, MANIFEST])
 
-    def _is_damaged(self, file: Path, seen: Mapping[str, Any]) -> bool:
-        if file.is_symlink() or not file.is_file() or file.stat().st_size != seen["bytes"]:
+    def _is_folder(self, path: Path) -> bool:
+        """Whether a folder of this stage is there.
+
+        Raises:
+            InputError: something else is in its place.
+        """
+        for place in (path.parent, path):
+            other = place.is_symlink() or (os.path.lexists(place) and not place.is_dir())
+            if other and place != self.root:
+                raise InputError(f"{place}: it is no folder of ifguide's own; move it away")
+        return path.is_dir()
+
+    def _is_damaged(self, folder: Path, name: str, seen: Mapping[str, Any]) -> bool:
+        places = [folder / part for part in (name, *PurePosixPath(name).parents[:-1])]
+        file = places[0]
+        if any(place.is_symlink() for place in places) or not file.is_file():
             return True
-        return bool(self.checksums.of(file) != seen["sha256"])
+        return file.stat().st_size != seen["bytes"] or self.checksums.of(file) != seen["sha256"]
 
     def _sum(self, name: str) -> str:
         return self.checksums.of(self.part / name)
 
     def _own_in(self, folder: Path) -> list[str]:
         """Return the plain files in a folder that this stage writes, by their names there."""
-        return [name for name, e in _walk(folder) if _fits(name, self._own) and _is_plain(e)]
+        return [name for name, entry in _walk(folder) if _is_plain(entry) and self._is_own(name)]
 
-    def _refuse_links(self, folder: Path) -> None:
-        """Refuse links and folders that stand where this stage writes."""
-        for name, entry in _walk(folder) if self._is_folder(folder) else ():
-            if _fits(name, self._own) and not _is_plain(entry):
-                raise InputError(
-                    f"{folder / name}: it is no plain file, and ifguide writes there; move it away"
-                )
+    def _is_own(self, name: str) -> bool:
+        return name.endswith(TEMPORARY) or _fits(name, self._own)
+
+    def _refuse_in_the_way(self, folder: Path) -> None:
+        """Refuse links where this stage writes, and folders that stand where a file of it goes.
+
+        Raises:
+            InputError: such a thing is there.
+        """
+        if not self._is_folder(folder):
+            return
+        for place, folders, files in os.walk(folder):
+            for entry in (*folders, *files):
+                file = Path(place, entry)
+                name = file.relative_to(folder).as_posix()
+                own, above = _fits(name, self._own), _fits(name, self._folders)
+                plain = file.is_file() and not file.is_symlink()
+                if (own and not plain and not (above and entry in folders)) or (
+                    above and file.is_symlink()
+                ):
+                    raise InputError(
+                        f"{file}: it is a link, or no plain file, and ifguide writes there; "
+                        "move it away"
+                    )
 
     def _drop(self, folder: Path, names: Sequence[str]) -> None:
         """Delete our own files of these names, and the folders that are empty then."""
