@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ifguide.commands.attack import ATTACK
 from ifguide.commands.command import Command
@@ -26,6 +26,12 @@ from ifguide.commands.schema import SCHEMA
 from ifguide.commands.status import STATUS
 from ifguide.distributed import lost
 from ifguide.errors import InputError
+from ifguide.lazily import functions_of
+
+if TYPE_CHECKING:
+    from ifguide.commands import libraries
+else:
+    libraries = functions_of("ifguide.commands.libraries")
 
 COMMANDS: tuple[Command, ...] = (
     DEMO,
@@ -65,9 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         _configure_output(quiet=parsed.quiet)
         if command.works and not _only_shows(parsed):
-            from ifguide.commands.libraries import hush
-
-            hush(quiet=parsed.quiet)
+            libraries.hush(quiet=parsed.quiet)
         with lost.announced():
             code = command.do(parsed, overrides)
         sys.stdout.flush()

@@ -248,9 +248,9 @@ class StageFolder:
         return path.is_dir()
 
     def _is_damaged(self, folder: Path, name: str, seen: Mapping[str, Any]) -> bool:
-        places = [folder / part for part in (name, *PurePosixPath(name).parents[:-1])]
-        file = places[0]
-        if any(place.is_symlink() for place in places) or not file.is_file():
+        above = PurePosixPath(name).parents[:-1]
+        file, places = folder / name, [folder / part for part in above]
+        if any(place.is_symlink() for place in (file, *places)) or not file.is_file():
             return True
         return file.stat().st_size != seen["bytes"] or self.checksums.of(file) != seen["sha256"]
 
