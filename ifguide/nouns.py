@@ -139,9 +139,13 @@ class Interval:
 @final
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A causal language model that can be opened: a stage's, or the one that a run was given."""
+    """A causal language model that can be opened: a stage's, or the one that a run was given.
+
+    ``runs_code`` says whether code that comes with it may run.
+    """
 
     open: Callable[[], nn.Module]
+    runs_code: bool = False
 
     @cached_property
     def model(self) -> nn.Module:

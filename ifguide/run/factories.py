@@ -115,7 +115,7 @@ def baseline(
         needs=needs(corpus, initial, watched(name, corpus, lambda config: config.baseline)),
         settings=settings,
         make=makers.train_baseline,
-        load=makers.open_checkpoint,
+        load=lambda folder, get: makers.open_checkpoint(folder, get(initial)),
         files=MODEL_FILES,
         kept=lambda config: config.baseline is not None,
         total=lambda settings, text, *_: training_tokens(text, settings.baseline),

@@ -69,7 +69,6 @@ from ifguide.run.given import (
     TrainSettings,
 )
 from ifguide.run.layout import SHARD_BLOCKS
-from ifguide.run.stage import Get
 from ifguide.run.work import Work
 from ifguide.selection.blend import blend
 from ifguide.selection.config import SelectionConfig
@@ -142,7 +141,8 @@ def initial_model(
 ) -> Checkpoint:
     """Return the model that training starts from; its weights are made when it is opened."""
     length = int(text.corpus.tokens.shape[1])
-    return Checkpoint(lambda: load_model(model, text.tokenizer, length, settings.seed))
+    runs_code = model.trust_remote_code
+    return Checkpoint(lambda: load_model(model, text.tokenizer, length, settings.seed), runs_code)
 
 
 def train_baseline(
@@ -209,9 +209,10 @@ def write_model(folder: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBa
         tokenizer.save_pretrained(folder)
 
 
-def open_checkpoint(folder: Path, get: Get) -> Checkpoint:
-    """Return the model in a stage's folder."""
-    return Checkpoint(lambda: load_checkpoint(folder))
+def open_checkpoint(folder: Path, start: Checkpoint) -> Checkpoint:
+    """Return the model in a stage's folder; its code may run if that of its start may."""
+    code = start.runs_code
+    return Checkpoint(lambda: load_checkpoint(folder, trust_remote_code=code), code)
 
 
 def _measure(

@@ -118,7 +118,7 @@ TRAIN = Stage(
     ),
     settings=lambda config: TrainSettings.of(config, config.training),
     make=makers.train_suppressed,
-    load=makers.open_checkpoint,
+    load=lambda folder, get: makers.open_checkpoint(folder, get(INITIAL)),
     files=MODEL_FILES,
     total=lambda settings, text, *_: factories.training_tokens(text, settings),
     passes=lambda settings, noun: factories.TRAINING,
