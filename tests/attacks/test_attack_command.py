@@ -7,16 +7,16 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from ifguide.attacks.attack import KINDS
-from ifguide.run.finished import FinishedRun
-from ifguide.run.pipeline import Pipeline
 from micro import manifests
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ifguide.attacks.attack import KINDS
 from ifguide.attacks.config import AttackConfig
 from ifguide.commands.main import main
 from ifguide.errors import InputError
 from ifguide.models.losses import forward_losses
+from ifguide.run.finished import FinishedRun
+from ifguide.run.pipeline import Pipeline
 from ifguide.run.store import Store
 from ifguide.settings.reader import read_config, with_overrides
 

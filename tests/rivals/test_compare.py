@@ -6,17 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
-from ifguide.rivals.compare import Comparison
-from ifguide.run.pipeline import Pipeline
 from micro import SETTINGS, TRAINING, run, write_settings
 from transformers import AutoModelForCausalLM
 
 from ifguide.corpus.prepare import open_prepared
 from ifguide.corpus.words import spelling
 from ifguide.errors import InputError
+from ifguide.rivals.compare import Comparison
 from ifguide.rivals.methods import METHODS, Row, rows_of
 from ifguide.rivals.proxy import proxy_model
 from ifguide.run import artifacts
+from ifguide.run.pipeline import Pipeline
 from ifguide.run.store import Store
 from ifguide.selection.lexicon import lexicon
 from ifguide.selection.select import select
