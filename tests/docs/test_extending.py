@@ -4,8 +4,8 @@ import json
 import tomllib
 
 import pytest
-from docs.pages import ROOT, blocks
 from outside import python
+from pages import ROOT, blocks
 
 PAGE = ROOT / "docs" / "extending.md"
 PACKAGE = "theirs"

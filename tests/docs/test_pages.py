@@ -1,20 +1,26 @@
 """The pages: their links lead somewhere, and the commands, options and settings exist."""
 
 import argparse
+import ast
 import re
 import shlex
+import tomllib
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
+from pkgutil import resolve_name
 
 import pytest
-from docs.pages import PAGES, ROOT, blocks, prose
+from pages import PAGES, ROOT, blocks, prose
 
 from ifguide.commands.main import COMMANDS, _parser
+from ifguide.run.folder import FORMAT
+from ifguide.run.store import Manifest
+from ifguide.run.table import STAGES
 from ifguide.settings.config import Config
 from ifguide.settings.kinds import at, without_null
 from ifguide.settings.reader import read_config
 
-README = ROOT / "README.md"
+README, DESIGN = ROOT / "README.md", ROOT / "docs" / "design.md"
 DEMO = ROOT / "ifguide" / "demo.yaml"
 YAMLS = [*sorted((ROOT / "examples").glob("*.yaml")), DEMO]
 THEIRS = ("stretches", "[capitals]")  # what docs/extending.md adds
@@ -144,10 +150,48 @@ def test_a_setting_that_is_shown_with_its_value_is_accepted(page):
 
 
 def test_the_readme_lists_the_stage_commands_in_their_order():
-    from ifguide.run.table import STAGES
-
     lists = [span for span in CODE.findall(prose(README)) if span.count("|") > 3]
     assert lists == [f"ifguide {'|'.join(STAGES.names())}"]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.stem != "CHANGELOG"], ids=lambda p: p.stem)
+def test_a_module_or_name_of_the_package_that_is_mentioned_is_there(page):
+    groups = groups_of_entry_points()
+    for name in CODE.findall(prose(page)):
+        if re.fullmatch(r"ifguide(\.\w+)+", name) and name not in groups:
+            assert resolve_name(name), name
+
+
+def groups_of_entry_points():
+    """The groups that docs/extending.md has lines for."""
+    lines = blocks(ROOT / "docs" / "extending.md", "toml")
+    return [group for text in lines for group in tomllib.loads(text)["project"]["entry-points"]]
+
+
+def test_what_the_readme_s_code_imports_is_there():
+    shown = blocks(README, "python")
+    assert shown
+    for statement in (node for text in shown for node in ast.parse(text).body):
+        if isinstance(statement, ast.ImportFrom):
+            for imported in statement.names:
+                assert resolve_name(f"{statement.module}:{imported.name}")
+
+
+def first_cells(page, header):
+    """What the first column of the table under this header names in code, row by row."""
+    table = page.read_text("utf-8").partition(f"| {header} |")[2].partition("\n\n")[0]
+    return [
+        name
+        for row in table.splitlines()[2:]
+        for name in CODE.findall(row.removeprefix("|").partition("|")[0])
+    ]
+
+
+def test_the_design_tells_of_every_stage_and_every_field_of_manifest_and_mark():
+    assert set(STAGES.names()) <= set(first_cells(DESIGN, "folder"))
+    fields_told = first_cells(DESIGN, "field of a manifest")
+    assert sorted(fields_told) == sorted(field.name for field in fields(Manifest))
+    assert f"holds `format` ({FORMAT}), `id`, `made_by` (the version) and `wrote`" in prose(DESIGN)
 
 
 def test_the_glossary_is_in_order_and_gives_each_word_once():
