@@ -138,7 +138,9 @@ _OURS = (
         mask=Mask(scorer="proxy", smoothed=True),
     ),
 )
-METHODS: Registry[Method] = Registry("method", "ifguide.methods", {})
+METHODS: Registry[Method] = Registry(
+    "method", "ifguide.methods", {}, "ifguide.rivals.methods:Method"
+)
 for _method in _OURS:
     METHODS.add(_method.name, _method)
 
@@ -168,8 +170,19 @@ class MethodRow:
 
 
 def all_methods() -> list[Method]:
-    """Return every method that is registered, ours first."""
-    return [METHODS.get(name, "--methods") for name in METHODS.names()]
+    """Return every method that is registered, ours first.
+
+    Raises:
+        InputError: a third party's calls itself otherwise than its entry point does.
+    """
+    found = {name: METHODS.get(name, "--methods") for name in METHODS.names()}
+    for name, method in found.items():
+        if method.name != name:
+            raise InputError(
+                f"--methods: the entry point '{name}' names a method that calls itself "
+                f"'{method.name}'; its package must give both one name"
+            )
+    return list(found.values())
 
 
 def rows_of(

@@ -290,7 +290,7 @@ def _scores(scorer: str, *, smoothed: bool) -> StageOf[TokenScores]:
         return found
     if scorer == "own":
         return SMOOTH
-    return factories.smoothed(f"smooth/{folder_name(scorer)}", CORPUS, QUERIES, found)
+    return factories.smoothed(f"smoothed/{folder_name(scorer)}", CORPUS, QUERIES, found)
 
 
 def _steered(name: str, model: StageOf[Checkpoint]) -> StageOf[Tables]:

@@ -125,4 +125,5 @@ SCORERS: Registry[StageOf[TokenScores]] = Registry(
         "probe": "ifguide.run.scorers:PROBE",
         "proxy": "ifguide.run.scorers:PROXY",
     },
+    "ifguide.run.stage:Stage",
 )

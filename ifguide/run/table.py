@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ifguide.errors import InputError
 from ifguide.registry import Registry
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ STAGES: Registry[AnyStage] = Registry(
             "report",
         )
     },
+    "ifguide.run.stage:Stage",
 )
 
 
@@ -41,6 +43,12 @@ def stage_named(name: str) -> AnyStage:
     """Return a stage by its name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or a third party's calls itself otherwise.
     """
-    return STAGES.get(name, "command line")
+    stage = STAGES.get(name, "command line")
+    if stage.name != name:
+        raise InputError(
+            f"command line: the entry point '{name}' names a stage that calls itself "
+            f"'{stage.name}'; its package must give both one name"
+        )
+    return stage
