@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from ifguide.commands.attack import ATTACK
 from ifguide.commands.command import Command
@@ -59,6 +60,7 @@ setting of the YAML can be overridden with a dotted option, e.g. --selection.bud
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, or 2 after one line about input that cannot be used."""
     out: Path | None = None
+    _write_anywhere(sys.stdout, sys.stderr)
     try:
         parsed, overrides = _parser().parse_known_args(arguments)
         parsed.arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -96,6 +98,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+
+
+def _write_anywhere(*streams: TextIO) -> None:
+    """Write what a terminal's encoding lacks as escapes, instead of failing at it."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class _Parser(argparse.ArgumentParser):
