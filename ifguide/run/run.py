@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 A = TypeVar("A")
 
 
+class UndeclaredError(TypeError):
+    """A stage asks for what it has not declared."""
+
+
 @final
 class Run:
     """One run over one folder; ``run(NEED)`` is the noun of a stage, or of what lies outside.
@@ -164,7 +168,7 @@ class Run:
 
         def get(need: Need[A], /) -> A:
             if need not in stage.needs.all:
-                raise TypeError(
+                raise UndeclaredError(
                     f"stage '{stage.name}' asks for '{need.name}', not one of its needs"
                 )
             return self(need)
@@ -298,7 +302,7 @@ def opening(name: str, mend: str) -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, MemoryError):
+    except (InputError, MemoryError, UndeclaredError):
         raise
     except Exception as error:  # loaders of other packages raise what they like
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
