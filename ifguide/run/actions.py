@@ -226,10 +226,11 @@ def attack(
         InputError: the run is not finished or does not stand, or has not what an attack needs.
     """
     manner = manner or Manner()
-    if out is not None:
+    if out is not None and os.path.lexists(out):
+        if not out.is_dir():
+            raise InputError(f"{out}: it is no folder; give --out a new folder")
         for name in ATTACK_FILES:
-            if out.is_dir():
-                check_output(out / name, replace=manner.replace)
+            check_output(out / name, replace=manner.replace)
     with _finishing(folder, manner, trust_remote_code=trust_remote_code) as run:
         if out is None:
             run.folder.check_outputs(f"{ATTACKS}/{name}" for name in ATTACK_FILES)
