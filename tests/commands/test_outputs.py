@@ -23,7 +23,8 @@ def commands(finished, micro_config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", tasks)
     run, place = shutil.copytree(finished, tmp_path / "run"), tmp_path / "place"
     posts = tmp_path / "posts.jsonl"
-    posts.write_text('{"text": "you donkey", "spans": [[4, 10]]}\n')
+    marked = '{"text": "the old farm has you donkey", "spans": [[17, 27]]}\n'
+    posts.write_text((marked + '{"text": "the old farm has a red gate", "spans": []}\n') * 40)
     lens = ["--kind", "lens", "--lens.queries", "1", "--quiet"]
     return {
         "judge": (["judge", run, "--judges", "rule", "--out", place], place),
