@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+MAIN = "from ifguide.commands.main import main; sys.exit(main())"
 
 
 def install(folder, module, code, **points):
@@ -35,3 +36,8 @@ def python(folder, code):
         text=True,
         check=False,
     )
+
+
+def ifguide(folder, *arguments):
+    """Run the command line in a process of its own that has what lies in ``folder``."""
+    return python(folder, f"import sys; sys.argv[1:] = {[str(a) for a in arguments]!r}\n{MAIN}")

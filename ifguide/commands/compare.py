@@ -23,6 +23,7 @@ else:
     tables = functions_of("ifguide.report.tables")
 
 
+METHODS_BELOW = "methods:"
 GRID = {"budget": float, "window": int, "quantile": float, "weight": float, "ceiling": float}
 
 
@@ -31,9 +32,16 @@ def _add_compare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--methods", default="all", help="all, or METHOD[@TRAINING] with commas between (all)"
     )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    about = (_explained(method.name, method.about) for method in all_methods())
-    parser.epilog = "\n".join(["methods:", *about])
+    parser.formatter_class, parser.epilog = _Help, METHODS_BELOW
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help that ends with the methods; those of other packages are imported for it alone."""
+
+    def add_text(self, text: str | None) -> None:
+        if text == METHODS_BELOW:
+            text = "\n".join([text, *(_explained(m.name, m.about) for m in all_methods())])
+        super().add_text(text)
 
 
 def _explained(name: str, about: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -74,15 +75,16 @@ def methods_markdown(comparison: Comparison, heading: str = "Methods compared") 
     lines = [
         f"# {heading}",
         "",
-        f"`{comparison.command}`, {comparison.date}, {comparison.machine}.",
+        f"`{visible_text(comparison.command, one_line=True)}`, {comparison.date}, "
+        f"{comparison.machine}.",
         "",
-        *notes(comparison),
+        *map(_in_markdown, notes(comparison)),
         "",
         markdown(methods_table(comparison)),
-        *(f"- {row.name}: {row.about}" for row in comparison.rows),
+        *(_in_markdown(f"- {row.name}: {row.about}") for row in comparison.rows),
         "",
-        *judge_notes(comparison),
-        *(f"\n## {table.title}\n\n{markdown(table).rstrip()}" for table in tables),
+        *map(_in_markdown, judge_notes(comparison)),
+        *(f"\n## {_in_markdown(t.title)}\n\n{markdown(t).rstrip()}" for t in tables),
     ]
     return "\n".join(lines) + "\n"
 
@@ -135,7 +137,12 @@ def judge_notes(comparison: Comparison) -> list[str]:
 
 
 def _markdown_cell(text: str) -> str:
-    return visible_text(text, one_line=True).replace("|", "\\|")
+    return _in_markdown(text).replace("|", "\\|")
+
+
+def _in_markdown(text: str) -> str:
+    """Return text as one line of Markdown that no browser takes for a tag."""
+    return html.escape(visible_text(text, one_line=True), quote=False)
 
 
 def _filled(

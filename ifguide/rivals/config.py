@@ -115,8 +115,3 @@ class CompareConfig:
             documents = ("text", "spans", "kind", "marked", "held_out")
             since = "only the fields toxic and neutral of pairs are read"
             refuse_ignored(self.pairs, "compare.pairs", documents, since)
-        for name in self.trainings:
-            if not name.replace("-", "").replace("_", "").isalnum():
-                raise InputError(
-                    f"compare.trainings: '{name}' cannot name files; use letters, digits, - and _"
-                )

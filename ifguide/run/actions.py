@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -193,10 +194,11 @@ def write_pair(
         what the pair was made with, on the main rank.
 
     Raises:
-        InputError: something is at ``to`` already, and ``manner.replace`` is not set.
+        InputError: something is at ``to`` already, and ``manner.replace`` is not set; or it is no
+            folder, or a link lies in it.
     """
-    if to is not None and to.exists() and not (manner and manner.replace):
-        raise InputError(f"{to}: it is there already; give --to a new folder, or --replace")
+    if to is not None:
+        _check_copy(to, replace=manner is not None and manner.replace)
     with _working(config, out, manner) as run:
         check(run)
         pair, folder = run(perturbed(step)), run.path(perturbed(step))
@@ -231,10 +233,11 @@ def attack(
         InputError: the run is not finished or does not stand, or has not what an attack needs.
     """
     manner = manner or Manner()
-    if out is not None:
+    if out is not None and os.path.lexists(out):
+        if not out.is_dir():
+            raise InputError(f"{out}: it is no folder; give --out a new folder")
         for name in ATTACK_FILES:
-            if out.is_dir():
-                check_output(out / name, replace=manner.replace)
+            check_output(out / name, replace=manner.replace)
     with _finishing(folder, manner, trust_remote_code=trust_remote_code) as run:
         if out is None:
             run.folder.check_outputs(f"{ATTACKS}/{name}" for name in ATTACK_FILES)
@@ -364,6 +367,17 @@ def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContex
         replace=manner.replace,
         verify=manner.verify,
     )
+
+
+def _check_copy(to: Path, *, replace: bool) -> None:
+    """Refuse to copy a folder over anything that is there, or through a link."""
+    if os.path.lexists(to) and not replace:
+        raise InputError(f"{to}: it is there already; give --to a new folder, or --replace")
+    links = (place for place in (to, *to.rglob("*")) if place.is_symlink())
+    if (link := next(links, None)) is not None:
+        raise InputError(f"{link}: it is a link, and nothing is written through it; move it away")
+    if to.exists() and not to.is_dir():
+        raise InputError(f"{to}: it is a file; give --to a new folder")
 
 
 def _finishing(
