@@ -14,7 +14,16 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Protocol,
+    TypeVar,
+    TypeVarTuple,
+    overload,
+    runtime_checkable,
+)
 
 if TYPE_CHECKING:
     from ifguide.run.work import Work
@@ -65,6 +74,7 @@ class Outside(Need[Noun]):
     open: Callable[[Config], Noun]
 
 
+@runtime_checkable
 class Get(Protocol):
     """Gives the noun of a need."""
 
