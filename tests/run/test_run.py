@@ -1,6 +1,7 @@
 """How stages stand, and what follows from it."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace as replaced
 
 import pytest
@@ -226,11 +227,8 @@ def test_settings_may_change_until_something_has_been_computed(root):
 @pytest.mark.parametrize("work", [Shards(), killed(4)], ids=["made", "begun"])
 def test_once_something_is_computed_only_replace_lets_other_settings_in(root, work):
     stage = scored(work)
-    with opened(config(), root, [stage], quiet=True) as run:
-        try:
-            run(stage)
-        except KilledError:
-            pass
+    with opened(config(), root, [stage], quiet=True) as run, suppress(KilledError):
+        run(stage)
     settings, files = (root / "config.yaml").read_bytes(), sorted(root.rglob("*"))
     refused = opened(config(**OTHER), root, [stage], quiet=True)
     with pytest.raises(InputError) as error, refused:

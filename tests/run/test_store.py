@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -211,11 +212,9 @@ def test_a_manifest_deletes_and_moves_nothing_but_the_stage_s_files(root, tmp_pa
     of_keep = {"bytes": 4, "sha256": store.Checksums(root, None).of(keep)}
     spoilt(folder, files={**files, name: of_keep})
     alter(folder / SHARDS[0])
-    try:
+    refusal = pytest.raises(InputError, match="names what is no file of its folder")
+    with refusal if kind in ("above", "absolute") else nullcontext():
         made(root, Shards(value=2.0), replace=replace, changes=OTHER if replace else None)
-    except InputError as error:
-        assert kind in ("above", "absolute"), error
-        assert "names what is no file of its folder" in str(error)
     assert keep.read_text() == "mine"
     assert not keep.is_symlink()
 
