@@ -10,6 +10,7 @@ import fcntl
 import os
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
@@ -82,9 +83,10 @@ class RunFolder:
         """Remember the checksums and let others in."""
         if self._lock is not None:
             try:
-                if is_run_folder(self.root):
-                    self._check_plain(CHECKSUMS)
-                    self.checksums.save()
+                with suppress(OSError, InputError):  # they are only taken once more
+                    if is_run_folder(self.root):
+                        self._check_plain(CHECKSUMS)
+                        self.checksums.save()
             finally:
                 os.close(self._lock)
                 self._lock = None

@@ -131,21 +131,10 @@ class StageFolder:
 
     def find(self, fingerprint: str) -> bool:
         """Whether the stage is whole; one that only lacks its name is given it."""
-        if self.is_whole(fingerprint):
-            return True
-        if not self._is_folder(self.part) or not (self.part / MANIFEST).is_file():
-            return False
-        waiting = read_manifest(self.part)
-        if waiting.fingerprint != fingerprint or not all(
-            any(
-                not self._is_damaged(place, name, waiting.files[name])
-                for place in (self.part, self.path)
-            )
-            for name in waiting.files
-        ):
-            return False
-        self._settle(waiting)
-        return True
+        waiting = self._waiting(fingerprint)
+        if waiting is not None:
+            self._settle(waiting)
+        return waiting is not None or self.is_whole(fingerprint)
 
     def begun_with(self) -> Mapping[str, Any] | None:
         """Return the head of an attempt that has computed something and is not whole, if any."""
@@ -178,7 +167,8 @@ class StageFolder:
         write_json(self.part / HEAD, head)
         done = self.manifest()
         if done is None and self.path.is_dir():
-            self._refuse_foreign(self._own_in(self.path))
+            own = self._own_in(self.path)
+            self._refuse_foreign(name for name in own if not name.endswith(TEMPORARY))
         if done is not None and done.fingerprint == manifest.fingerprint:
             write_json(self.part / COST, done.cost)
             self._take_back(done)
@@ -206,6 +196,18 @@ class StageFolder:
             self._name_foreign(self.path)
 
     # details
+
+    def _waiting(self, fingerprint: str) -> Manifest | None:
+        """Return the manifest in ``.part`` if all that it lists is there, or has its place."""
+        if not self._is_folder(self.part) or not (self.part / MANIFEST).is_file():
+            return None
+        waiting = read_manifest(self.part)
+        if waiting.fingerprint != fingerprint:
+            return None
+        for name, seen in waiting.files.items():
+            if all(self._is_damaged(place, name, seen) for place in (self.part, self.path)):
+                return None
+        return waiting
 
     def _settle(self, manifest: Manifest) -> None:
         """Move a whole ``.part`` to its place."""
@@ -271,9 +273,9 @@ class StageFolder:
         return path.is_dir()
 
     def _is_damaged(self, folder: Path, name: str, seen: Mapping[str, Any]) -> bool:
-        places = [folder / part for part in (name, *PurePosixPath(name).parents[:-1])]
-        file = places[0]
-        if any(place.is_symlink() for place in places) or not file.is_file():
+        file, above = folder / name, PurePosixPath(name).parents
+        linked = any((folder / place).is_symlink() for place in above if place.parts)
+        if linked or file.is_symlink() or not file.is_file():
             return True
         return file.stat().st_size != seen["bytes"] or self.checksums.of(file) != seen["sha256"]
 

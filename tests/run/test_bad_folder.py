@@ -44,7 +44,7 @@ def test_a_folder_in_use(refused, tmp_path):
 
 def test_a_mended_setting_is_let_in_while_nothing_has_been_computed(refused, tmp_path):
     """What is wrong is found before anything is trained, and mending it costs nothing."""
-    wrong = write_settings(tmp_path, queries={"source": {"path": "nowhere.jsonl"}})
+    wrong = write_settings(tmp_path, queries={"source": {"path": "nowhere.jsonl", "spans": "marked"}})
     assert "nowhere.jsonl" in refused("run", wrong, "--out", tmp_path / "run")
     assert run("select", write_settings(tmp_path), tmp_path / "run") == 0
 
@@ -65,17 +65,17 @@ def test_a_stage_that_settings_have_left_behind_is_refused_by_name(
     out = shutil.copytree(finished, tmp_path / "run")
     changes = ["--selection.budget", "0.2", "--replace"]
     if command == "inspect":
-        changes[0:2] = ["--scores.engine", "jvp"]
+        changes[0:2] = ["--direction.damping", "0.5"]
     until = "score" if command == "inspect" else "select"
     assert run(until, micro_config, out, *changes) == 0
     capfd.readouterr()
     stage = {"judge": "sample/suppressed", "inspect": "select"}.get(command, "train")
     made_by = {"judge": "evaluate"}.get(command, stage)
-    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    before = {file: file.read_bytes() for file in out.rglob("[!.]*") if file.is_file()}
     line = refused(command, out, *LATER[command])
     assert f"its stage '{stage}' is not what the settings and files now say" in line
     assert line.endswith(f"run `ifguide {made_by}` first")
-    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    assert {file: file.read_bytes() for file in out.rglob("[!.]*") if file.is_file()} == before
 
 
 @pytest.fixture

@@ -342,7 +342,7 @@ def test_a_kill_between_any_two_moves_of_a_mending_loses_no_shard(root, notes):
         made(root, again)
         assert {*first.made, *again.made} <= {6}, allowed
         assert (scores_of(folder) == 1).all()
-        assert not [*root.rglob("*.ifguide-tmp")]
+        assert not [*root.rglob("*.ifguide-tmp"), *root.rglob("*.part")]
         assert [f.name for f in root.rglob("notes.txt")] == ["notes.txt"] * notes
         if not killed:
             break
