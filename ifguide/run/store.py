@@ -134,7 +134,10 @@ class StageFolder:
         waiting = self._waiting(fingerprint)
         if waiting is not None:
             self._settle(waiting)
-        return waiting is not None or self.is_whole(fingerprint)
+        whole = waiting is not None or self.is_whole(fingerprint)
+        if whole and self._is_folder(self.part) and not (self.part / HEAD).is_file():
+            self._drop(self.part, self._own_in(self.part))  # left by a kill after all was moved
+        return whole
 
     def begun_with(self) -> Mapping[str, Any] | None:
         """Return the head of an attempt that has computed something and is not whole, if any."""

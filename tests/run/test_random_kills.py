@@ -144,6 +144,10 @@ def test_killed_at_random_times_and_run_again(commands, tmp_path):
             return
 
 
+def contents_of(folder):
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 WRITERS = ("run", "select", "compare", "sweep", "export-pair", "attack")
 
 
@@ -156,11 +160,11 @@ def test_two_writers_never_share_a_folder(first, processes, settings, finished, 
     process = processes.Process(target=held, args=(typed, holds, released))
     process.start()
     assert holds.wait(120)
-    before = {file: file.stat() for file in out.rglob("*")}
+    before = contents_of(out)
     for second in WRITERS:
         line = refused(*arguments(second, settings, out), "--replace")
         assert "another process is working in this folder" in line, second
-    assert {file: file.stat() for file in out.rglob("*")} == before
+    assert contents_of(out) == before
     released.set()
     process.join()
     assert process.exitcode == 0
