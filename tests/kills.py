@@ -6,39 +6,61 @@ import sys
 
 from micro import run
 
+from ifguide.commands.main import main
+from ifguide.run.run import Run
+from ifguide.run.store import StageFolder
+from ifguide.run.work import Work
+
 AT_WORK = {  # stages that keep what is done so far, and where
     "baseline": "scratch/checkpoint-1/complete",
+    "sample/baseline": "samples-0.parquet",
     "score": "scores-000000000.npy",
     "train": "scratch/checkpoint-1/complete",
-    "evaluate": "samples-baseline-toxic.parquet",
 }
 
 
 def killed_run(micro_config, out, stage, moment):
     """Run, and die by SIGKILL in a stage: with something kept, or when all of it is written."""
-    from ifguide.run import store
-
-    progress, promote = store.StageFolder.progress, store._promote
+    progress, settle, part = Work.progress, StageFolder._settle, out / f"{stage}.part"
 
     def die(folder):
-        if folder.path.name == f"{stage}.part":
+        if folder == part:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def die_at_work(folder, tokens):
-        progress(folder, tokens)
-        if (folder.path / AT_WORK.get(stage, "")).is_file():
-            die(folder)
+    def die_at_work(work, tokens):
+        progress(work, tokens)
+        if work._folder is not None and (work.path / AT_WORK.get(stage, "")).is_file():
+            die(work.path)
 
-    def die_before_its_name(folder, *rest):
-        die(folder)
-        promote(folder, *rest)
+    def die_before_its_name(folder, manifest):
+        die(folder.part)
+        settle(folder, manifest)
 
     if moment == "at work":
-        store.StageFolder.progress = die_at_work
+        Work.progress = die_at_work
     else:
-        store._promote = die_before_its_name
+        StageFolder._settle = die_before_its_name
     run("run", micro_config, out)
 
 
 def resumed_run(micro_config, out):
     sys.exit(run("run", micro_config, out))
+
+
+def told(arguments, begun):
+    """Run a command; ``begun`` is set when its process is ready to."""
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    begun.set()
+    sys.exit(main(arguments))
+
+
+def held(arguments, holds, released):
+    """Run a command that stops once it has claimed its folder, until it is released."""
+
+    def wait(run, need):
+        holds.set()
+        released.wait()
+        os._exit(0)
+
+    Run.__call__ = wait
+    sys.exit(main(arguments))

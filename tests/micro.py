@@ -8,15 +8,23 @@ import yaml
 
 from ifguide.commands.main import main
 
-STAGES = (
+STAGES = (  # of a whole run, in the order in which they are made
     "corpus",
+    "queries",
+    "prompts",
     "held_out",
     "baseline",
+    "sample/baseline",
+    "judge/baseline",
     "fit",
     "aim",
     "score",
     "select",
     "train",
+    "sample/suppressed",
+    "judge/suppressed",
+    "fluency/baseline",
+    "fluency/suppressed",
     "evaluate",
     "report",
 )
@@ -84,18 +92,22 @@ def figures(out):
 
 
 def manifests(out):
-    """The text of every stage's manifest, by stage; stages that are not there are left out."""
-    files = {name: Path(out) / name / "manifest.json" for name in STAGES}
-    return {name: file.read_text() for name, file in files.items() if file.exists()}
+    """The text of the manifest of every finished stage, rivals' and attacks' too, by stage."""
+    out = Path(out)
+    found = {
+        file.parent.relative_to(out).as_posix(): file.read_text()
+        for file in sorted([*out.glob("*/manifest.json"), *out.glob("*/*/manifest.json")])
+    }
+    return {name: text for name, text in found.items() if not name.endswith(".part")}
 
 
 def contents(out):
     """The checksums of all files that are equal where runs are, by ``stage/file``."""
     found = {name: json.loads(text)["files"] for name, text in manifests(out).items()}
     found.pop("report", None)  # has the time that was spent
-    found.get("select", {}).pop("mask/state.json", None)  # has a number that ``datasets`` draws
     return {
         f"{stage}/{file}": seen["sha256"]
         for stage, files in found.items()
         for file, seen in files.items()
+        if file != "mask/state.json"  # has a number that ``datasets`` draws
     }

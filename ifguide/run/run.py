@@ -140,7 +140,7 @@ class Run:
             place = self._folder(stage)
             found, begun = place.manifest(), place.begun_with()
             before = [found.settings] if found else []
-            before += [begun.get("settings")] if begun else []
+            before += [begun["settings"]] if begun and "settings" in begun else []
             now = plain(stage.settings(self.config))
             for change in (c for old in before for c in setting_changes(old, now, stage.section)):
                 if found and found.fingerprint == self.fingerprint(stage):

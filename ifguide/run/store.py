@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -96,7 +96,8 @@ class StageFolder:
         Raises:
             InputError: it cannot be read, or is of another format.
         """
-        return read_manifest(self.path) if self._is_folder(self.path) else None
+        there = self._is_folder(self.path) and os.path.lexists(self.path / MANIFEST)
+        return read_manifest(self.path) if there else None
 
     def is_whole(self, fingerprint: str) -> bool:
         """Whether the stage is finished, made of this, and undamaged; writes nothing."""
@@ -123,21 +124,13 @@ class StageFolder:
 
     def find(self, fingerprint: str) -> bool:
         """Whether the stage is whole; one that only lacks its name is given it."""
-        if self.is_whole(fingerprint):
-            return True
-        if not self._is_folder(self.part) or not (self.part / MANIFEST).is_file():
-            return False
-        waiting = read_manifest(self.part)
-        if waiting.fingerprint != fingerprint or not all(
-            any(
-                not self._is_damaged(place, name, waiting.files[name])
-                for place in (self.part, self.path)
-            )
-            for name in waiting.files
-        ):
-            return False
-        self._settle(waiting)
-        return True
+        waiting = self._waiting(fingerprint)
+        if waiting is not None:
+            self._settle(waiting)
+        whole = waiting is not None or self.is_whole(fingerprint)
+        if whole and self._is_folder(self.part) and not (self.part / HEAD).is_file():
+            self._drop(self.part, self._own_in(self.part))  # left by a kill after all was moved
+        return whole
 
     def begun_with(self) -> Mapping[str, Any] | None:
         """Return the head of an attempt that has computed something and is not whole, if any."""
@@ -169,6 +162,9 @@ class StageFolder:
         head = {"fingerprint": manifest.fingerprint, "settings": manifest.settings}
         write_json(self.part / HEAD, head)
         done = self.manifest()
+        if done is None and self.path.is_dir():
+            own = self._own_in(self.path)
+            self._refuse_foreign(name for name in own if not name.endswith(TEMPORARY))
         if done is not None and done.fingerprint == manifest.fingerprint:
             write_json(self.part / COST, done.cost)
             self._take_back(done)
@@ -197,11 +193,24 @@ class StageFolder:
 
     # details
 
+    def _waiting(self, fingerprint: str) -> Manifest | None:
+        """Return the manifest in ``.part`` if all that it lists is there, or has its place."""
+        if not self._is_folder(self.part) or not (self.part / MANIFEST).is_file():
+            return None
+        waiting = read_manifest(self.part)
+        if waiting.fingerprint != fingerprint:
+            return None
+        for name, seen in waiting.files.items():
+            if all(self._is_damaged(place, name, seen) for place in (self.part, self.path)):
+                return None
+        return waiting
+
     def _settle(self, manifest: Manifest) -> None:
         """Move a whole ``.part`` to its place."""
         before = self.manifest()
         if before is not None and before.fingerprint != manifest.fingerprint:
             self.remove()
+            before = None
         own = self._own_in(self.part)
         self._drop(self.part, [n for n in own if _fits(n, CONTROLS) or n.endswith(TEMPORARY)])
         held = {name for name, _ in _walk(self.part)}
@@ -209,23 +218,35 @@ class StageFolder:
             self.part.rename(self.path)
             return
         self._refuse_in_the_way(self.path)
-        for name in [*manifest.files, MANIFEST]:
-            if not os.path.lexists(self.part / name):
-                continue  # moved by an attempt that was interrupted
+        if before is None:
+            self._refuse_foreign(manifest.files)
+            self.path.mkdir(exist_ok=True)
+            write_json(self.path / MANIFEST, manifest)  # what is listed is ours, there or not yet
+        for name in manifest.files:
+            if (self.part / name).is_file():  # or moved by an attempt that was interrupted
+                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(self.part / name, self.path / name)
+        self._drop(self.part, [MANIFEST])
+        self._drop(self.path, [n for n in self._own_in(self.path) if n.endswith(TEMPORARY)])
+        self._name_foreign(self.part)
+        self._name_foreign(self.path, (*manifest.files, MANIFEST))
+
+    def _refuse_foreign(self, names: Iterable[str]) -> None:
+        """Refuse files that are there under names of ours and that no manifest lists.
+
+        Raises:
+            InputError: the first one is named.
+        """
+        for name in names:
             if os.path.lexists(self.path / name):
                 raise InputError(
                     f"{self.path / name}: ifguide did not write it, and needs the name; move it "
                     "away and run again"
                 )
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self.part / name, self.path / name)
-        _drop_empty(self.part)
-        self._name_foreign(self.part)
-        self._name_foreign(self.path, (*manifest.files, MANIFEST))
 
     def _take_back(self, done: Manifest) -> None:
         """Move what is undamaged of a finished stage to ``.part``, where the rest is made."""
-        own = set(self._own_in(self.path)) & done.files.keys()
+        own = {name for name in self._own_in(self.path) if name in done.files}
         whole = [n for n in sorted(own) if not self._is_damaged(self.path, n, done.files[n])]
         with (self.part / JOURNAL.format(rank=0)).open("a", encoding="utf-8") as lines:
             for name in whole:
@@ -248,9 +269,9 @@ class StageFolder:
         return path.is_dir()
 
     def _is_damaged(self, folder: Path, name: str, seen: Mapping[str, Any]) -> bool:
-        above = PurePosixPath(name).parents[:-1]
-        file, places = folder / name, [folder / part for part in above]
-        if any(place.is_symlink() for place in (file, *places)) or not file.is_file():
+        file, above = folder / name, PurePosixPath(name).parents
+        linked = any((folder / place).is_symlink() for place in above if place.parts)
+        if linked or file.is_symlink() or not file.is_file():
             return True
         return file.stat().st_size != seen["bytes"] or self.checksums.of(file) != seen["sha256"]
 
@@ -322,7 +343,9 @@ def read_manifest(folder: Path) -> Manifest:
             _is_inside(name) and isinstance(seen["bytes"], int) and isinstance(seen["sha256"], str)
             for name, seen in files.items()
         )
-        mappings = all(isinstance(held[name], dict) for name in ("needs", "reads", "versions"))
+        mappings = all(
+            isinstance(held[name], dict) for name in ("needs", "reads", "versions", "files")
+        )
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{file}: it is damaged; {mend}") from error
     if not sound or not mappings:

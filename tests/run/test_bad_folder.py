@@ -2,13 +2,14 @@
 
 import errno
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from micro import run, write_settings
 
-from ifguide.run import store
+from ifguide.run.folder import RunFolder
 
 
 def test_a_folder_made_by_other_settings(refused, tmp_path):
@@ -35,9 +36,49 @@ def test_a_folder_of_something_else(refused, tmp_path):
 
 def test_a_folder_in_use(refused, tmp_path):
     config = write_settings(tmp_path)
-    with store.Store(tmp_path / "run", ""):
-        line = refused("run", config, "--out", tmp_path / "run")
+    claimed = RunFolder.claim(tmp_path / "run")
+    line = refused("run", config, "--out", tmp_path / "run")
+    claimed.close()
     assert line.startswith(f"{tmp_path}/run: another process is working in this folder; wait")
+
+
+def test_a_mended_setting_is_let_in_while_nothing_has_been_computed(refused, tmp_path):
+    """What is wrong is found before anything is trained, and mending it costs nothing."""
+    wrong = write_settings(
+        tmp_path, queries={"source": {"path": "nowhere.jsonl", "spans": "marked"}}
+    )
+    line = refused("run", wrong, "--out", tmp_path / "run", "--quiet")
+    assert line.startswith("nowhere.jsonl: no such file")
+    assert run("select", write_settings(tmp_path), tmp_path / "run") == 0
+
+
+LATER = {
+    "judge": ["--judges", "words"],
+    "lm-eval": ["--tasks", "any"],
+    "inspect": [],
+    "attack": ["--kind", "lens"],
+}
+
+
+@pytest.mark.parametrize("command", LATER)
+def test_a_stage_that_settings_have_left_behind_is_refused_by_name(
+    command, refused, finished, micro_config, tmp_path, capfd
+):
+    """Never an old model under new settings, whatever looks at it."""
+    out = shutil.copytree(finished, tmp_path / "run")
+    changes = ["--selection.budget", "0.2", "--replace"]
+    if command == "inspect":
+        changes[0:2] = ["--direction.damping", "0.5"]
+    until = "score" if command == "inspect" else "select"
+    assert run(until, micro_config, out, *changes) == 0
+    capfd.readouterr()
+    stage = {"judge": "sample/suppressed", "inspect": "select"}.get(command, "train")
+    made_by = {"judge": "evaluate"}.get(command, stage)
+    before = {file: file.read_bytes() for file in out.rglob("[!.]*") if file.is_file()}
+    line = refused(command, out, *LATER[command])
+    assert f"its stage '{stage}' is not what the settings and files now say" in line
+    assert line.endswith(f"run `ifguide {made_by}` first")
+    assert {file: file.read_bytes() for file in out.rglob("[!.]*") if file.is_file()} == before
 
 
 @pytest.fixture
@@ -62,7 +103,7 @@ def small_disk(tmp_path):
 
 @pytest.mark.parametrize(
     ("kibibytes", "stage", "finished"),
-    [(20, "corpus", []), (160, "corpus", []), (400, "baseline", ["corpus", "held_out"])],
+    [(20, "corpus", []), (160, "corpus", []), (440, "baseline", ["corpus", "held_out"])],
 )
 def test_a_full_disk_loses_nothing(kibibytes, stage, finished, refused, small_disk, tmp_path):
     out = small_disk(kibibytes) / "run"
@@ -86,4 +127,5 @@ def test_a_disk_that_takes_nothing(code, refused, tmp_path, monkeypatch):
     config = write_settings(tmp_path)
     monkeypatch.setattr(Path, "write_text", fails)
     line = refused("run", config, "--out", tmp_path / "run")
-    assert line.startswith(f"{tmp_path}/run/config.yaml.tmp: {os.strerror(code)}; nothing finish")
+    assert line.startswith(f"{tmp_path}/run/")
+    assert f": {os.strerror(code)}; nothing finished is lost: mend it and run the same" in line

@@ -15,15 +15,16 @@ from micro import STAGES, contents, figures, manifests
 def processes():
     """Makes processes in which ifguide is imported already, but nothing has run."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ifguide.commands.main", "ifguide.run.pipeline", "kills"])
+    context.set_forkserver_preload(["ifguide.commands.main", "ifguide.run.actions", "kills"])
     return context
 
 
+QUICK = ("queries", "prompts", "judge/baseline", "judge/suppressed", "sample/suppressed")
 KILLS = [
     (stage, moment)
     for stage in STAGES
     for moment in ("at work", "before its name")
-    if moment != "at work" or stage in AT_WORK
+    if (stage in AT_WORK if moment == "at work" else stage not in QUICK)
 ]
 
 

@@ -1,4 +1,4 @@
-"""The run folder: what is reused, what is made again, and what survives."""
+"""A stage's folder: what is reused, what is made again, and what survives."""
 
 import errno
 import json
@@ -8,55 +8,27 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import SafetensorError
+from toys import KilledError, Shards, config, killed, made, scored, scores_of
 
 from ifguide.errors import InputError
-from ifguide.files import fingerprint_of, read_json, write_json, write_text
-from ifguide.run.artifacts import ScoreShards
+from ifguide.files import read_json, write_json
+from ifguide.run import store
 from ifguide.run.memory import peak_rss, reset_peak_rss
-from ifguide.run.store import Store
+from ifguide.run.run import opened
 
-SETTINGS = "data_dir: /data\nselection:\n  budget: 0.02\n  sources:\n  - a\n  - b\n"
+SHARDS = [f"scores-{n:09d}.npy" for n in (0, 2, 4, 6)]
+OTHER = {"selection__budget": 0.2}
 
 
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "run"
-
-
-class Work:
-    """A stage of four shards of scores; counts the shards it makes, and may stop before one."""
-
-    def __init__(self, stop_before=None, error=None, value=1.0):
-        self.made, self.stop_before, self.error, self.value = [], stop_before, error, value
-
-    def __call__(self, out):
-        shards = ScoreShards(out.path, (8, 3), 2)
-        (out.scratch / "half").write_text("half done")
-        for rows in shards.missing():
-            if rows.start == self.stop_before:
-                raise self.error
-            shards.put(rows, np.full((2, 3), self.value))
-            out.progress(6)
-            self.made.append(rows.start)
-
-
-class KilledError(Exception):
-    """Stands for a kill."""
-
-
-def made(root, work, inputs=None, settings=SETTINGS, replace=False):
-    """Run one stage in a fresh process's stead; return its folder."""
-    with Store(root, settings, replace=replace) as store:
-        return store.stage("score", {"quantile": 0.99} if inputs is None else inputs, work)
-
-
-def scores_of(folder):
-    return np.concatenate([np.load(file) for file in sorted(folder.glob("scores-*.npy"))])
 
 
 def one_line(error):
@@ -67,109 +39,52 @@ def one_line(error):
 
 
 def test_a_stage_is_made_once(root):
-    work = Work()
-    with Store(root, SETTINGS) as store:
-        before = []
+    work = Shards()
+    stage = scored(work)
+    with opened(config(), root, quiet=True) as run:
         for _ in range(2):
-            folder = store.stage("score", {"x": 1}, work, before=lambda: before.append(1))
+            assert run.path(stage) == root / "score"
+            assert (run(stage) == 1).all()
     assert work.made == [0, 2, 4, 6]
-    assert before == [1]
-    assert folder == root / "score"
-    assert sorted(file.name for file in root.iterdir()) == [".lock", "config.yaml", "score"]
-    assert sorted(file.name for file in folder.iterdir()) == [
-        "manifest.json",
-        *(f"scores-{n:09d}.npy" for n in (0, 2, 4, 6)),
-    ]
-    assert (root / "config.yaml").read_text() == SETTINGS
-    assert made(root, work, {"x": 1}) == folder
+    assert sorted(file.name for file in (root / "score").iterdir()) == ["manifest.json", *SHARDS]
+    assert made(root, work) == root / "score"
     assert work.made == [0, 2, 4, 6]
 
 
 def test_the_manifest_says_what_went_in_and_what_came_out(root):
-    manifest = read_json(made(root, Work(), {"stage": "score", "n": 3}) / "manifest.json")
-    assert manifest["inputs"] == {"stage": "score", "n": 3}
-    assert manifest["fingerprint"] == fingerprint_of({"n": 3, "stage": "score"})
-    assert manifest["versions"].keys() == {"torch", "transformers", "numpy"}
+    manifest = read_json(made(root, Shards()) / "manifest.json")
+    assert manifest["stage"] == "score"
+    assert manifest["about"] == "four shards"
+    assert manifest["settings"]["budget"] == 0.02
+    assert manifest["section"] == "selection"
+    assert manifest["versions"].keys() == {"ifguide", "torch", "transformers", "numpy"}
+    assert manifest["version"] == 1
     assert manifest["cost"].keys() == {"seconds", "tokens", "peak_rss_bytes"}
+    assert list(manifest["files"]) == SHARDS
     assert manifest["files"]["scores-000000004.npy"]["bytes"] == 128 + 2 * 3 * 4
 
 
-def test_other_inputs_make_the_stage_again(root):
-    made(root, Work(value=1.0), {"x": 1})
-    folder = made(root, Work(value=2.0), {"x": 2})
+@pytest.mark.parametrize("other", [{"changes": OTHER}, {"version": 2}])
+def test_other_settings_or_another_version_make_the_stage_again(root, other):
+    made(root, Shards(value=1.0))
+    folder = made(root, Shards(value=2.0), replace=True, **other)
     assert (scores_of(folder) == 2).all()
-    unused = Work()
-    made(root, unused, {"x": 2})
-    assert not unused.made
-
-
-@dataclass(frozen=True)
-class Settings:
-    budget: float
-    name: str = "a"
-
-
-def test_fingerprints_are_of_contents():
-    assert fingerprint_of([Settings(0.1)]) == fingerprint_of([Settings(0.1, "a")])
-    assert fingerprint_of({"a": 1, "b": 2}) == fingerprint_of({"b": 2, "a": 1})
-    values = [Settings(0.1), Settings(0.2), Settings(0.1, "b"), [Settings(0.1)], "Settings", None]
-    assert len({fingerprint_of(value) for value in values}) == len(values)
-
-
-# settings
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("budget: 0.02", "budget: 0.05", "selection.budget: 0.02, now 0.05"),
-        ("- b", "- c", "selection.sources.1: b, now c"),
-        ("  - b\n", "", "selection.sources.1: b, now None"),
-        ("selection", "choice", "choice.budget: None, now 0.02"),
-    ],
-)
-def test_other_settings_are_refused_by_name_and_replaced_on_demand(root, old, new, said):
-    made(root, Work(value=1.0), {"x": 1})
-    changed = SETTINGS.replace(old, new)
-    with pytest.raises(InputError) as error:
-        made(root, Work(), {"x": 2}, changed)
-    assert f"({said})" in str(error.value)
-    assert "--replace" in str(error.value)
-    assert one_line(error)
-    assert (scores_of(root / "score") == 1).all()
-    assert (root / "config.yaml").read_text() == SETTINGS
-    folder = made(root, Work(value=2.0), {"x": 2}, changed, replace=True)
-    assert (scores_of(folder) == 2).all()
-    assert (root / "config.yaml").read_text() == changed
-    unused = Work()
-    made(root, unused, {"x": 2}, changed)  # the new settings are the folder's now
-    assert not unused.made
-
-
-def test_replace_keeps_stages_that_do_not_differ(root):
-    made(root, Work(), {"x": 1})
-    unused = Work()
-    made(root, unused, {"x": 1}, SETTINGS.replace("0.02", "0.05"), replace=True)
+    unused = Shards()
+    made(root, unused, **other)
     assert not unused.made
 
 
 def test_the_data_may_move(root):
-    made(root, Work())
-    unused = Work()
-    made(root, unused, settings=SETTINGS.replace("/data", "/elsewhere"))
+    made(root, Shards())
+    unused = Shards()
+    made(root, unused, changes={"data_dir": "/elsewhere"})
     assert not unused.made
 
 
-@pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe"])
-def test_a_broken_config_is_named(root, content):
-    made(root, Work())
-    (root / "config.yaml").write_bytes(content)
-    with pytest.raises(InputError, match=r"config\.yaml: cannot be read; delete it") as error:
-        made(root, Work())
-    assert one_line(error)
-    (root / "config.yaml").unlink()
-    unused = Work()
-    made(root, unused)
+def test_settings_that_the_stage_is_not_given_change_nothing(root):
+    made(root, Shards())
+    unused = Shards()
+    made(root, unused, changes={"seed": 4, "training__epochs": 1.0})
     assert not unused.made
 
 
@@ -190,198 +105,298 @@ def alter(file):
     file.write_bytes(content)
 
 
+def link(file):
+    file.rename(file.parent.parent / "elsewhere")
+    file.symlink_to(file.parent.parent / "elsewhere")
+
+
 @pytest.mark.parametrize("damage", [lose, shorten, alter])
 def test_only_what_is_damaged_is_made_again(root, damage):
-    folder = made(root, Work())
-    untouched = (folder / "scores-000000004.npy").stat().st_mtime_ns
-    damage(folder / "scores-000000002.npy")
-    again = Work()
+    folder = made(root, Shards())
+    untouched = (folder / SHARDS[2]).stat().st_mtime_ns
+    damage(folder / SHARDS[1])
+    again = Shards()
     made(root, again)
     assert again.made == [2]
     assert (scores_of(folder) == 1).all()
-    assert (folder / "scores-000000004.npy").stat().st_mtime_ns == untouched
+    assert (folder / SHARDS[2]).stat().st_mtime_ns == untouched
     assert read_json(folder / "manifest.json")["cost"]["tokens"] == 5 * 6  # mending costs too
 
 
+@pytest.mark.parametrize("damage", [shorten, alter])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_shard_that_was_altered_or_not_told_of_is_made_again(root, damage, told):
+    with pytest.raises(KilledError):
+        made(root, killed(4))
+    part = root / "score.part"
+    if told:
+        damage(part / SHARDS[1])
+    else:
+        journal = part / "journal-0.jsonl"
+        journal.write_text(journal.read_text().splitlines()[0] + '\n{"file": "scores-00')
+    again = Shards()
+    folder = made(root, again)
+    assert again.made == [2, 4, 6]
+    assert (scores_of(folder) == 1).all()
+
+
+# manifests
+
+
+def spoilt(folder, **changes):
+    manifest = read_json(folder / "manifest.json")
+    (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
 @pytest.mark.parametrize(
-    "content", ["", '{"fingerprint": "ab', "[]", "{}", '{"fingerprint": "ab", "files": {}}']
+    "content", ["", '{"fingerprint": "ab', "[]", "{}", "[" * 99999, '{"format": 2, "files": {}}']
 )
 def test_a_broken_manifest_is_named(root, content):
-    folder = made(root, Work())
+    folder = made(root, Shards())
     (folder / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=r"score/manifest\.json: .*delete .* and run") as error:
-        made(root, Work())
+        made(root, Shards())
     assert one_line(error)
     shutil.rmtree(folder)
-    again = Work()
+    again = Shards()
     made(root, again)
     assert again.made == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 1},
+        {"format": "2"},
+        {"files": []},
+        {"files": {"a": 3}},
+        {"files": {"a": {"bytes": "3", "sha256": "ab"}}},
+        {"cost": {"seconds": 1}},
+        {"needs": None},
+        {"reads": []},
+        {"extra": 1},
+    ],
+    ids=str,
+)
+def test_a_manifest_of_another_form_is_one_line(root, changes):
+    folder = made(root, Shards())
+    spoilt(folder, **changes)
+    with pytest.raises(InputError, match=r"score/manifest\.json: .*delete .* and run") as error:
+        made(root, Shards())
+    assert one_line(error)
+    assert [file.name for file in sorted(folder.glob("*.npy"))] == SHARDS
+
+
+@pytest.mark.parametrize("replace", [True, False])
+@pytest.mark.parametrize("kind", ["above", "absolute", "beside", "link"])
+def test_a_manifest_deletes_and_moves_nothing_but_the_stage_s_files(root, tmp_path, kind, replace):
+    """Whatever a manifest lists as its own, and however the stage comes to be made again."""
+    folder = made(root, Shards())
+    keep = {
+        "above": tmp_path / "keep.txt",
+        "absolute": tmp_path / "keep.txt",
+        "beside": folder / "keep.txt",
+        "link": tmp_path / "theirs" / "keep.txt",
+    }[kind]
+    keep.parent.mkdir(exist_ok=True)
+    keep.write_text("mine")
+    if kind == "link":
+        (folder / "scores-of-mine").symlink_to(keep.parent)
+    name = {
+        "above": "../../keep.txt",
+        "absolute": str(keep),
+        "beside": "keep.txt",
+        "link": "scores-of-mine/keep.txt",
+    }[kind]
+    files = read_json(folder / "manifest.json")["files"]
+    of_keep = {"bytes": 4, "sha256": store.Checksums(root, None).of(keep)}
+    spoilt(folder, files={**files, name: of_keep})
+    alter(folder / SHARDS[0])
+    refusal = pytest.raises(InputError, match="names what is no file of its folder")
+    with refusal if kind in ("above", "absolute") else nullcontext():
+        made(root, Shards(value=2.0), replace=replace, changes=OTHER if replace else None)
+    assert keep.read_text() == "mine"
+    assert not keep.is_symlink()
+
+
+def test_a_manifest_that_is_a_link_is_none_of_ours(root, tmp_path):
+    folder = made(root, Shards())
+    moved = (folder / "manifest.json").rename(tmp_path / "manifest.json")
+    (folder / "manifest.json").symlink_to(moved)
+    with pytest.raises(InputError, match="it is a link, and no manifest of ours; remove it"):
+        made(root, Shards())
+    assert moved.is_file()
 
 
 # interruption
 
 
 def test_an_interrupted_stage_goes_on(root):
-    first, second = Work(stop_before=4, error=KilledError()), Work()
+    first, second = killed(4), Shards()
     with pytest.raises(KilledError):
         made(root, first)
     assert not (root / "score").exists()
-    assert (root / "score.part" / "scratch" / "half").exists()
+    assert (root / "score.part/scratch/checkpoint-1/complete").exists()
     folder = made(root, second)
     assert (first.made, second.made) == ([0, 2], [4, 6])
     assert not (root / "score.part").exists()
     assert not (folder / "scratch").exists()
 
 
-def test_what_other_inputs_began_is_dropped(root):
+def test_what_other_settings_began_is_dropped(root):
     with pytest.raises(KilledError):
-        made(root, Work(stop_before=4, error=KilledError(), value=1.0), {"x": 1})
-    second = Work(value=2.0)
-    folder = made(root, second, {"x": 2})
+        made(root, killed(4, value=1.0))
+    second = Shards(value=2.0)
+    folder = made(root, second, replace=True, changes=OTHER)
     assert second.made == [0, 2, 4, 6]
     assert (scores_of(folder) == 2).all()
 
 
-def test_a_part_without_its_mark_is_dropped(root):
+@pytest.mark.parametrize("content", [None, "", "[]", '{"fingerprint": 3}'])
+def test_a_part_that_says_not_what_it_was_made_for_is_dropped(root, content):
     with pytest.raises(KilledError):
-        made(root, Work(stop_before=4, error=KilledError()))
-    (root / "score.part" / "fingerprint").unlink()
-    second = Work()
+        made(root, killed(4))
+    head = root / "score.part" / "made-for.json"
+    head.unlink()
+    if content is not None:
+        head.write_text(content)
+    second = Shards()
     made(root, second)
     assert second.made == [0, 2, 4, 6]
 
 
 def test_cost_adds_up_over_attempts(root):
     def slowly(work):
-        def make(out):
+        def make(out, settings):
             time.sleep(0.05)
-            work(out)
+            work(out, settings)
 
         return make
 
     began = time.monotonic()
-    with Store(root, SETTINGS) as store:
-        for stop in (2, 6):
-            with pytest.raises(KilledError):
-                store.stage("score", {}, slowly(Work(stop_before=stop, error=KilledError())))
-        store.stage("score", {}, slowly(Work()), before=lambda: time.sleep(0.3))
-        cost = store.cost("score")
+    for stop in (2, 6):
+        with pytest.raises(KilledError):
+            made(root, slowly(killed(stop)))
+    cost = read_json(made(root, slowly(Shards())) / "manifest.json")["cost"]
     assert cost["tokens"] == 4 * 6
-    assert 0.15 <= cost["seconds"] <= time.monotonic() - began - 0.3
+    assert 0.15 <= cost["seconds"] <= time.monotonic() - began
     assert cost["peak_rss_bytes"] > 10**7
 
 
-@pytest.mark.parametrize("scratch", [True, False])
-def test_a_stage_killed_before_its_last_rename_is_whole(root, scratch):
-    folder, part = made(root, Work(value=1.0)), root / "score.part"
+@pytest.mark.parametrize("controls", [True, False])
+def test_a_stage_killed_before_its_last_rename_is_whole(root, controls):
+    folder, part = made(root, Shards(value=1.0)), root / "score.part"
     manifest = (folder / "manifest.json").read_bytes()
     folder.rename(part)
-    if scratch:
-        (part / "scratch").mkdir()
+    if controls:
+        (part / "made-for.json").write_text("{}")
         (part / "cost.json").write_text("{}")
-    unused = Work()
+        (part / ".cost.json.0a.ifguide-tmp").write_text("{")
+    unused = Shards()
     made(root, unused)
     assert not unused.made
     assert not part.exists()
-    assert sorted(file.name for file in folder.iterdir())[0] == "manifest.json"
+    assert sorted(file.name for file in folder.iterdir()) == ["manifest.json", *SHARDS]
     assert (folder / "manifest.json").read_bytes() == manifest
 
 
-def test_a_stage_killed_while_going_back_keeps_its_files(root):
-    folder, part = made(root, Work()), root / "score.part"
-    (folder / "scores-000000006.npy").unlink()
-    write_text(folder / "fingerprint", read_json(folder / "manifest.json")["fingerprint"])
-    folder.rename(part)  # its manifest is still there
-    again = Work()
-    made(root, again)
-    assert again.made == [6]
+class Interrupted:
+    """Lets so many changes of the file system through, and then kills."""
+
+    def __init__(self, monkeypatch, allowed):
+        self.left = allowed
+        for module, name in ((os, "replace"), (os, "rmdir"), (Path, "unlink"), (Path, "rename")):
+            original = getattr(module, name)
+            monkeypatch.setattr(module, name, self._counted(original))
+
+    def _counted(self, change):
+        def counted(*arguments, **options):
+            if self.left == 0:
+                raise KilledError
+            self.left -= 1
+            return change(*arguments, **options)
+
+        return counted
+
+
+@pytest.mark.parametrize("notes", [False, True])
+def test_a_kill_between_any_two_moves_of_a_mending_loses_no_shard(root, notes):
+    """Taking a damaged stage back, making what it lacks and giving it its place again."""
+    folder = made(root, Shards())
+    original = shutil.copytree(root, root.with_name("original"))
+    for allowed in range(60):
+        shutil.rmtree(root)
+        shutil.copytree(original, root)
+        (folder / SHARDS[3]).unlink()
+        if notes:
+            (folder / "notes.txt").write_text("mine")
+        first, again = Shards(), Shards()
+        with pytest.MonkeyPatch.context() as patched:
+            interrupted = Interrupted(patched, allowed)
+            try:
+                made(root, first)
+            except KilledError:
+                killed = True
+            else:
+                killed = interrupted.left == 0
+        made(root, again)
+        assert {*first.made, *again.made} <= {6}, allowed
+        assert (scores_of(folder) == 1).all()
+        assert not [*root.rglob("*.ifguide-tmp"), *root.rglob("*.part")]
+        assert [f.name for f in root.rglob("notes.txt")] == ["notes.txt"] * notes
+        if not killed:
+            break
+    assert allowed > 8
+    assert not killed
 
 
 KILLED = """
-import os, sys, time
+import sys, time
 from pathlib import Path
-from ifguide.run.store import Store
+from toys import scored, config
+from ifguide.run.run import opened
 
-def make(out):
+def make(work, settings):
     for name in "abcd":
         if name == "c":
             print("half", flush=True)
             time.sleep(600)
-        if not (out.path / name).exists():
-            (out.path / name).write_text(name)
-            out.progress(1)
+        (work.path / name).write_text(name)
+        work.keep(work.path / name)
+        work.progress(1)
 
-with Store(Path(sys.argv[1]), "x: 1\\n") as store:
-    store.stage("letters", {"y": 2}, make)
+with opened(config(), Path(sys.argv[1]), quiet=True) as run:
+    run(scored(make, name="letters", files=("[a-d]",), load=lambda folder, get: None))
 """
 
 
 def test_a_second_process_is_refused_and_a_kill_loses_nothing(root):
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join([str(tests), str(tests.parent)])
     with subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(root)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", KILLED, str(root)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
     ) as other:
         assert other.stdout.readline() == "half\n"
         with pytest.raises(InputError, match="another process is working in this folder"):
-            made(root, Work(), settings="x: 1\n")
+            made(root, Shards())
         other.send_signal(signal.SIGKILL)
     written = []
 
-    def go_on(out):
+    def go_on(work, settings):
         for name in "abcd":
-            if not (out.path / name).exists():
-                (out.path / name).write_text(name)
+            if not (work.path / name).exists():
+                (work.path / name).write_text(name)
                 written.append(name)
 
-    with Store(root, "x: 1\n") as store:
-        folder = store.stage("letters", {"y": 2}, go_on)
-        assert store.cost("letters")["tokens"] >= 1
+    letters = scored(go_on, name="letters", files=("[a-d]",), load=lambda folder, get: None)
+    with opened(config(), root, quiet=True) as run:
+        folder = run.path(letters)
+        assert run.cost(letters).tokens >= 1
     assert written == ["c", "d"]
     assert "".join((folder / name).read_text() for name in "abcd") == "abcd"
-
-
-# the folder
-
-
-def test_one_store_at_a_time(root):
-    with Store(root, SETTINGS), pytest.raises(InputError, match="another process"):
-        Store(root, SETTINGS).__enter__()
-    with Store(root, SETTINGS):
-        pass
-    refused = Store(root, SETTINGS.replace("0.02", "0.03"))
-    with pytest.raises(InputError, match="other settings"):
-        refused.__enter__()
-    with Store(root, SETTINGS):  # a refusal leaves no lock
-        pass
-
-
-@pytest.mark.parametrize("name", ["notes.txt", "config.yaml"])
-def test_a_folder_that_is_not_ours_is_refused(root, name):
-    root.mkdir()
-    (root / name).write_text("x: 1\n")
-    for replace in (False, True):
-        with pytest.raises(InputError, match="not empty and not a run folder"):
-            made(root, Work(), replace=replace)
-    assert sorted(file.name for file in root.iterdir()) == [name]
-    assert (root / name).read_text() == "x: 1\n"
-
-
-def test_an_empty_folder_and_a_copy_without_hidden_files_are_ours(root, tmp_path):
-    root.mkdir()
-    made(root, Work())
-    (root / ".lock").unlink()
-    copy = shutil.copytree(root, tmp_path / "copy")
-    unused = Work()
-    made(copy, unused)
-    assert not unused.made
-
-
-@pytest.mark.parametrize("inside", [False, True])
-def test_a_file_in_the_way_is_named(tmp_path, inside):
-    file = tmp_path / "taken"
-    file.write_text("mine")
-    with pytest.raises(InputError, match=r"taken.*: it is a file; give --out a folder"):
-        made(file / "run" if inside else file, Work())
-    assert file.read_text() == "mine"
 
 
 # a full disk
@@ -403,21 +418,19 @@ def fill(monkeypatch, free):
     ids=["system", "numpy", "torch", "safetensors"],
 )
 def test_a_full_disk_is_called_so_and_finished_things_stay(root, monkeypatch, error, free):
-    done = Work()
-    with Store(root, SETTINGS) as store:
-        store.stage("select", {"x": 1}, done)
+    done = Shards()
+    made(root, done, name="select")
     with monkeypatch.context() as patched:
         fill(patched, free)
         with pytest.raises(OSError, match="No space left") as refused:
-            made(root, Work(stop_before=4, error=error))
+            made(root, Shards(stop_before=4, error=error))
     assert refused.value.errno == errno.ENOSPC
     assert refused.value.filename == str(root / "score.part")
     assert refused.value.__cause__ is error
-    again, unused = Work(), Work()
+    again, unused = Shards(), Shards()
     made(root, again)
     assert again.made == [4, 6]
-    with Store(root, SETTINGS) as store:
-        store.stage("select", {"x": 1}, unused)
+    made(root, unused, name="select")
     assert not unused.made
 
 
@@ -425,14 +438,14 @@ def test_a_full_disk_is_called_so_and_finished_things_stay(root, monkeypatch, er
 def test_other_errors_are_left_as_they_are(root, monkeypatch, error):
     fill(monkeypatch, free=1 << 30)
     with pytest.raises(type(error)) as raised:
-        made(root, Work(stop_before=4, error=error))
+        made(root, Shards(stop_before=4, error=error))
     assert raised.value is error
 
 
 def test_an_input_error_is_no_full_disk(root, monkeypatch):
     fill(monkeypatch, free=0)
     with pytest.raises(InputError, match="a line"):
-        made(root, Work(stop_before=4, error=InputError("a line")))
+        made(root, Shards(stop_before=4, error=InputError("a line")))
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
