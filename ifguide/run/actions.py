@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from ifguide.evaluation.generate import prompt_room
 from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.lm_eval import lm_eval_results
 from ifguide.evaluation.rejudging import rejudge
-from ifguide.files import check_output, json_text, write_text
+from ifguide.files import check_output, check_output_folder, copy_files, json_text, write_text
 from ifguide.influence.perturbed import PerturbedPair
 from ifguide.models.tracked import find_tracked
 from ifguide.report.attacks import attack_figures, attack_markdown
@@ -47,7 +46,7 @@ from ifguide.run.stages import (
     TRAIN,
 )
 from ifguide.run.standing import Standing
-from ifguide.run.store import MANIFEST
+from ifguide.run.store import read_manifest
 from ifguide.run.table import all_stages, stage_named
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_run_config
@@ -188,13 +187,15 @@ def write_pair(
     Raises:
         InputError: something is at ``to`` already, and ``manner.replace`` is not set.
     """
-    if to is not None and to.exists() and not (manner and manner.replace):
-        raise InputError(f"{to}: it is there already; give --to a new folder, or --replace")
+    if to is not None:
+        check_output_folder(to, "--to")
+        if to.exists() and not (manner and manner.replace):
+            raise InputError(f"{to}: it is there already; give --to a new folder, or --replace")
     with _working(config, out, manner) as run:
         check(run)
         pair, folder = run(perturbed(step)), run.path(perturbed(step))
         if to is not None and ranks.is_main():
-            shutil.copytree(folder, to, dirs_exist_ok=True, ignore=lambda _, names: {MANIFEST})
+            copy_files(folder, read_manifest(folder).files, to)
         return pair if ranks.is_main() else None
 
 
@@ -225,6 +226,7 @@ def attack(
     """
     manner = manner or Manner()
     if out is not None:
+        check_output_folder(out, "--out")
         for name in ATTACK_FILES:
             if out.is_dir():
                 check_output(out / name, replace=manner.replace)
