@@ -35,11 +35,9 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise InputError("ifguide attack: no run folder given; see `ifguide attack --help`")
     config = with_overrides(AttackConfig(), overrides)
 
-    from ifguide.commands.libraries import hush
     from ifguide.report.attacks import attack_text
     from ifguide.run import actions
 
-    hush(quiet=parsed.quiet)
     kinds, trust = parsed.kind or list(KINDS), parsed.trust_remote_code
     found = actions.attack(
         parsed.dir, config, kinds, parsed.out, manner_of(parsed), trust_remote_code=trust

@@ -30,10 +30,8 @@ def _add_compare_options(parser: argparse.ArgumentParser) -> None:
 def _compare(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = settings_of(parsed, overrides)
     if config is not None:
-        from ifguide.commands.libraries import hush
         from ifguide.run import actions
 
-        hush(quiet=parsed.quiet)
         wanted = [name.strip() for name in parsed.methods.split(",") if name.strip()]
         manner, command = manner_of(parsed), _command(parsed)
         _show(parsed, actions.compare(config, parsed.out, wanted, manner, command=command))
@@ -50,10 +48,8 @@ def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
 def _sweep(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = settings_of(parsed, overrides)
     if config is not None:
-        from ifguide.commands.libraries import hush
         from ifguide.run import actions
 
-        hush(quiet=parsed.quiet)
         grid = Grid(**{name: tuple(getattr(parsed, name)) for name in GRID})
         manner, command = manner_of(parsed), _command(parsed)
         training = parsed.training

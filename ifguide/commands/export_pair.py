@@ -18,10 +18,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = settings_of(parsed, overrides)
     if config is not None:
-        from ifguide.commands.libraries import hush
         from ifguide.run import actions
 
-        hush(quiet=parsed.quiet)
         if actions.write_pair(config, parsed.out, parsed.step, parsed.to, manner_of(parsed)):
             place = parsed.to or parsed.out / "pair"
             print(f"The pair: {place} (its README.md says how to go on)")

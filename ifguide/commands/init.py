@@ -19,11 +19,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     from ifguide.files import check_output, write_output
-
-    check_output(parsed.out, replace=parsed.replace)
-
     from ifguide.settings.starter import starter_yaml
 
+    check_output(parsed.out, replace=parsed.replace)
     text = starter_yaml(parsed.corpus, parsed.model, parsed.queries)
     write_output(parsed.out, text, replace=parsed.replace)
     print(f"{parsed.out}: read it, then run `ifguide run {parsed.out} --out runs/first`")

@@ -18,10 +18,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.commands.libraries import hush
     from ifguide.run import actions
 
-    hush(quiet=parsed.quiet)
     if parsed.top < 1:
         raise InputError(f"--top: {parsed.top} is below 1; give the number of documents to show")
     colour, trust = sys.stdout.isatty() and "NO_COLOR" not in os.environ, parsed.trust_remote_code

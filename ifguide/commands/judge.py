@@ -18,12 +18,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.commands.libraries import hush
     from ifguide.evaluation.typed_json import write_typed
     from ifguide.report.judged import judged_text
     from ifguide.run import actions
 
-    hush(quiet=parsed.quiet)
     if parsed.out is not None:
         check_output(parsed.out, replace=parsed.replace)
     result = actions.judge(parsed.dir, parsed.judges, parsed.unjudged, verify=parsed.verify)

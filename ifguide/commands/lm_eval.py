@@ -20,11 +20,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from ifguide.commands.libraries import hush
     from ifguide.report.lm_eval import lm_eval_text
     from ifguide.run import actions
 
-    hush(quiet=parsed.quiet)
     if parsed.out is not None:
         check_output(parsed.out, replace=parsed.replace)
     found = actions.lm_eval(

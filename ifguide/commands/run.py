@@ -34,11 +34,9 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def show_run(config: Config, out: Path, until: str, parsed: argparse.Namespace) -> None:
     """Run the stages up to one, and show what the last one came to."""
-    from ifguide.commands.libraries import hush
     from ifguide.report.tables import comparison_table
     from ifguide.run import actions
 
-    hush(quiet=parsed.quiet)
     noun: Any = actions.run(config, out, until, manner_of(parsed))
     if until == "score" and noun is not None and "spearman" in noun.metadata:
         print(f"Spearman with float32 jvp on a probe: {noun.metadata['spearman']:.4f}")

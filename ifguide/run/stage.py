@@ -14,16 +14,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Generic,
-    Protocol,
-    TypeVar,
-    TypeVarTuple,
-    overload,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
 
 if TYPE_CHECKING:
     from ifguide.run.work import Work
@@ -74,7 +65,6 @@ class Outside(Need[Noun]):
     open: Callable[[Config], Noun]
 
 
-@runtime_checkable
 class Get(Protocol):
     """Gives the noun of a need."""
 
