@@ -7,6 +7,7 @@ them, stands in tables here; a setting that holds text and stands in no table fa
 import json
 import os
 import shutil
+import string
 from dataclasses import dataclass, fields, is_dataclass
 from fnmatch import fnmatch
 from typing import get_args, get_type_hints
@@ -212,7 +213,9 @@ def files(tmp_path_factory):
     np.save(folder / "toxic_side.npy", np.array([1, 3, 5, 7]))
     np.save(folder / "safe_side.npy", np.array([0, 2, 4, 6]))
     (folder / "words.txt").write_text("folk\nfool\n", encoding="utf-8")
-    (folder / "label.txt").write_text("a\nfool\nfolk\nthe\nwe\n", encoding="utf-8")
+    (folder / "label.txt").write_text(
+        "folk\n" + "\n".join(string.ascii_lowercase), encoding="utf-8"
+    )
     tokenizer = train_tokenizer([row["text"] for row in records(60, 0)], 400)
     for name in ("tokenizer", "model", "proxy", "classifier"):
         tokenizer.save_pretrained(folder / name)
@@ -240,6 +243,7 @@ def base(files, name):
     held["tokenizer"] = {"path": str(files / "tokenizer")}
     held["model"] = {"path": str(files / "model")}
     posts = {"name": "posts", **source("posts"), "spans": "spans", "held_out": 0.3}
+    held["evaluation"]["sampling"] = {"samples": 4, "tokens": 8}
     held["corpus"] = {"block_length": 32, "sources": [posts]}
     asked = held["evaluation"]
     named = {"named": "real-toxicity-prompts", "limit": 3}
@@ -264,9 +268,9 @@ def base(files, name):
     if name in ("compare", "named"):
         held["compare"] = {
             "labeller": "words:label.txt",
-            "prompts": prompts("asked"),
+            "prompts": {**prompts("asked"), "limit": 20},
             "margin": 0.01,
-            "dpo": {"epochs": 0.1, "max_length": 32},
+            "dpo": {"epochs": 0.1, "max_length": 32, "batch_size": 1},
         }
     if name == "compare":
         asked["perplexity"] = {"watched": {"source": source("watched")}}
@@ -279,7 +283,7 @@ def base(files, name):
             "trainings": {"slow": {**held["training"], "guard": guard}},
         }
     if name == "named":
-        held["compare"]["prompts"] = {**named, "path": "named.jsonl"}
+        held["compare"]["prompts"] = {**named, "path": "named.jsonl", "limit": 20}
     return held
 
 
@@ -332,7 +336,7 @@ def edited(file):
         "words.txt": (b"folk", b"foul"),
         "label.txt": (b"folk", b"foul"),
         "tokenizer_config.json": (b"100000", b"100001"),
-        "pair.json": (b'"direction": "', b'"direction": "'),
+        "pair.json": (b'"step": 0.03', b'"step": 0.04'),
     }
     kinds = {".jsonl": (b"Now ", b"New "), ".txt": (b"post-00001", b"post-00055")}
     before, after = changes.get(file.name) or kinds[file.suffix]
