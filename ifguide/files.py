@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,16 @@ TEMPORARY = ".ifguide-tmp"  # how the name of a file ends that is being written
 
 def write_text(file: Path, text: str) -> None:
     """Write a whole file or nothing."""
+    with _replacing(file) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _replacing(file: Path) -> Iterator[Path]:
+    """Give a file to write beside another, whose place it takes when that has succeeded."""
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        part.write_text(text, encoding="utf-8")
+        yield part
         os.replace(part, file)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -69,6 +78,41 @@ def check_output(file: Path, *, replace: bool) -> None:
         raise InputError(f"{file}: it is a folder; give the name of a file")
     if not file.absolute().parent.is_dir():
         raise InputError(f"{file}: there is no folder {file.parent}; make it, or give another name")
+
+
+def check_output_folder(folder: Path, option: str) -> None:
+    """Refuse a folder for output that cannot be one.
+
+    Raises:
+        InputError: it, or what it lies in, is there and is no folder.
+    """
+    for place in (folder, *folder.absolute().parents):
+        if os.path.lexists(place) and not place.is_dir():
+            raise InputError(f"{place}: it is no folder; give {option} a folder")
+
+
+def copy_files(folder: Path, names: Iterable[str], to: Path) -> None:
+    """Copy files, each whole or not at all; a link in a file's place is replaced, not followed.
+
+    Args:
+        folder: where they lie.
+        names: theirs in that folder.
+        to: where they go, made first if need be.
+
+    Raises:
+        InputError: something on the way to one of them is no folder, or a folder is in its place.
+    """
+    named = list(names)
+    for name in named:
+        for inner in (to / above for above in list(Path(name).parents)[:-1]):
+            if os.path.lexists(inner) and (inner.is_symlink() or not inner.is_dir()):
+                raise InputError(f"{inner}: it is no plain folder; move it away")
+        if (to / name).is_dir() and not (to / name).is_symlink():
+            raise InputError(f"{to / name}: it is a folder, and a file goes there; move it away")
+    for name in named:
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(to / name) as part:
+            shutil.copyfile(folder / name, part)
 
 
 def plain(value: Any, *, counted: bool = False) -> Any:

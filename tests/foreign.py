@@ -126,7 +126,14 @@ def link(place, outside, *, dangling=False):
 def commands(config, folder, beside):
     """Every command, as it would be given where it may write most; those that only look first."""
     common = [str(config), "--out", str(folder)]
-    changed = ["--replace", "--verify", "--training.learning_rate", "0.0007"]
+    changed = [
+        "--replace",
+        "--verify",
+        "--training.learning_rate",
+        "0.0007",
+        "--selection.budget",
+        "0.03",
+    ]
     new = beside / "new"
     demo = [
         word
@@ -134,13 +141,13 @@ def commands(config, folder, beside):
         for name, value in (given.items() if isinstance(given, dict) else [("", given)])
         for word in (f"--{section}.{name}".rstrip("."), json.dumps(value))
     ]
-    there = next(iter(sorted(p for p in folder.glob("*") if p.is_file())), folder)
+    files = sorted(p for p in folder.glob("*") if p.is_file()) if folder.is_dir() else []
+    there = files[0] if files else folder
     stages = (
         *("corpus", "held_out", "queries", "prompts", "baseline", "fit", "aim", "score"),
         *("smooth", "select", "train", "evaluate", "report"),
     )
-    dpo = json.dumps({"source": {"builtin": 40}, "cut": "words", "limit": 3})
-    methods = ["--methods", "ours,lexicon", "--compare.prompts", dpo]
+    methods = ["--methods", "ours,lexicon-tokens"]
     return [
         ["schema"],
         ["status", str(folder), "--verify"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from ifguide.evaluation.generate import prompt_room
 from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.lm_eval import lm_eval_results
 from ifguide.evaluation.rejudging import rejudge
-from ifguide.files import check_output, json_text, write_text
+from ifguide.files import check_output, check_output_folder, copy_files, json_text, write_text
 from ifguide.influence.pair_files import PerturbedPair
 from ifguide.models.tracked import find_tracked
 from ifguide.report.attacks import attack_figures, attack_markdown
@@ -47,7 +46,7 @@ from ifguide.run.stages import (
     SELECT,
     TRAIN,
 )
-from ifguide.run.store import MANIFEST
+from ifguide.run.store import read_manifest
 from ifguide.run.table import stage_named
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_run_config
@@ -198,12 +197,13 @@ def write_pair(
             folder, or a link lies in it.
     """
     if to is not None:
+        check_output_folder(to, "--to")
         _check_copy(to, replace=manner is not None and manner.replace)
     with _working(config, out, manner) as run:
         check(run)
         pair, folder = run(perturbed(step)), run.path(perturbed(step))
         if to is not None and ranks.is_main():
-            shutil.copytree(folder, to, dirs_exist_ok=True, ignore=lambda _, names: {MANIFEST})
+            copy_files(folder, read_manifest(folder).files, to)
         return pair if ranks.is_main() else None
 
 
@@ -233,9 +233,8 @@ def attack(
         InputError: the run is not finished or does not stand, or has not what an attack needs.
     """
     manner = manner or Manner()
-    if out is not None and os.path.lexists(out):
-        if not out.is_dir():
-            raise InputError(f"{out}: it is no folder; give --out a new folder")
+    if out is not None:
+        check_output_folder(out, "--out")
         for name in ATTACK_FILES:
             check_output(out / name, replace=manner.replace)
     with _finishing(folder, manner, trust_remote_code=trust_remote_code) as run:
@@ -376,8 +375,6 @@ def _check_copy(to: Path, *, replace: bool) -> None:
     links = (place for place in (to, *to.rglob("*")) if place.is_symlink())
     if (link := next(links, None)) is not None:
         raise InputError(f"{link}: it is a link, and nothing is written through it; move it away")
-    if to.exists() and not to.is_dir():
-        raise InputError(f"{to}: it is a file; give --to a new folder")
 
 
 def _finishing(

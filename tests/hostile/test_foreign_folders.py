@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 from foreign import FOREIGN, Place, commands, lay, link, lost, put_notes, snapshot
@@ -128,71 +129,187 @@ def test_a_run_that_died_with_notes_in_every_folder(stage, stopped, beside, left
     assert 0 in codes["report"]
 
 
-LINKS = (
-    *("config.yaml", "report.json", "report.html", "ifguide-run.json", ".ifguide-checksums.json"),
-    *("train", "train/manifest.json", "train/model.safetensors", "select/mask"),
-    *("select/mask/state.json", "corpus/blocks", "sample", "sample/baseline", "score.part"),
-    *("train.part", "train.part/scratch", "train.part/journal-0.jsonl", "train.part/made-for.json"),
-    *("train.part/cost.json", "train.part/manifest.json", "train.part/model.safetensors"),
-    *("train.part/scratch/training", "train.part/scratch/checkpoint-1", "select.part/mask"),
-    *("corpus.part/tokenizer", "sample/suppressed.part", "compare", "compare/table.json"),
-    *("sweep", "attacks", "attacks/attacks.md", "attacks/lens.svg", "attack"),
-    *("attack/lens-baseline.part", "pair", "pair.part", "pair.part/plus", "model", "human_text"),
-)
-WRITERS = {"status", "run", "train", "report", "attack", "export-pair", "compare", "sweep"}
+LINKS = {  # by the command that would write there, or rely on it
+    "train": (
+        *("config.yaml", "ifguide-run.json", ".ifguide-checksums.json", "train", "train.part"),
+        *("train/manifest.json", "train/model.safetensors", "train.part/scratch"),
+        *("train.part/journal-0.jsonl", "train.part/made-for.json", "train.part/cost.json"),
+        *("train.part/manifest.json", "train.part/model.safetensors", "corpus/blocks"),
+        *("train.part/scratch/training", "train.part/scratch/checkpoint-1"),
+    ),
+    "report": ("report.json", "report.html", "sample", "sample/suppressed", "report.part"),
+    "select": ("select.part/mask", "select/mask", "select/mask/state.json", "select.part/mask/x"),
+    "sweep": ("sweep", "sweep/table.json", "sweep/index.html", "model"),
+    "attack": ("attack", "attacks", "attacks/attacks.md", "attack/lens-baseline.part"),
+    "export-pair": ("pair", "pair.part", "pair.part/plus", "pair.part/plus/config.json"),
+}
 
 
 @pytest.mark.parametrize("dangling", [False, True], ids=["", "dangling"])
-@pytest.mark.parametrize("name", LINKS)
-def test_links_in_every_place(name, dangling, copied, beside, left_alone):
+@pytest.mark.parametrize(
+    ("command", "name"), [(command, name) for command, names in LINKS.items() for name in names]
+)
+def test_links_in_every_place(command, name, dangling, copied, beside, left_alone):
     ours = snapshot(copied)
     link(copied / name, beside, dangling=dangling)
     theirs = {place: seen for place, seen in snapshot(copied).items() if seen != ours.get(place)}
     assert theirs
-    left_alone(Place(copied, beside, theirs), WRITERS)
+    left_alone(Place(copied, beside, theirs), {command})
 
 
-def manifest_names(name, run, beside):
-    """A name for a file of somebody else's, as a hostile manifest would list it."""
-    if name == "link":
-        (run / "train" / "link").symlink_to(beside)
-        return "link/keep.txt", beside / "keep.txt"
-    file = {
-        "parent": run / "train/../../keep.txt",
-        "inner parent": run / "train/x/../../../keep.txt",
-        "absolute": beside / "keep.txt",
-        "beside the stage": run / "train/../keep.txt",
-        "a user's own": run / "train/notes.txt",
-        "deeper": run / "train/my/own/notes.txt",
-    }[name]
-    lay(file.parent, {file.name: "mine\n"}) if name != "inner parent" else None
-    if name == "inner parent":
-        lay(run.parent, {"keep.txt": "mine\n"})
-    return (str(file) if name == "absolute" else os.path.relpath(file, run / "train")), file
-
-
-NAMES = ("parent", "absolute", "beside the stage", "a user's own", "deeper", "link")
+LISTED = {  # by how a hostile manifest lists it: a file of somebody else's
+    "../../keep.txt": "../keep.txt",
+    "../keep.txt": "keep.txt",
+    "/keep.txt": "../beside/keep.txt",
+    "notes.txt": "WHERE/notes.txt",
+    "my/own/notes.txt": "WHERE/my/own/notes.txt",
+    "link/keep.txt": "../beside/keep.txt",
+}
 
 
 @pytest.mark.parametrize("where", ["train", "train.part"])
-@pytest.mark.parametrize("name", NAMES)
-def test_manifests_that_list_what_is_not_theirs(name, where, copied, beside, left_alone):
-    ours = snapshot(copied)
-    listed, file = manifest_names(name, copied, beside)
-    manifest = copied / "train" / "manifest.json"
-    held = json.loads(manifest.read_text())
-    content = file.read_bytes()
-    seen = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    held["files"][listed] = seen
-    manifest.write_text(json.dumps(held))
-    if where == "train":
-        (copied / "train" / "generation_config.json").unlink()  # so that it is made again
+@pytest.mark.parametrize("listed", LISTED)
+def test_manifests_that_list_what_is_not_theirs(listed, where, copied, beside, left_alone):
+    if where == "train.part":
+        (copied / "train").rename(copied / where)
     else:
-        (copied / "train").rename(copied / "train.part")
-    theirs = {
-        k: v
-        for k, v in snapshot(copied).items()
-        if (k not in ours and "keep" in k) or "notes" in k or "link" in k
-    }
-    left_alone(Place(copied, beside, theirs), WRITERS)
-    assert file.read_bytes() == b"mine\n"
+        (copied / where / "generation_config.json").unlink()  # so that it is made again
+    ours = snapshot(copied)
+    file = copied / LISTED[listed].replace("WHERE", where)
+    lay(file.parent, {file.name: "mine\n"})
+    (copied / where / "link").symlink_to(beside)
+    manifest = copied / where / "manifest.json"
+    held = json.loads(manifest.read_text(encoding="utf-8"))
+    seen = {"bytes": 5, "sha256": hashlib.sha256(b"mine\n").hexdigest()}
+    held["files"][str(file.resolve()) if listed.startswith("/") else listed] = seen
+    manifest.write_text(json.dumps(held), encoding="utf-8")
+    theirs = {name: seen for name, seen in snapshot(copied).items() if name not in ours}
+    left_alone(Place(copied, beside, theirs), {"status", "train"})
+    assert file.read_text(encoding="utf-8") == "mine\n"
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """Somebody's folder, with a link for everything that ifguide might write there."""
+    outside, folder = tmp_path / "outside", tmp_path / "theirs"
+    names = ("README.md", "pair.json", "tokens.npy", "attacks.json", "attacks.md", "lens.svg")
+    lay(outside, dict.fromkeys(names, "mine\n"))
+    lay(folder, {"notes.txt": "mine\n", "plus/notes.txt": "mine\n"})
+    for name in names:
+        (folder / name).symlink_to(outside / name)
+    return folder
+
+
+OUTPUTS = {"export-pair": "--to", "attack": "--out"}
+
+
+@pytest.fixture
+def writing(copied, micro_config):
+    """Gives a command that writes outside the run folder."""
+
+    def give(command, place, *rest):
+        run = {
+            "export-pair": [str(micro_config), "--out", str(copied)],
+            "attack": [str(copied), "--kind", "lens"],
+        }[command]
+        return [command, *run, OUTPUTS[command], str(place), "--quiet", *rest]
+
+    return give
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_outputs_outside_the_run_write_over_nothing_unasked(command, writing, theirs, refused):
+    before = snapshot(theirs.parent)
+    assert "it is there already; give" in refused(*writing(command, theirs))
+    assert lost(before, snapshot(theirs.parent)) == []
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_outputs_outside_the_run_follow_no_links(command, writing, theirs):
+    before = snapshot(theirs.parent / "outside")
+    assert main(writing(command, theirs, "--replace")) == 0
+    assert snapshot(theirs.parent / "outside") == before
+    assert snapshot(theirs)["notes.txt"] == snapshot(theirs)["plus/notes.txt"]
+
+
+def test_a_pair_is_not_copied_through_a_linked_folder(writing, theirs, refused):
+    outside = theirs.parent / "outside"
+    (theirs / "minus").symlink_to(outside)
+    before = snapshot(theirs), snapshot(outside)
+    line = refused(*writing("export-pair", theirs, "--replace"))
+    assert line == f"{theirs}/minus: it is no plain folder; move it away"
+    assert (snapshot(theirs), snapshot(outside)) == before
+
+
+def test_a_pair_is_copied_without_a_users_notes(writing, copied, tmp_path):
+    assert main(writing("export-pair", tmp_path / "first")) == 0
+    put_notes(copied / "pair")
+    assert main(writing("export-pair", tmp_path / "second")) == 0
+    assert snapshot(tmp_path / "second") == snapshot(tmp_path / "first")
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+@pytest.mark.parametrize("kind", ["file", "file/inside", "dangling"])
+def test_outputs_that_can_be_no_folder(kind, command, writing, refused, tmp_path):
+    (tmp_path / "file").write_text("mine\n")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    line = refused(*writing(command, tmp_path / kind, "--replace"))
+    place = tmp_path / kind.partition("/")[0]
+    assert line == f"{place}: it is no folder; give {OUTPUTS[command]} a folder"
+    assert (tmp_path / "file").read_text() == "mine\n"
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.fixture
+def read_only(copied):
+    """A finished run that nobody may write to."""
+    command = ["mount", "--bind", "-o", "ro", str(copied), str(copied)]
+    if os.geteuid() == 0:
+        if subprocess.run(command, capture_output=True).returncode != 0:
+            pytest.skip("a folder can only be mounted read-only by root")
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(copied)], check=True)
+        yield copied
+        subprocess.run(["umount", "--lazy", str(copied)], check=True)
+    else:
+        for place in [copied, *copied.rglob("*")]:
+            place.chmod(0o555 if place.is_dir() else 0o444)
+        yield copied
+        for place in [copied, *copied.rglob("*")]:
+            place.chmod(0o755)
+
+
+def test_a_folder_that_nobody_may_write_to(read_only, beside, left_alone):
+    codes = left_alone(Place(read_only, beside, snapshot(read_only)))
+    assert codes["status"] == codes["inspect"] == {0}
+    assert codes["compare"] == {2}
+
+
+FILES = ("train", "train.part", "corpus.part", "sample", "attack", "attacks", "compare", "pair")
+
+
+def test_files_where_folders_are_meant(copied, beside, left_alone):
+    for name in FILES:
+        shutil.rmtree(copied / name, ignore_errors=True)
+        (copied / name).write_text("mine\n", encoding="utf-8")
+    theirs = {name: seen for name, seen in snapshot(copied).items() if name in FILES}
+    left_alone(Place(copied, beside, theirs))
+
+
+def test_folders_where_files_are_meant(copied, beside, left_alone):
+    for name in ("train", "train.part", "pair.part", "select.part"):
+        for file in ("model.safetensors", "made-for.json", "journal-0.jsonl", "README.md"):
+            place = copied / name / file
+            place.unlink(missing_ok=True)
+            lay(place, {"notes.txt": "mine\n"})
+    theirs = {name: seen for name, seen in snapshot(copied).items() if "notes" in name}
+    left_alone(Place(copied, beside, theirs))
+
+
+@pytest.mark.parametrize("name", ["file", "file/inside"])
+def test_a_file_where_the_run_folder_is_meant(name, tmp_path, beside, left_alone):
+    lay(tmp_path / "folder", {"file": "mine\n"})
+    place = Place(tmp_path / "folder" / name, beside, {})
+    codes = left_alone(place)
+    assert set().union(*(codes[name] for name in codes if name != "schema")) == {2}
+    assert snapshot(tmp_path / "folder").keys() == {"file"}
+    assert (tmp_path / "folder" / "file").read_text() == "mine\n"

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from ifguide.run.proxy import proxy_model
 from micro import SETTINGS, TRAINING, run, write_settings
 from transformers import AutoModelForCausalLM
 
@@ -14,6 +13,7 @@ from ifguide.corpus.words import spelling
 from ifguide.errors import InputError
 from ifguide.rivals.methods import METHODS, MethodRow, all_methods, rows_of
 from ifguide.run import artifacts
+from ifguide.run.proxy import proxy_model
 from ifguide.run.rivals import Rivals
 from ifguide.run.run import looked_at
 from ifguide.run.scorers import PLAIN, POSITION
