@@ -15,12 +15,14 @@ from ifguide.errors import InputError
 from ifguide.lazily import functions_of
 
 if TYPE_CHECKING:
+    from ifguide.commands import libraries
     from ifguide.run import actions
     from ifguide.run.actions import Manner
     from ifguide.settings import reader
     from ifguide.settings.config import Config
 else:
     actions = functions_of("ifguide.run.actions")
+    libraries = functions_of("ifguide.commands.libraries")
     reader = functions_of("ifguide.settings.reader")
 
 
@@ -34,7 +36,6 @@ class Command:
         add_options: declares what it takes.
         do: does it; its arguments are what was parsed, and what was not: overrides of settings.
         settles: whether dotted options of settings may follow.
-        works: whether it needs the libraries that models need.
     """
 
     name: str
@@ -42,7 +43,6 @@ class Command:
     add_options: Callable[[argparse.ArgumentParser], None]
     do: Callable[[argparse.Namespace, Sequence[str]], int]
     settles: bool = False
-    works: bool = True
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +82,8 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def manner_of(parsed: argparse.Namespace) -> Manner:
-    """Return how the run folder is worked in."""
+    """Return how the run folder is worked in; other libraries are silenced for it."""
+    libraries.hush(quiet=parsed.quiet)
     return actions.Manner(quiet=parsed.quiet, replace=parsed.replace, verify=parsed.verify)
 
 

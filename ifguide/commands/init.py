@@ -38,5 +38,4 @@ INIT = Command(
     about="write a commented YAML for a corpus and a model",
     add_options=_add_options,
     do=_do,
-    works=False,
 )

@@ -13,9 +13,11 @@ from ifguide.errors import InputError
 from ifguide.lazily import functions_of
 
 if TYPE_CHECKING:
+    from ifguide.commands import libraries
     from ifguide.run import actions
 else:
     actions = functions_of("ifguide.run.actions")
+    libraries = functions_of("ifguide.commands.libraries")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,7 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     if parsed.top < 1:
         raise InputError(f"--top: {parsed.top} is below 1; give the number of documents to show")
     colour, trust = sys.stdout.isatty() and "NO_COLOR" not in os.environ, parsed.trust_remote_code
+    libraries.hush(quiet=parsed.quiet)
     shown = actions.inspect(
         parsed.dir, parsed.top, parsed.doc, colour=colour, trust_remote_code=trust
     )

@@ -11,11 +11,13 @@ from ifguide.files import check_output
 from ifguide.lazily import functions_of
 
 if TYPE_CHECKING:
+    from ifguide.commands import libraries
     from ifguide.evaluation import typed_json
     from ifguide.report import judged
     from ifguide.run import actions
 else:
     actions = functions_of("ifguide.run.actions")
+    libraries = functions_of("ifguide.commands.libraries")
     judged = functions_of("ifguide.report.judged")
     typed_json = functions_of("ifguide.evaluation.typed_json")
 
@@ -31,6 +33,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     if parsed.out is not None:
         check_output(parsed.out, replace=parsed.replace)
+    libraries.hush(quiet=parsed.quiet)
     result = actions.judge(
         parsed.dir,
         parsed.judges,

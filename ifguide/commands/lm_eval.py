@@ -12,10 +12,12 @@ from ifguide.files import check_output, write_json
 from ifguide.lazily import functions_of
 
 if TYPE_CHECKING:
+    from ifguide.commands import libraries
     from ifguide.report import lm_eval
     from ifguide.run import actions
 else:
     actions = functions_of("ifguide.run.actions")
+    libraries = functions_of("ifguide.commands.libraries")
     lm_eval = functions_of("ifguide.report.lm_eval")
 
 
@@ -31,6 +33,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     if parsed.out is not None:
         check_output(parsed.out, replace=parsed.replace)
+    libraries.hush(quiet=parsed.quiet)
     found = actions.lm_eval(
         parsed.dir,
         parsed.model,

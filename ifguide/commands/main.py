@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 from ifguide.commands.attack import ATTACK
 from ifguide.commands.command import Command
@@ -27,12 +27,6 @@ from ifguide.commands.schema import SCHEMA
 from ifguide.commands.status import STATUS
 from ifguide.distributed import lost
 from ifguide.errors import InputError
-from ifguide.lazily import functions_of
-
-if TYPE_CHECKING:
-    from ifguide.commands import libraries
-else:
-    libraries = functions_of("ifguide.commands.libraries")
 
 COMMANDS: tuple[Command, ...] = (
     DEMO,
@@ -72,8 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "--help`"
             )
         _configure_output(quiet=parsed.quiet)
-        if command.works and not _only_shows(parsed):
-            libraries.hush(quiet=parsed.quiet)
         with lost.announced():
             code = command.do(parsed, overrides)
         sys.stdout.flush()
@@ -124,11 +116,6 @@ def _configure_output(*, quiet: bool) -> None:
     )
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-
-
-def _only_shows(parsed: argparse.Namespace) -> bool:
-    """Whether settings are to be shown, and no more."""
-    return any(getattr(parsed, name, False) for name in ("settings", "print_config"))
 
 
 def _parser() -> argparse.ArgumentParser:

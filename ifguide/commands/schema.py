@@ -30,5 +30,4 @@ SCHEMA = Command(
     about="print the JSON schema of the settings, for editors",
     add_options=_add_options,
     do=_do,
-    works=False,
 )

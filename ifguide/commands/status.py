@@ -32,5 +32,4 @@ STATUS = Command(
     about="show each stage of a run: whether it stands, by what it was made, what it cost",
     add_options=_add_options,
     do=_do,
-    works=False,
 )
