@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ifguide.attacks.config import KINDS, AttackConfig
-from ifguide.commands.command import Command, add_folder, add_manner, manner_of
+from ifguide.commands.command import Command, add_folder, add_manner, folder_of, manner_of
 from ifguide.errors import InputError
 from ifguide.lazily import functions_of
 
@@ -39,11 +39,12 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
         return 0
     if parsed.dir is None:
         raise InputError("ifguide attack: no run folder given; see `ifguide attack --help`")
+    folder = folder_of(parsed)
     config = reader.with_overrides(AttackConfig(), overrides)
 
     kinds, trust = parsed.kind or list(KINDS), parsed.trust_remote_code
     found = actions.attack(
-        parsed.dir, config, kinds, parsed.out, manner_of(parsed), trust_remote_code=trust
+        folder, config, kinds, parsed.out, manner_of(parsed), trust_remote_code=trust
     )
     print(attacks.attack_text(found))
     print(f"\nThe page: {(parsed.out or parsed.dir / 'attacks') / 'attacks.md'}")

@@ -16,12 +16,13 @@ from ifguide.lazily import functions_of
 
 if TYPE_CHECKING:
     from ifguide.commands import libraries
-    from ifguide.run import actions
+    from ifguide.run import actions, folder
     from ifguide.run.actions import Manner
     from ifguide.settings import reader
     from ifguide.settings.config import Config
 else:
     actions = functions_of("ifguide.run.actions")
+    folder = functions_of("ifguide.run.folder")
     libraries = functions_of("ifguide.commands.libraries")
     reader = functions_of("ifguide.settings.reader")
 
@@ -79,6 +80,17 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """Declare a file for the figures."""
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--replace", action="store_true", help="write over a file that is there")
+
+
+def folder_of(parsed: argparse.Namespace) -> Path:
+    """Return the folder of a run, seen to be one before anything heavy is imported.
+
+    Raises:
+        InputError: it is none.
+    """
+    given: Path = parsed.dir
+    folder.check_run_folder(given)
+    return given
 
 
 def manner_of(parsed: argparse.Namespace) -> Manner:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ifguide.commands.command import Command, add_folder
+from ifguide.commands.command import Command, add_folder, folder_of
 from ifguide.errors import InputError
 from ifguide.lazily import functions_of
 
@@ -30,10 +30,9 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     if parsed.top < 1:
         raise InputError(f"--top: {parsed.top} is below 1; give the number of documents to show")
     colour, trust = sys.stdout.isatty() and "NO_COLOR" not in os.environ, parsed.trust_remote_code
+    folder = folder_of(parsed)
     libraries.hush(quiet=parsed.quiet)
-    shown = actions.inspect(
-        parsed.dir, parsed.top, parsed.doc, colour=colour, trust_remote_code=trust
-    )
+    shown = actions.inspect(folder, parsed.top, parsed.doc, colour=colour, trust_remote_code=trust)
     for line in shown:
         print(line)
     return 0

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ifguide.commands.command import Command, add_folder, add_output, add_verify
+from ifguide.commands.command import Command, add_folder, add_output, add_verify, folder_of
 from ifguide.files import check_output
 from ifguide.lazily import functions_of
 
@@ -33,9 +33,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     if parsed.out is not None:
         check_output(parsed.out, replace=parsed.replace)
+    folder = folder_of(parsed)
     libraries.hush(quiet=parsed.quiet)
     result = actions.judge(
-        parsed.dir,
+        folder,
         parsed.judges,
         parsed.unjudged,
         verify=parsed.verify,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ifguide.commands.command import Command, add_folder, add_output
+from ifguide.commands.command import Command, add_folder, add_output, folder_of
 from ifguide.files import check_output, write_json
 from ifguide.lazily import functions_of
 
@@ -33,9 +33,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     if parsed.out is not None:
         check_output(parsed.out, replace=parsed.replace)
+    folder = folder_of(parsed)
     libraries.hush(quiet=parsed.quiet)
     found = actions.lm_eval(
-        parsed.dir,
+        folder,
         parsed.model,
         parsed.tasks,
         parsed.include,

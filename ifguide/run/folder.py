@@ -45,11 +45,7 @@ class RunFolder:
         Raises:
             InputError: it is none.
         """
-        if not root.is_dir():
-            raise InputError(f"{root}: no such folder; give the folder of a run")
-        if not is_run_folder(root):
-            raise InputError(f"{root}: it is no run folder (it has no {MARK}); give one that is")
-        read_mark(root)
+        check_run_folder(root)
         return cls(root, writes=False, verify=verify)
 
     @classmethod
@@ -138,6 +134,19 @@ class RunFolder:
             raise InputError(
                 f"{place}: it is no plain file, and ifguide writes there; move it away"
             )
+
+
+def check_run_folder(root: Path) -> None:
+    """Refuse what is no run folder.
+
+    Raises:
+        InputError: it is none, or of another format.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give the folder of a run")
+    if not is_run_folder(root):
+        raise InputError(f"{root}: it is no run folder (it has no {MARK}); give one that is")
+    read_mark(root)
 
 
 def is_run_folder(root: Path) -> bool:
