@@ -44,7 +44,9 @@ def test_a_folder_in_use(refused, tmp_path):
 
 def test_a_mended_setting_is_let_in_while_nothing_has_been_computed(refused, tmp_path):
     """What is wrong is found before anything is trained, and mending it costs nothing."""
-    wrong = write_settings(tmp_path, queries={"source": {"path": "nowhere.jsonl", "spans": "marked"}})
+    wrong = write_settings(
+        tmp_path, queries={"source": {"path": "nowhere.jsonl", "spans": "marked"}}
+    )
     line = refused("run", wrong, "--out", tmp_path / "run", "--quiet")
     assert line.startswith("nowhere.jsonl: no such file")
     assert run("select", write_settings(tmp_path), tmp_path / "run") == 0
