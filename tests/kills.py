@@ -7,7 +7,7 @@ import sys
 from micro import run
 
 from ifguide.commands.main import main
-from ifguide.run.run import Run
+from ifguide.run.folder import RunFolder
 from ifguide.run.store import StageFolder
 from ifguide.run.work import Work
 
@@ -57,10 +57,13 @@ def told(arguments, begun):
 def held(arguments, holds, released):
     """Run a command that stops once it has claimed its folder, until it is released."""
 
-    def wait(run, need):
+    claim = RunFolder.claim.__func__
+
+    def wait(cls, root, **options):
+        claim(cls, root, **options)
         holds.set()
         released.wait()
         os._exit(0)
 
-    Run.__call__ = wait
+    RunFolder.claim = classmethod(wait)
     sys.exit(main(arguments))

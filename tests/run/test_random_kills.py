@@ -159,12 +159,14 @@ def test_two_writers_never_share_a_folder(first, processes, settings, finished, 
     typed = arguments(first, settings, out)
     process = processes.Process(target=held, args=(typed, holds, released))
     process.start()
-    assert holds.wait(120)
-    before = contents_of(out)
-    for second in WRITERS:
-        line = refused(*arguments(second, settings, out), "--replace")
-        assert "another process is working in this folder" in line, second
-    assert contents_of(out) == before
-    released.set()
-    process.join()
+    try:
+        assert holds.wait(120)
+        before = contents_of(out)
+        for second in WRITERS:
+            line = refused(*arguments(second, settings, out), "--replace")
+            assert "another process is working in this folder" in line, second
+        assert contents_of(out) == before
+    finally:
+        released.set()
+        process.join()
     assert process.exitcode == 0
