@@ -279,7 +279,7 @@ def base(files, name):
             "pairs": source("texts"),
             "proxy": {"path": str(files / "proxy")},
             "reward_texts": 8,
-            "reward": {"epochs": 0.5, "max_length": 32},
+            "reward": {"epochs": 1.0, "max_length": 32, "batch_size": 4},
             "trainings": {"slow": {**held["training"], "guard": guard}},
         }
     if name == "named":
