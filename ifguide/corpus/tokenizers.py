@@ -68,7 +68,7 @@ def open_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # transformers raises whatever a damaged file leads to
-        refuse_own_code(error, f"{folder}: the tokenizer", "give trust_remote_code")
+        refuse_own_code(error, f"{folder}: the tokenizer", "give --trust-remote-code")
         raise InputError(
             f"{folder}: the tokenizer cannot be opened ({_first_sentence(error)}); make it again"
         ) from error

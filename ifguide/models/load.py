@@ -71,7 +71,7 @@ def load_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> nn.Modu
             folder, dtype="auto", local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # transformers raises whatever a damaged file leads to
-        refuse_own_code(error, f"{folder}: the model", "give trust_remote_code")
+        refuse_own_code(error, f"{folder}: the model", "give --trust-remote-code")
         raise InputError(
             f"{folder}: the model cannot be loaded: {one_line(error, 1)}; make it again, or name "
             "another checkpoint"

@@ -1,4 +1,4 @@
-"""What a run folder says of remote code is not heard: only whoever gives the command may trust it."""
+"""What a run folder says of remote code is not heard: only the command may trust it."""
 
 import json
 import shutil
@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, dynamic
 from ifguide.commands.main import main
 from ifguide.corpus.builtin import builtin_posts
 from ifguide.corpus.tokenizers import train_tokenizer
+from ifguide.errors import InputError
 
 CODE = """
 from pathlib import Path
@@ -34,15 +35,16 @@ class OwnTokenizer(PreTrainedTokenizerFast):
     pass
 """
 OWN = {
-    "AutoConfig": "own.OwnConfig",
-    "AutoModelForCausalLM": "own.OwnModel",
-    "AutoTokenizer": [None, "own.OwnTokenizer"],
+    "AutoConfig": "modeling_own.OwnConfig",
+    "AutoModelForCausalLM": "modeling_own.OwnModel",
+    "AutoTokenizer": [None, "tokenization_own.OwnTokenizer"],
 }
 
 
 def put_code(folder, mark):
     """Make what lies in a folder need code that leaves a file."""
-    (folder / "own.py").write_text(CODE.format(mark=str(mark)), encoding="utf-8")
+    for name in ("modeling_own.py", "tokenization_own.py"):
+        (folder / name).write_text(CODE.format(mark=str(mark)), encoding="utf-8")
     changes = {
         "config.json": {"model_type": "own", "auto_map": OWN},
         "tokenizer_config.json": {"tokenizer_class": "OwnTokenizer", "auto_map": OWN},
@@ -155,13 +157,30 @@ def test_code_of_a_judge_runs_only_where_the_command_trusts_it(classifier, sent,
     assert mark.read_text() == "ran"
 
 
-@pytest.mark.parametrize("flag", [[], ["--trust-remote-code"]], ids=["", "trusted"])
-def test_lm_eval_is_told_whether_code_is_trusted(flag, sent, monkeypatch):
+@pytest.fixture
+def told(monkeypatch):
+    """What lm-eval is told, instead of being run."""
     from ifguide.run import actions
 
     given = {}
-    monkeypatch.setattr(actions, "lm_eval_results", lambda *_, **named: given.update(named) or {})
+
+    def stop(*_, **named):
+        given.update(named)
+        raise InputError("told")
+
+    monkeypatch.setattr(actions, "lm_eval_results", stop)
+    return given
+
+
+def test_lm_eval_is_told_that_code_is_trusted(sent, told, refused):
+    run, _ = sent
+    given = ("lm-eval", run, "--quiet", "--tasks", "none")
+    assert refused(*given, "--trust-remote-code") == "told"
+    assert told["trust_remote_code"] is True
+
+
+def test_lm_eval_is_not_reached_where_code_is_not_trusted(sent, told, refused):
     run, mark = sent
-    main(["lm-eval", str(run), "--quiet", "--tasks", "none", *flag])
-    assert given.get("trust_remote_code", False) == bool(flag)
-    assert mark.exists() == bool(flag)
+    assert "--trust-remote-code" in refused("lm-eval", run, "--quiet", "--tasks", "none")
+    assert told == {}
+    assert not mark.exists()

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from ifguide.corpus.tokenizers import refuse_own_code
 from ifguide.errors import InputError
 
 BATCH = 32
@@ -126,7 +127,13 @@ def placed(model: nn.Module) -> nn.Module:
 
 
 def not_loaded(name: str, place: str, error: BaseException) -> InputError:
-    """Return what is said of a checkpoint that a library could not load, in one line."""
+    """Return what is said of a checkpoint that a library could not load, in one line.
+
+    Raises:
+        InputError: it could not because code that comes with it would have to run.
+    """
+    mend = "give --trust-remote-code to `ifguide judge`"
+    refuse_own_code(error, f"judge '{name}': {place}", mend)
     line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return InputError(
         f"judge '{name}': {place} cannot be loaded: {line}; give a checkpoint on this machine, or "
