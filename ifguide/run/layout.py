@@ -16,7 +16,6 @@ TOKENIZER_FILES = (
     "merges.txt",
     "*.model",
     "chat_template.jinja",
-    "tokenization_*.py",
 )
 CORPUS_FILES = (
     *(f"tokenizer/{name}" for name in TOKENIZER_FILES),
@@ -32,8 +31,6 @@ MODEL_FILES = (
     "adapter_config.json",
     "*.safetensors",
     "*.safetensors.index.json",
-    "modeling_*.py",
-    "configuration_*.py",
     "README.md",  # which peft writes beside an adapter
 )
 SCORE_FILES = ("scores-*.npy", "scores.json")

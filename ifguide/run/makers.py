@@ -89,6 +89,7 @@ def prepare_corpus(
     """Tokenise and pack the corpus."""
     if ranks.is_main():
         prepare(settings.corpus, tokenizer, data_dir, settings.seed, work.path)
+        _keep_code(work, work.path / "tokenizer")
 
 
 def open_corpus_of(folder: Path, tokenizer: TokenizerConfig) -> PreparedCorpus:
@@ -199,14 +200,21 @@ def trained(
         progress=work.progress,
         measure=_measure(settings.training.guard, watched, settings.batch_size),
     )
-    write_model(work.path, found, text.tokenizer)
+    write_model(work, found, text.tokenizer)
 
 
-def write_model(folder: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+def write_model(work: Work, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write a model and the tokenizer as a checkpoint, on the main rank."""
     if ranks.is_main():
-        cast(PreTrainedModel, model).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        cast(PreTrainedModel, model).save_pretrained(work.path)
+        tokenizer.save_pretrained(work.path)
+        _keep_code(work, work.path)
+
+
+def _keep_code(work: Work, folder: Path) -> None:
+    """Tell of the code that a model or tokenizer brings along, whatever its files are called."""
+    for file in sorted(folder.glob("*.py")):
+        work.keep(file)
 
 
 def open_checkpoint(folder: Path, start: Checkpoint) -> Checkpoint:

@@ -195,7 +195,7 @@ def prefer(
         seed=settings.seed,
         progress=work.progress,
     )
-    makers.write_model(work.path, trained, text.tokenizer)
+    makers.write_model(work, trained, text.tokenizer)
 
 
 def judge_human_text(

@@ -279,8 +279,16 @@ class StageFolder:
         return self.checksums.of(self.part / name)
 
     def _own_in(self, folder: Path) -> list[str]:
-        """Return the plain files in a folder that this stage writes, by their names there."""
-        return [name for name, entry in _walk(folder) if _is_plain(entry) and self._is_own(name)]
+        """Return the plain files in a folder that this stage writes, by their names there.
+
+        Code that a model brings along may have any name: it is ours where it has been told of.
+        """
+        told = _code_told_of(folder)
+        return [
+            name
+            for name, entry in _walk(folder)
+            if _is_plain(entry) and (self._is_own(name) or name in told)
+        ]
 
     def _is_own(self, name: str) -> bool:
         return name.endswith(TEMPORARY) or _fits(name, self._own)
@@ -428,6 +436,14 @@ def _spent(file: Path) -> Cost:
         with suppress(InputError, TypeError):
             return Cost(**read_json(file))
     return NO_COST
+
+
+def _code_told_of(folder: Path) -> set[str]:
+    """Return the Python files that a journal or a manifest in a folder names."""
+    told = set(_journal(folder)) if folder.is_dir() else set()
+    if (folder / MANIFEST).is_file():
+        told |= set(read_manifest(folder).files)
+    return {name for name in told if name.endswith(".py")}
 
 
 def _journal(part: Path) -> dict[str, dict[str, Any]]:

@@ -143,11 +143,15 @@ def _build(
     request: JudgeRequest, layout: _Layout, weights: Mapping[str, Tensor]
 ) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     """Make the classifier that the layout describes and fill it; every weight must be given."""
-    base, trust = layout.base, {"trust_remote_code": request.trust_remote_code}
+    base, trust = layout.base, request.trust_remote_code
     try:
-        config = AutoConfig.from_pretrained(base, num_labels=layout.outputs, **trust)
-        tokenizer = AutoTokenizer.from_pretrained(base, **trust)
-        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, **trust)
+        config = AutoConfig.from_pretrained(
+            base, num_labels=layout.outputs, trust_remote_code=trust
+        )
+        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=trust)
+        model = AutoModelForSequenceClassification.from_config(
+            config, dtype=torch.float32, trust_remote_code=trust
+        )
         missing, extra = model.load_state_dict(weights, strict=False)
     except Exception as error:
         raise not_loaded(request.name, base, error) from error
