@@ -33,7 +33,7 @@ MODEL_FILES = (
     "*.safetensors.index.json",
     "README.md",  # which peft writes beside an adapter
 )
-SCORE_FILES = ("scores-*.npy", "scores.json")
+SCORE_FILES = ("scores-[0-9]*.npy", "scores.json")
 SAMPLE_FILES = ("samples-*.parquet", "samples.json")
 MASK_FILES = (
     "mask/data-*.arrow",
