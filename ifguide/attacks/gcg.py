@@ -19,7 +19,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.attacks.config import GcgConfig
 from ifguide.attacks.swaps import Search, draw_swaps
-from ifguide.attacks.texts import ids_of, text_of
+from ifguide.attacks.texts import text_of
+from ifguide.corpus.tokenizers import encode, ids_of, special_ids
 from ifguide.errors import InputError
 from ifguide.models.forward import evaluating, positions_of, start_token
 from ifguide.models.losses import embedding_of
@@ -196,8 +197,9 @@ def _start(
 
 def _allowed(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Bool[Tensor, " V"]:
     """Tokens that stand for text: of the tokenizer, and not special."""
-    allowed = torch.arange(embedding_of(model).weight.shape[0]) < len(tokenizer)
-    allowed[[id for id in tokenizer.all_special_ids if id < len(allowed)]] = False
+    allowed = torch.zeros(embedding_of(model).weight.shape[0], dtype=torch.bool)
+    of_text = set(tokenizer.get_vocab().values()) - special_ids(tokenizer)
+    allowed[[id for id in of_text if id < len(allowed)]] = True
     return allowed
 
 
@@ -209,7 +211,7 @@ def _round_trip(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int]) -> Su
         if not rows:
             return torch.zeros(0, dtype=torch.bool)
         texts = [text_of(tokenizer, row) for row in rows]
-        again = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return torch.tensor([row == cut for row, cut in zip(rows, again, strict=True)])
+        again = encode(tokenizer, texts)
+        return torch.tensor([r == cut.tokens.tolist() for r, cut in zip(rows, again, strict=True)])
 
     return survives

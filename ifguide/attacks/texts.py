@@ -47,11 +47,6 @@ def posts_of(toxic: QuerySet, tokenizer: PreTrainedTokenizerBase) -> list[Docume
     return [Document(str(number), text) for number, text in enumerate(texts) if text.strip()]
 
 
-def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Return the tokens of a text, none added."""
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
 def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int] | np.ndarray) -> str:
     """Return the text of tokens, special ones spelled out."""
     return tokenizer.decode([int(i) for i in ids], clean_up_tokenization_spaces=False)

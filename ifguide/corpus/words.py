@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt64
 from transformers import PreTrainedTokenizerBase
 
+from ifguide.corpus.tokenizers import ids_of, special_ids, vocabulary_of
+
 BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no byte is lost modulo 2^64
 
 
@@ -47,10 +49,10 @@ def spelling(tokenizer: PreTrainedTokenizerBase) -> Spelling:
 
     Each id is decoded behind another, because some tokenizers drop the space of a leading one.
     """
-    special = set(tokenizer.all_special_ids)
-    front = tokenizer("a", add_special_tokens=False)["input_ids"]
+    special = special_ids(tokenizer)
+    front = ids_of(tokenizer, "a")
     before = len(tokenizer.decode(front))
-    together = [[*front, number] for number in range(len(tokenizer))]
+    together = [[*front, number] for number in range(vocabulary_of(tokenizer))]
     decoded = tokenizer.batch_decode(together, clean_up_tokenization_spaces=False)
     texts = ["" if i in special else text[before:] for i, text in enumerate(decoded)]
     return Spelling.of(texts)

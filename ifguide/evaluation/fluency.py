@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from ifguide.corpus.tokenizers import encode
 from ifguide.errors import InputError
 from ifguide.models.forward import evaluating, positions_of, start_token
 from ifguide.models.losses import device_of, forward_logits, token_losses
@@ -107,9 +108,12 @@ def _with_last_word(
     if not text:
         raise InputError(f"evaluation.lambada: text {number} has no word; remove the record")
     word = len(text) - len(text.split()[-1])
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids = [start_token(tokenizer), *encoded["input_ids"]]
-    target = 1 + next(k for k, (_, end) in enumerate(encoded["offset_mapping"]) if end > word)
+    (encoded,) = encode(tokenizer, [text])
+    ids = [start_token(tokenizer), *encoded.tokens.tolist()]
+    of_word = np.flatnonzero(encoded.end > word)
+    if not len(of_word):
+        raise InputError(f"evaluation.lambada: text {number} ends in no token; remove the record")
+    target = 1 + int(of_word[0])
     dropped = max(0, len(ids) - (positions or len(ids)))
     if dropped:
         ids, target = [ids[0], *ids[1 + dropped :]], target - dropped

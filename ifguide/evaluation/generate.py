@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
+from ifguide.corpus.tokenizers import encode
 from ifguide.errors import InputError
 from ifguide.evaluation.batch import Heads, continued, prefilled
 from ifguide.evaluation.config import Sampling
@@ -100,9 +101,7 @@ def _encode(
     model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], tokens: int
 ) -> list[list[int]]:
     start, room = start_token(tokenizer), prompt_room(model, tokens)
-    if not prompts:
-        return []
-    encoded = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    encoded = (cut.tokens.tolist() for cut in encode(tokenizer, prompts))
     return [[start, *(ids if room is None else ids[-room:])] for ids in encoded]
 
 

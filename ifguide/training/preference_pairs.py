@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.corpus.completions import read_completions
 from ifguide.corpus.config import Source
-from ifguide.corpus.tokenizers import encode, end_of_text
+from ifguide.corpus.tokenizers import end_of_text, ids_of
 from ifguide.errors import InputError
 
 
@@ -118,7 +118,7 @@ def tokenised_pair(
     the prompt loses its beginning, and a completion that alone is longer its end.
     """
     closing = end_of_text(tokenizer)
-    before = _ids(tokenizer, pair.prompt)
+    before = ids_of(tokenizer, pair.prompt)
     chosen, rejected = (
         [*_completion(tokenizer, pair.prompt, text, before), *[closing] * pair.whole]
         for text in (pair.chosen, pair.rejected)
@@ -136,15 +136,10 @@ def _completion(
     tokenizer: PreTrainedTokenizerBase, prompt: str, text: str, before: list[int]
 ) -> list[int]:
     """Tokenise a completion in its place; where a token would straddle the seam, on its own."""
-    joined = _ids(tokenizer, prompt + text)
+    joined = ids_of(tokenizer, prompt + text)
     if joined[: len(before)] == before:
         return joined[len(before) :]
-    return _ids(tokenizer, text)
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    (encoded,) = encode(tokenizer, [text])
-    return encoded.tokens.tolist()
+    return ids_of(tokenizer, text)
 
 
 def _check_samples(
