@@ -14,9 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from ifguide.corpus.starts import padding_of, text_start
 from ifguide.corpus.tokenizers import encode
 from ifguide.errors import InputError
-from ifguide.models.forward import evaluating, positions_of, start_token
+from ifguide.models.forward import evaluating, positions_of
 from ifguide.models.losses import device_of, forward_logits, token_losses
 from ifguide.nouns import Corpus
 
@@ -70,7 +71,7 @@ def last_word_accuracy(
     """Return the share of texts whose last word the model predicts (LAMBADA, Paperno et al. 2016).
 
     A word counts if each of its tokens is the likeliest one after the true tokens before it. A text
-    follows end-of-text; one that does not fit the model's positions keeps its end.
+    follows ``text_start``; one that does not fit the model's positions keeps its end.
 
     Raises:
         InputError: there is no text, or one has no word (it is named by its number from 0).
@@ -84,7 +85,7 @@ def last_word_accuracy(
     with evaluating(model), torch.no_grad():
         for first in range(0, len(sequences), batch_size):
             batch = sequences[first : first + batch_size]
-            tokens = _padded([ids for ids, _ in batch], start_token(tokenizer), device_of(model))
+            tokens = _padded([ids for ids, _ in batch], padding_of(tokenizer), device_of(model))
             likeliest = forward_logits(model, tokens).argmax(-1)
             for row, (ids, target) in enumerate(batch):
                 span = slice(target - 1, len(ids) - 1)
@@ -103,26 +104,24 @@ def _losses(model: nn.Module, tokens_BT: Int[Tensor, "B T"]) -> Float[np.ndarray
 def _with_last_word(
     tokenizer: PreTrainedTokenizerBase, text: str, number: int, positions: int | None
 ) -> tuple[list[int], int]:
-    """Return start token + text, and where in it the tokens of the last word begin."""
+    """Return a text behind what stands before it, and where the tokens of its last word begin."""
     text = text.rstrip()
     if not text:
         raise InputError(f"evaluation.lambada: text {number} has no word; remove the record")
     word = len(text) - len(text.split()[-1])
     (encoded,) = encode(tokenizer, [text])
-    ids = [start_token(tokenizer), *encoded.tokens.tolist()]
+    start = text_start(tokenizer)
+    ids = encoded.tokens.tolist()
     of_word = np.flatnonzero(encoded.end > word)
     if not len(of_word):
         raise InputError(f"evaluation.lambada: text {number} ends in no token; remove the record")
-    target = 1 + int(of_word[0])
-    dropped = max(0, len(ids) - (positions or len(ids)))
-    if dropped:
-        ids, target = [ids[0], *ids[1 + dropped :]], target - dropped
-    if target < 1:
+    dropped = max(0, len(start) + len(ids) - positions) if positions else 0
+    if dropped > of_word[0]:
         raise InputError(
             f"evaluation.lambada: the last word of text {number} has more tokens than the model "
             f"has positions ({positions}); remove the record"
         )
-    return ids, target
+    return [*start, *ids[dropped:]], len(start) + int(of_word[0]) - dropped
 
 
 def _padded(

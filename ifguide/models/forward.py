@@ -1,4 +1,4 @@
-"""What generation and fluency both ask of a causal language model and its tokenizer."""
+"""What generation and fluency both ask of a causal language model."""
 
 from __future__ import annotations
 
@@ -7,20 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedTokenizerBase
-
-from ifguide.corpus.tokenizers import end_of_text
-
-
-def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the token that stands before a text: end-of-text, or where there is none, bos.
-
-    Raises:
-        InputError: the tokenizer has neither.
-    """
-    if tokenizer.eos_token_id is None and tokenizer.bos_token_id is not None:
-        return int(tokenizer.bos_token_id)
-    return end_of_text(tokenizer)
 
 
 def positions_of(model: nn.Module) -> int | None:

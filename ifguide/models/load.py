@@ -17,6 +17,7 @@ from transformers import (
     set_seed,
 )
 
+from ifguide.corpus.starts import text_start
 from ifguide.corpus.tokenizers import end_of_text, refuse_own_code, vocabulary_of
 from ifguide.errors import InputError, one_line
 from ifguide.models.adapters import check_adapter, let_adapters_learn
@@ -116,9 +117,9 @@ def check_fits(
 
 def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> nn.Module:
     settings = dict(config.scratch or {})
-    end = end_of_text(tokenizer)
+    end, start = end_of_text(tokenizer), text_start(tokenizer)
     settings.setdefault("vocab_size", vocabulary_of(tokenizer))
-    settings = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, **settings}
+    settings = {"bos_token_id": start[0], "eos_token_id": end, "pad_token_id": end, **settings}
     model_type = settings.pop("model_type")
     try:
         architecture = AutoConfig.for_model(model_type, **settings)
