@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ifguide.corpus.config import SMALLEST, TokenizerConfig, too_small
+from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, one_line
 
 END_OF_TEXT = "<|endoftext|>"
@@ -30,6 +31,8 @@ class Encoded:
 
 def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
     """Load the tokenizer at ``config.path``.
+
+    Where its class would cut texts otherwise than its ``tokenizer.json`` says, the file is taken.
 
     Raises:
         InputError: it cannot be loaded, has no fast version or no end-of-text token.
@@ -53,6 +56,7 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
             f"tokenizer.path: '{config.path}' has no fast version, which character spans need; "
             "choose a tokenizer that has a tokenizer.json"
         )
+    tokenizer = as_its_file_says(tokenizer, path)
     end_of_text(tokenizer)
     return tokenizer
 
@@ -64,9 +68,10 @@ def open_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         InputError: it cannot be opened, or only by running code that is not trusted.
     """
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
+        return as_its_file_says(tokenizer, folder)
     except Exception as error:  # transformers raises whatever a damaged file leads to
         refuse_own_code(error, f"{folder}: the tokenizer", "give trust_remote_code")
         raise InputError(
