@@ -76,10 +76,7 @@ def last_word_accuracy(
     Raises:
         InputError: there is no text, or one has no word (it is named by its number from 0).
     """
-    if not texts:
-        raise InputError("evaluation.lambada: there is no text; name a file with one text a record")
-    positions = positions_of(model)
-    sequences = [_with_last_word(tokenizer, text, n, positions) for n, text in enumerate(texts)]
+    sequences = last_words(model, tokenizer, texts)
     sequences.sort(key=lambda item: len(item[0]))
     correct = 0
     with evaluating(model), torch.no_grad():
@@ -92,6 +89,20 @@ def last_word_accuracy(
                 correct += likeliest[row, span].tolist() == ids[target:]
             progress(tokens.numel())
     return correct / len(texts)
+
+
+def last_words(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> list[tuple[list[int], int]]:
+    """Return each text as the model reads it, and where in it the last word's tokens begin.
+
+    Raises:
+        InputError: as ``last_word_accuracy``, or a last word does not fit the model's positions.
+    """
+    if not texts:
+        raise InputError("evaluation.lambada: there is no text; name a file with one text a record")
+    positions = positions_of(model)
+    return [_with_last_word(tokenizer, text, n, positions) for n, text in enumerate(texts)]
 
 
 def _losses(model: nn.Module, tokens_BT: Int[Tensor, "B T"]) -> Float[np.ndarray, "B T"]:
