@@ -24,7 +24,7 @@ from ifguide.corpus.completions import (
 from ifguide.corpus.config import QueriesConfig
 from ifguide.corpus.documents import read_documents
 from ifguide.corpus.spans import overlaps
-from ifguide.corpus.starts import text_start
+from ifguide.corpus.starts import room_behind, text_start
 from ifguide.corpus.tokenizers import encode
 from ifguide.errors import InputError
 from ifguide.nouns import Contrast, Document, QuerySet
@@ -132,7 +132,7 @@ def _marked_queries(
     documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, config: QueriesConfig
 ) -> Iterator[_Query]:
     start = text_start(tokenizer)
-    room = _room(config, start)
+    room = room_behind(start, config.max_length, "queries.max_length")
     dropped = 0
     for batch in _batched(documents):
         encoded = encode(tokenizer, [document.text for document in batch])
@@ -155,7 +155,7 @@ def _completion_queries(
     completions: Iterable[Completion], tokenizer: PreTrainedTokenizerBase, config: QueriesConfig
 ) -> Iterator[_Query]:
     start = text_start(tokenizer)
-    room = _room(config, start)
+    room = room_behind(start, config.max_length, "queries.max_length")
     for batch in _batched(completions):
         encoded = encode(tokenizer, [item.prompt + item.text for item in batch])
         for item, cut in zip(batch, encoded, strict=True):
@@ -167,17 +167,6 @@ def _completion_queries(
             first = min(max(len(counted) - room, 0), int(np.argmax(counted)))
             kept = slice(first, first + room)
             yield _after(start, cut.tokens[kept], counted[kept])
-
-
-def _room(config: QueriesConfig, start: Sequence[int]) -> int:
-    """Return how many tokens of its text a query may have."""
-    room = config.max_length - len(start)
-    if room < 1:
-        raise InputError(
-            f"queries.max_length: {config.max_length} leaves no room behind the {len(start)} "
-            f"tokens before a text; give {len(start) + 1} or more"
-        )
-    return room
 
 
 def _after(

@@ -6,6 +6,8 @@ it reads begin in the same way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from transformers import PreTrainedTokenizerBase
 
 from ifguide.corpus.config import NO_START, OWN_START
@@ -27,6 +29,20 @@ def text_start(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
         InputError: there is neither, and no beginning-of-text token.
     """
     return document_start(tokenizer) or (padding_of(tokenizer),)
+
+
+def room_behind(start: Sequence[int], longest: int, setting: str) -> int:
+    """Return how many tokens of its own a text of at most ``longest`` may have behind its start.
+
+    Raises:
+        InputError: none; ``setting`` is what gives ``longest``.
+    """
+    if longest <= len(start):
+        raise InputError(
+            f"{setting}: {longest} leaves no room behind the {len(start)} tokens before a text; "
+            f"give {len(start) + 1} or more"
+        )
+    return longest - len(start)
 
 
 def padding_of(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
-from ifguide.corpus.starts import text_start
+from ifguide.corpus.starts import room_behind, text_start
 from ifguide.corpus.tokenizers import encode, end_of_text
 from ifguide.errors import InputError
 from ifguide.models.forward import positions_of
@@ -154,7 +154,7 @@ def _examples(
             f"reward: all texts have toxicity {toxicity[0]}; give toxic and harmless ones"
         )
     start = text_start(tokenizer)
-    room = config.max_length - len(start)
+    room = room_behind(start, config.max_length, "reward.max_length")
     examples: list[dict[str, Any]] = [
         {"input_ids": [*start, *encoded.tokens[:room].tolist()], "toxicity": float(score)}
         for encoded, score in zip(encode(tokenizer, texts), toxicity, strict=True)

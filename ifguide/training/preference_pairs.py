@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.corpus.completions import read_completions
 from ifguide.corpus.config import Source
-from ifguide.corpus.starts import text_start
+from ifguide.corpus.starts import room_behind, text_start
 from ifguide.corpus.tokenizers import end_of_text, ids_of
 from ifguide.errors import InputError
 
@@ -124,7 +124,7 @@ def tokenised_pair(
         [*_completion(tokenizer, pair.prompt, text, before), *[closing] * pair.whole]
         for text in (pair.chosen, pair.rejected)
     )
-    room = max_length - len(start)
+    room = room_behind(start, max_length, "dpo.max_length")
     left = max(0, room - max(len(chosen), len(rejected)))
     return {
         "prompt_ids": [*start, *before[len(before) - min(left, len(before)) :]],

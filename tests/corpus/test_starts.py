@@ -17,6 +17,7 @@ from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.starts import (
     document_start,
     padding_of,
+    room_behind,
     set_document_start,
     start_names,
     text_start,
@@ -150,6 +151,16 @@ def test_a_query_must_have_room_behind_it(write_lines, tmp_path):
     config = QueriesConfig(source=Source(path="q.jsonl", spans="spans"), max_length=2)
     with pytest.raises(InputError, match=r"^queries.max_length: 2 leaves no room behind the 2"):
         load_contrast(config, tokenizer_with("[mask]", "<s>"), tmp_path)
+
+
+def test_every_longest_length_leaves_room_for_a_text():
+    assert room_behind((1, 2), 3, "x") == 1
+    tokenizer = tokenizer_with("[mask]", "<s>")
+    with pytest.raises(InputError, match=r"^dpo.max_length: 2 leaves no room behind the 2 tokens"):
+        tokenised_pair(PreferencePair("a", "b", "c"), tokenizer, 2)
+    config = RewardConfig(batch_size=1, max_length=2)
+    with pytest.raises(InputError, match=r"^reward.max_length: 2 leaves no room behind the 2 tok"):
+        _examples(tokenizer, ["a", "b"], np.array([0.2, 0.4]), config)
 
 
 def test_a_suffix_is_searched_behind_it(started, monkeypatch):
