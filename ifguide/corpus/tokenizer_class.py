@@ -64,6 +64,7 @@ def as_its_file_says(
     found = PreTrainedTokenizerFast(
         tokenizer_file=str(file),
         model_max_length=tokenizer.model_max_length,
+        model_input_names=tokenizer.model_input_names,
         clean_up_tokenization_spaces=False,
         **known,
         **settings,
