@@ -49,7 +49,7 @@ def json_text(value: Any) -> str:
 def read_json(file: Path) -> Any:
     """Read a JSON file of ours."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{file}: cannot be read ({one_line(error)}); delete it and run again"

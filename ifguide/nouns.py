@@ -33,7 +33,7 @@ class Document:
 
 
 def has_loss(document: Int[np.ndarray, "n T"]) -> Bool[np.ndarray, "n T"]:
-    """Whether a token is predicted: not the first of its block and not padding (document -1)."""
+    """Whether a token is predicted: not the first of its block, and of a document (not -1)."""
     counted = document >= 0
     counted[:, 0] = False
     return counted
@@ -44,8 +44,9 @@ class Corpus:
     """N blocks of T token ids; every token knows its document and its characters there.
 
     ``document`` counts documents from 0 in corpus order (an index into ``documents``) and is -1
-    for padding; ``start`` and ``end`` are the token's characters [start, end) in that document's
-    text. ``marked`` says which tokens overlap a marked span (all False where there are none).
+    for padding and for what stands before a text; ``start`` and ``end`` are the token's characters
+    [start, end) in that document's text. ``marked`` says which tokens overlap a marked span (all
+    False where there are none).
     """
 
     tokens: Int[np.ndarray, "N T"]
@@ -59,12 +60,12 @@ class Corpus:
 
     @cached_property
     def has_loss(self) -> Bool[np.ndarray, "N T"]:
-        """Whether a token is predicted: not the first of its block and not padding."""
+        """Whether a token is predicted: not the first of its block, and of a document."""
         return has_loss(np.asarray(self.document))
 
     @cached_property
     def token_count(self) -> int:
-        """Number of tokens that are not padding."""
+        """Number of tokens of documents."""
         return int((np.asarray(self.document) >= 0).sum())
 
 
@@ -72,8 +73,8 @@ class Corpus:
 class QuerySet:
     """Q token sequences and the weight of each token's loss; the weights of a set sum to 1.
 
-    The query loss is ``sum_qj weights[q][j] * l_qj``. Each sequence starts with end-of-text, whose
-    weight is 0.
+    The query loss is ``sum_qj weights[q][j] * l_qj``. What stands before a text begins each
+    sequence; its weight is 0.
     """
 
     tokens: Sequence[Int[np.ndarray, " _"]]

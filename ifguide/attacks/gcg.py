@@ -19,9 +19,11 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.attacks.config import GcgConfig
 from ifguide.attacks.swaps import Search, draw_swaps
-from ifguide.attacks.texts import ids_of, text_of
+from ifguide.attacks.texts import text_of
+from ifguide.corpus.starts import text_start
+from ifguide.corpus.tokenizers import encode, ids_of, special_ids
 from ifguide.errors import InputError
-from ifguide.models.forward import evaluating, positions_of, start_token
+from ifguide.models.forward import evaluating, positions_of
 from ifguide.models.losses import embedding_of
 from ifguide.models.readout import readout_of
 
@@ -64,7 +66,7 @@ def gcg(
 
     Args:
         model: any causal language model of transformers; it is not changed.
-        tokenizer: the model's; it must have an end-of-text token, which the prompt follows.
+        tokenizer: the model's; the prompt follows what it puts before a text (``text_start``).
         prompt: what the suffix is put after. Where the model's positions do not suffice for all,
             the prompt keeps its end.
         target: the text to go on with, beginning with its space where that belongs to it.
@@ -78,7 +80,8 @@ def gcg(
     config = config or GcgConfig()
     wanted = ids_of(tokenizer, target)
     before, initial = _start(model, tokenizer, prompt, len(wanted), config)
-    survives = _round_trip(tokenizer, before[1:]) if config.round_trip else None
+    begin = len(text_start(tokenizer))
+    survives = _round_trip(tokenizer, before[begin:]) if config.round_trip else None
     found = find_suffix(
         model,
         before,
@@ -103,7 +106,7 @@ def is_attackable(
     """Whether ``gcg`` can begin: whether the prompt and the first suffix survive as text."""
     wanted = len(ids_of(tokenizer, target))
     before, initial = _start(model, tokenizer, prompt, wanted, config)
-    survives = _round_trip(tokenizer, before[1:])
+    survives = _round_trip(tokenizer, before[len(text_start(tokenizer)) :])
     return not config.round_trip or bool(survives(torch.tensor([initial]))[0])
 
 
@@ -123,7 +126,7 @@ def find_suffix(
 
     Args:
         model: the model; its vocabulary is V.
-        before: what the suffix follows, the start token included.
+        before: what the suffix follows, the tokens before a text included.
         initial: the first suffix, m tokens.
         target: what is to follow, at least one token.
         config: how to search.
@@ -173,11 +176,12 @@ def _start(
     target: int,
     config: GcgConfig,
 ) -> tuple[list[int], list[int]]:
-    """Return start token + prompt, cut at its beginning where there is no room, and a suffix."""
-    positions, m = positions_of(model), config.suffix_tokens
+    """Return what stands before a text and the prompt, which loses its beginning where there is
+    no room, and a suffix."""
+    positions, m, start = positions_of(model), config.suffix_tokens, text_start(tokenizer)
     ids = ids_of(tokenizer, prompt)
     if positions is not None:
-        room = positions - 1 - m - target
+        room = positions - len(start) - m - target
         if room < 0:
             raise InputError(
                 f"gcg.suffix_tokens: suffix and target have {m + target} tokens, the model "
@@ -191,13 +195,14 @@ def _start(
             f"gcg.initial: {m} times '{config.initial}' are only {len(initial)} tokens; give "
             "another text"
         )
-    return [start_token(tokenizer), *ids], initial
+    return [*start, *ids], initial
 
 
 def _allowed(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Bool[Tensor, " V"]:
     """Tokens that stand for text: of the tokenizer, and not special."""
-    allowed = torch.arange(embedding_of(model).weight.shape[0]) < len(tokenizer)
-    allowed[[id for id in tokenizer.all_special_ids if id < len(allowed)]] = False
+    allowed = torch.zeros(embedding_of(model).weight.shape[0], dtype=torch.bool)
+    of_text = set(tokenizer.get_vocab().values()) - special_ids(tokenizer)
+    allowed[[id for id in of_text if id < len(allowed)]] = True
     return allowed
 
 
@@ -209,7 +214,7 @@ def _round_trip(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int]) -> Su
         if not rows:
             return torch.zeros(0, dtype=torch.bool)
         texts = [text_of(tokenizer, row) for row in rows]
-        again = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return torch.tensor([row == cut for row, cut in zip(rows, again, strict=True)])
+        again = encode(tokenizer, texts)
+        return torch.tensor([r == cut.tokens.tolist() for r, cut in zip(rows, again, strict=True)])
 
     return survives

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ifguide.errors import InputError
-from ifguide.models.forward import evaluating
+from ifguide.models.forward import check_queries_fit, evaluating
 from ifguide.models.hooks import after_blocks
 from ifguide.models.losses import device_of, run
 from ifguide.models.tracked import find_blocks
@@ -40,6 +40,7 @@ def logit_lens(
     Raises:
         InputError: no token counts, the blocks cannot be told, or a log-probability is not finite.
     """
+    check_queries_fit(model, queries)
     total, weight = np.zeros(len(find_blocks(model)) + 1), 0.0
     for number, (tokens, weights) in enumerate(zip(queries.tokens, queries.weights, strict=True)):
         chosen = np.flatnonzero(weights)

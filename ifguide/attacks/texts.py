@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from ifguide.corpus.starts import text_start
 from ifguide.nouns import Document, QuerySet
 
 UNREADABLE = "\ufffd"  # what is left of a character whose bytes are not all there
@@ -29,6 +30,7 @@ def attacked_texts(
     A target has at most ``target_tokens`` tokens, the first of those that stand together. Queries
     that are cut inside a character are passed over.
     """
+    begin = len(text_start(tokenizer))
     for tokens, weights in zip(toxic.tokens, toxic.weights, strict=True):
         counted = np.flatnonzero(weights)
         if len(counted) == 0:
@@ -36,20 +38,17 @@ def attacked_texts(
         first = int(counted[0])
         together = int((counted == first + np.arange(len(counted))).sum())
         stop = first + min(together, target_tokens)
-        prompt, target = (text_of(tokenizer, ids) for ids in (tokens[1:first], tokens[first:stop]))
+        parts = tokens[begin:first], tokens[first:stop]
+        prompt, target = (text_of(tokenizer, ids) for ids in parts)
         if target.strip() and UNREADABLE not in prompt + target:
             yield AttackedText(prompt, target)
 
 
 def posts_of(toxic: QuerySet, tokenizer: PreTrainedTokenizerBase) -> list[Document]:
     """Return each toxic query as a document, called by its number."""
-    texts = [text_of(tokenizer, tokens[1:]) for tokens in toxic.tokens]
+    begin = len(text_start(tokenizer))
+    texts = [text_of(tokenizer, tokens[begin:]) for tokens in toxic.tokens]
     return [Document(str(number), text) for number, text in enumerate(texts) if text.strip()]
-
-
-def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Return the tokens of a text, none added."""
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int] | np.ndarray) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import final
@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from ifguide.corpus.documents import Documents
 from ifguide.corpus.packed_files import COLUMN_NAMES, DESCRIPTION, DOCUMENTS
 from ifguide.corpus.spans import overlaps
+from ifguide.corpus.starts import document_start
 from ifguide.corpus.tokenizers import Encoded, encode, end_of_text
 from ifguide.errors import InputError
 from ifguide.nouns import Corpus, Document
@@ -39,7 +40,9 @@ def pack(
     """Tokenise documents in order and cut the stream into blocks of ``block_length`` tokens.
 
     Each document is followed by end-of-text, which belongs to it and has the empty span at its
-    end. A document may cross blocks; the last block is filled with end-of-text of document -1.
+    end. What the tokenizer puts before a text precedes it, as part of no document (-1): no token is
+    taught to predict it. Where that is end-of-text itself, the one of the document before serves. A
+    document may cross blocks; the last block is filled with end-of-text of document -1.
     Documents that hold nothing but white space are left out and counted in a warning, so that
     ``document`` counts the others. Memory does not grow with the corpus.
 
@@ -55,7 +58,7 @@ def pack(
     """
     if block_length < 2:
         raise InputError(f"corpus.block_length: {block_length} is too short; give 2 or more")
-    closing = end_of_text(tokenizer)
+    closing, start = end_of_text(tokenizer), document_start(tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     stored = Documents.write(folder / DOCUMENTS, _with_text(documents))
     if len(stored) == 0:
@@ -66,9 +69,11 @@ def pack(
         for batch in _batches(stored, batch_characters):
             encoded = encode(tokenizer, [document.text for document in batch])
             for number, (document, cut) in enumerate(zip(batch, encoded, strict=True), first):
+                if number == 0 or start != (closing,):
+                    writer.append(_of_no_document(start))
                 writer.append(_document_columns(number, document, cut, closing))
             first += len(batch)
-        writer.append(_padding(-writer.length % block_length, closing))
+        writer.append(_of_no_document([closing] * (-writer.length % block_length)))
         description = {
             "blocks": writer.length // block_length,
             "block_length": block_length,
@@ -140,11 +145,11 @@ def _document_columns(number: int, document: Document, cut: Encoded, closing: in
     }
 
 
-def _padding(count: int, closing: int) -> Columns:
-    nothing = np.zeros(count, dtype=np.int32)
+def _of_no_document(tokens: Sequence[int]) -> Columns:
+    nothing = np.zeros(len(tokens), dtype=np.int32)
     return {
-        "tokens": np.full(count, closing),
-        "document": np.full(count, -1),
+        "tokens": np.array(tokens, dtype=np.int32),
+        "document": np.full(len(tokens), -1),
         "start": nothing,
         "end": nothing,
         "marked": nothing.astype(np.bool_),

@@ -128,6 +128,9 @@ class Source:
         return escaped(self.path or self.hub or self.name)
 
 
+OWN_START, NO_START = "tokenizer", "none"  # beside the name of a token
+
+
 @dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
     """What is trained on.
@@ -135,16 +138,24 @@ class CorpusConfig:
     Args:
         sources: where documents come from; they are packed in this order.
         block_length: tokens a block, T.
+        document_start: what stands before every text, in the corpus and wherever else a model reads
+            one: ``tokenizer`` (what the tokenizer adds to a text, which is what its model was
+            trained with; most add nothing), ``none``, or a token, such as ``<s>``.
     """
 
     sources: tuple[Source, ...] = ()
     block_length: int = 256
+    document_start: str = OWN_START
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise InputError("corpus.sources: there is none; list at least one source of documents")
         if self.block_length < 2:
             raise InputError(f"corpus.block_length: {self.block_length} is below 2; try 256")
+        if not self.document_start:
+            raise InputError(
+                f"corpus.document_start: it is empty; give {OWN_START}, {NO_START} or a token"
+            )
         names = [source.name for source in self.sources]
         for name in names:
             if names.count(name) > 1:
@@ -225,7 +236,7 @@ class QueriesConfig:
             0 over the whole source, instead of ``toxic_at_least``.
         safe_subset: rtp: the same for the safe side.
         limit: at most this many queries a side, the first ones.
-        max_length: longest query in tokens, its leading end-of-text included. Marked documents
+        max_length: longest query in tokens, with what stands before its text. Marked documents
             lose their end; prompts their beginning, and a completion that alone is longer its end.
         weighting: every counted token of a side weighs the same, or every query of a side does.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ifguide.corpus.fields import Record, describe
-from ifguide.corpus.raw import decode, open_bytes
+from ifguide.corpus.raw import decode, lines_of, open_bytes
 from ifguide.errors import InputError, one_line
 
 BEGINNING = 1024  # bytes, looked at to tell a list from lines
@@ -16,8 +16,8 @@ BEGINNING = 1024  # bytes, looked at to tell a list from lines
 
 def read_json_lines(file: Path, shown: str, name: str) -> Iterator[Record]:
     """Yield the record of each line that is not blank, a line in memory at a time."""
-    with open_bytes(file) as lines:
-        for number, line in enumerate(lines, 1):
+    with open_bytes(file) as stream:
+        for number, line in enumerate(lines_of(stream), 1):
             place = f"{shown}, line {number}"
             text = decode(line, place).strip()
             if text:

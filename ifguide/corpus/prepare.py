@@ -13,6 +13,7 @@ from ifguide.corpus.blocks import open_corpus, pack
 from ifguide.corpus.config import CorpusConfig, Source, TokenizerConfig
 from ifguide.corpus.documents import Documents, is_held_out, read_documents
 from ifguide.corpus.sources import source_fingerprint
+from ifguide.corpus.starts import set_document_start
 from ifguide.corpus.tokenizers import load_tokenizer, open_tokenizer, train_tokenizer
 from ifguide.files import read_json, write_json
 from ifguide.nouns import Corpus, Document
@@ -43,6 +44,7 @@ def prepare(
     else:
         texts = (d.text for d in _documents(config, data_dir, seed, held_out=False))
         tokenizer = train_tokenizer(texts, tokenizer_config.vocab_size)
+    set_document_start(tokenizer, config.document_start)
     tokenizer.save_pretrained(folder / "tokenizer")
     training = _documents(config, data_dir, seed, held_out=False)
     pack(training, tokenizer, config.block_length, folder / "blocks")

@@ -24,7 +24,8 @@ from ifguide.corpus.completions import (
 from ifguide.corpus.config import QueriesConfig
 from ifguide.corpus.documents import read_documents
 from ifguide.corpus.spans import overlaps
-from ifguide.corpus.tokenizers import encode, end_of_text
+from ifguide.corpus.starts import room_behind, text_start
+from ifguide.corpus.tokenizers import encode
 from ifguide.errors import InputError
 from ifguide.nouns import Contrast, Document, QuerySet
 
@@ -36,7 +37,7 @@ ENCODED_TOGETHER = 256  # texts; the result does not depend on it
 
 @dataclass(frozen=True, eq=False)
 class _Query:
-    """Tokens after a leading end-of-text, and which of them count."""
+    """Tokens after those that stand before a text, and which of them count."""
 
     tokens: Int[np.ndarray, " length"]
     counted: Bool[np.ndarray, " length"]
@@ -62,7 +63,8 @@ def load_contrast(
         documents = read_documents(source, data_dir, seed_of_builtin)
         wanted = (document for document in documents if document.id not in exclude)
         toxic = list(itertools.islice(_marked_queries(wanted, tokenizer, config), config.limit))
-        safe = [_Query(query.tokens, _others(query.counted)) for query in toxic]
+        before = len(text_start(tokenizer))
+        safe = [_Query(query.tokens, _others(query.counted, before)) for query in toxic]
     else:
         sides = _read_sides(config, data_dir, exclude)
         toxic, safe = (list(_completion_queries(side, tokenizer, config)) for side in sides)
@@ -129,14 +131,15 @@ def _read_sides(config: QueriesConfig, data_dir: Path, exclude: Container[str]) 
 def _marked_queries(
     documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, config: QueriesConfig
 ) -> Iterator[_Query]:
-    closing, room = end_of_text(tokenizer), config.max_length - 1
+    start = text_start(tokenizer)
+    room = room_behind(start, config.max_length, "queries.max_length")
     dropped = 0
     for batch in _batched(documents):
         encoded = encode(tokenizer, [document.text for document in batch])
         for document, cut in zip(batch, encoded, strict=True):
             counted = overlaps(cut.start[:room], cut.end[:room], document.spans)
             if counted.any():
-                yield _after(closing, cut.tokens[:room], counted)
+                yield _after(start, cut.tokens[:room], counted)
             else:
                 dropped += 1
     if dropped:
@@ -151,7 +154,8 @@ def _marked_queries(
 def _completion_queries(
     completions: Iterable[Completion], tokenizer: PreTrainedTokenizerBase, config: QueriesConfig
 ) -> Iterator[_Query]:
-    closing, room = end_of_text(tokenizer), config.max_length - 1
+    start = text_start(tokenizer)
+    room = room_behind(start, config.max_length, "queries.max_length")
     for batch in _batched(completions):
         encoded = encode(tokenizer, [item.prompt + item.text for item in batch])
         for item, cut in zip(batch, encoded, strict=True):
@@ -162,18 +166,18 @@ def _completion_queries(
                 )
             first = min(max(len(counted) - room, 0), int(np.argmax(counted)))
             kept = slice(first, first + room)
-            yield _after(closing, cut.tokens[kept], counted[kept])
+            yield _after(start, cut.tokens[kept], counted[kept])
 
 
 def _after(
-    closing: int, tokens: Int[np.ndarray, " length"], counted: Bool[np.ndarray, " length"]
+    start: Sequence[int], tokens: Int[np.ndarray, " length"], counted: Bool[np.ndarray, " length"]
 ) -> _Query:
-    return _Query(np.insert(tokens, 0, closing), np.insert(counted, 0, False))
+    return _Query(np.insert(tokens, 0, start), np.insert(counted, 0, [False] * len(start)))
 
 
-def _others(counted: Bool[np.ndarray, " length"]) -> Bool[np.ndarray, " length"]:
+def _others(counted: Bool[np.ndarray, " length"], before: int) -> Bool[np.ndarray, " length"]:
     others = ~counted
-    others[0] = False  # the leading end-of-text has no loss
+    others[:before] = False  # what stands before a text has no loss
     return others
 
 

@@ -1,9 +1,14 @@
-"""Bytes of files: unpacked where they are compressed, and decoded as UTF-8 or refused by place."""
+"""Bytes of files: unpacked where they are compressed, and decoded as UTF-8 or refused by place.
+
+Whatever editor wrote a file: it may begin with a byte order mark, and its lines may end in ``\\n``,
+``\\r\\n`` or ``\\r``.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ifguide.errors import InputError
@@ -12,6 +17,12 @@ from ifguide.errors import InputError
 def open_bytes(file: Path) -> io.BufferedIOBase:
     """Open a file that may be compressed (``.gz``)."""
     return gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
+
+
+def lines_of(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a binary stream that ends them at ``\\n``, without their ends."""
+    for line in stream:
+        yield from line.removesuffix(b"\n").removesuffix(b"\r").split(b"\r")
 
 
 def decode(raw: bytes, place: str) -> str:

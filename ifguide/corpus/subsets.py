@@ -56,7 +56,7 @@ def _entries(path: Path, shown: str) -> list[Any]:
                 return entries
             raise InputError(f"{shown}: holds {describe(entries)}; write one list")
         if path.suffix == ".txt":
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
             lines = [line for line in lines if line]
             numbers = all(line.isascii() and line.isdigit() for line in lines)
             return [int(line) for line in lines] if numbers else lines

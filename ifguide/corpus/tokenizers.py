@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ifguide.corpus.config import SMALLEST, TokenizerConfig, too_small
+from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, one_line
 
 END_OF_TEXT = "<|endoftext|>"
@@ -30,6 +31,8 @@ class Encoded:
 
 def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
     """Load the tokenizer at ``config.path``.
+
+    Where its class would cut texts otherwise than its ``tokenizer.json`` says, the file is taken.
 
     Raises:
         InputError: it cannot be loaded, has no fast version or no end-of-text token.
@@ -53,6 +56,7 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
             f"tokenizer.path: '{config.path}' has no fast version, which character spans need; "
             "choose a tokenizer that has a tokenizer.json"
         )
+    tokenizer = as_its_file_says(tokenizer, path)
     end_of_text(tokenizer)
     return tokenizer
 
@@ -64,9 +68,10 @@ def open_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         InputError: it cannot be opened, or only by running code that is not trusted.
     """
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
+        return as_its_file_says(tokenizer, folder)
     except Exception as error:  # transformers raises whatever a damaged file leads to
         refuse_own_code(error, f"{folder}: the tokenizer", "give --trust-remote-code")
         raise InputError(
@@ -112,8 +117,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator
     A token's characters are what the tokenizer's offsets say: a byte-level token may count the
     space before its word, tokens that share the bytes of one character share its span, and one that
     normalises text (NFC) may leave a combining mark out. A text that spells ``<|endoftext|>`` is
-    cut like any other text.
+    cut like any other text. Nothing else in the library turns people's texts into tokens.
     """
+    if not texts:
+        return
     batch = tokenizer(
         list(texts),
         add_special_tokens=False,
@@ -122,9 +129,28 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator
         return_attention_mask=False,
         verbose=False,
     )
-    for tokens, offsets in zip(batch["input_ids"], batch["offset_mapping"], strict=True):
+    special = special_ids(tokenizer) - {tokenizer.unk_token_id}
+    for text, ids, offsets in zip(texts, batch["input_ids"], batch["offset_mapping"], strict=True):
         spans = np.array(offsets, dtype=np.int32).reshape(-1, 2)
-        yield Encoded(np.array(tokens, dtype=np.int32), spans[:, 0], spans[:, 1])
+        cut = Encoded(np.array(ids, dtype=np.int32), spans[:, 0], spans[:, 1])
+        yield cut if special.isdisjoint(ids) else _spelt_out(tokenizer, text, cut, special)
+
+
+def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Return the tokens of a text as ``encode`` cuts it, none added."""
+    (encoded,) = encode(tokenizer, [text])
+    return encoded.tokens.tolist()
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return the ids of all tokens that stand for no text: end-of-text, padding and the like."""
+    added = tokenizer.added_tokens_decoder.items()
+    return {*tokenizer.all_special_ids, *(number for number, token in added if token.special)}
+
+
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the largest id + 1, which is more than ``len(tokenizer)`` where ids have gaps."""
+    return 1 + max(tokenizer.get_vocab().values())
 
 
 def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -163,3 +189,28 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _first_sentence(error: BaseException) -> str:
     return one_line(error).split(". ")[0]
+
+
+def _spelt_out(
+    tokenizer: PreTrainedTokenizerBase, text: str, cut: Encoded, special: set[int]
+) -> Encoded:
+    """Return the tokens with the special ones that the text spells cut into their characters.
+
+    A vocabulary of words or of sentence pieces holds its special tokens as if they were text.
+    """
+    model = tokenizer.backend_tokenizer.model
+    rows: list[tuple[int, int, int]] = []
+    columns = (cut.tokens.tolist(), cut.start.tolist(), cut.end.tolist())
+    for token, start, end in zip(*columns, strict=True):
+        spelt = token in special and _spells(text[start:end], tokenizer, token)
+        places = range(start, end) if spelt else ()
+        rows += [(part.id, k, k + 1) for k in places for part in model.tokenize(text[k])]
+        rows += [] if spelt else [(token, start, end)]
+    tokens, first, last = np.array(rows, dtype=np.int32).reshape(-1, 3).T
+    return Encoded(tokens, first, last)
+
+
+def _spells(text: str, tokenizer: PreTrainedTokenizerBase, token: int) -> bool:
+    """Whether a text of several characters spells a token, whatever the case."""
+    name = str(tokenizer.convert_ids_to_tokens(token)).casefold()
+    return len(name) > 1 and name in text.casefold()

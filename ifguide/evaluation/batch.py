@@ -27,7 +27,8 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from ifguide.models.forward import evaluating, start_token
+from ifguide.corpus.starts import padding_of
+from ifguide.models.forward import evaluating
 from ifguide.models.losses import device_of
 from ifguide.models.precision import full_precision
 
@@ -44,7 +45,7 @@ class Heads:
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, sequences: Sequence[Sequence[int]]) -> Heads:
         """Lay out token sequences."""
-        pad = start_token(tokenizer)
+        pad = padding_of(tokenizer)
         width = max(map(len, sequences))
         tokens = np.full((len(sequences), width), pad)
         mask = np.zeros_like(tokens)

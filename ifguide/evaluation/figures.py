@@ -146,6 +146,13 @@ class SelectionSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CorpusSummary:
+    """How the models read: the tokens that stand before every text, none in most cases."""
+
+    document_start: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """What a stage took: wall-clock seconds, tokens processed, peak memory of the process."""
 
@@ -166,6 +173,7 @@ class Report:
         localisation: the scores against human marks.
         selection: what was selected.
         cost: by stage.
+        corpus: how it was made ready for the models.
     """
 
     version: str
@@ -175,6 +183,7 @@ class Report:
     localisation: Localisation
     selection: SelectionSummary
     cost: Mapping[str, Cost]
+    corpus: CorpusSummary = CorpusSummary()
 
 
 def write_report(file: Path, report: Report) -> None:

@@ -14,8 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from ifguide.corpus.starts import padding_of, text_start
+from ifguide.corpus.tokenizers import encode
 from ifguide.errors import InputError
-from ifguide.models.forward import evaluating, positions_of, start_token
+from ifguide.models.forward import evaluating, positions_of
 from ifguide.models.losses import device_of, forward_logits, token_losses
 from ifguide.nouns import Corpus
 
@@ -69,27 +71,38 @@ def last_word_accuracy(
     """Return the share of texts whose last word the model predicts (LAMBADA, Paperno et al. 2016).
 
     A word counts if each of its tokens is the likeliest one after the true tokens before it. A text
-    follows end-of-text; one that does not fit the model's positions keeps its end.
+    follows ``text_start``; one that does not fit the model's positions keeps its end.
 
     Raises:
         InputError: there is no text, or one has no word (it is named by its number from 0).
     """
-    if not texts:
-        raise InputError("evaluation.lambada: there is no text; name a file with one text a record")
-    positions = positions_of(model)
-    sequences = [_with_last_word(tokenizer, text, n, positions) for n, text in enumerate(texts)]
+    sequences = last_words(model, tokenizer, texts)
     sequences.sort(key=lambda item: len(item[0]))
     correct = 0
     with evaluating(model), torch.no_grad():
         for first in range(0, len(sequences), batch_size):
             batch = sequences[first : first + batch_size]
-            tokens = _padded([ids for ids, _ in batch], start_token(tokenizer), device_of(model))
+            tokens = _padded([ids for ids, _ in batch], padding_of(tokenizer), device_of(model))
             likeliest = forward_logits(model, tokens).argmax(-1)
             for row, (ids, target) in enumerate(batch):
                 span = slice(target - 1, len(ids) - 1)
                 correct += likeliest[row, span].tolist() == ids[target:]
             progress(tokens.numel())
     return correct / len(texts)
+
+
+def last_words(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> list[tuple[list[int], int]]:
+    """Return each text as the model reads it, and where in it the last word's tokens begin.
+
+    Raises:
+        InputError: as ``last_word_accuracy``, or a last word does not fit the model's positions.
+    """
+    if not texts:
+        raise InputError("evaluation.lambada: there is no text; name a file with one text a record")
+    positions = positions_of(model)
+    return [_with_last_word(tokenizer, text, n, positions) for n, text in enumerate(texts)]
 
 
 def _losses(model: nn.Module, tokens_BT: Int[Tensor, "B T"]) -> Float[np.ndarray, "B T"]:
@@ -102,23 +115,24 @@ def _losses(model: nn.Module, tokens_BT: Int[Tensor, "B T"]) -> Float[np.ndarray
 def _with_last_word(
     tokenizer: PreTrainedTokenizerBase, text: str, number: int, positions: int | None
 ) -> tuple[list[int], int]:
-    """Return start token + text, and where in it the tokens of the last word begin."""
+    """Return a text behind what stands before it, and where the tokens of its last word begin."""
     text = text.rstrip()
     if not text:
         raise InputError(f"evaluation.lambada: text {number} has no word; remove the record")
     word = len(text) - len(text.split()[-1])
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids = [start_token(tokenizer), *encoded["input_ids"]]
-    target = 1 + next(k for k, (_, end) in enumerate(encoded["offset_mapping"]) if end > word)
-    dropped = max(0, len(ids) - (positions or len(ids)))
-    if dropped:
-        ids, target = [ids[0], *ids[1 + dropped :]], target - dropped
-    if target < 1:
+    (encoded,) = encode(tokenizer, [text])
+    start = text_start(tokenizer)
+    ids = encoded.tokens.tolist()
+    of_word = np.flatnonzero(encoded.end > word)
+    if not len(of_word):
+        raise InputError(f"evaluation.lambada: text {number} ends in no token; remove the record")
+    dropped = max(0, len(start) + len(ids) - positions) if positions else 0
+    if dropped > of_word[0]:
         raise InputError(
             f"evaluation.lambada: the last word of text {number} has more tokens than the model "
             f"has positions ({positions}); remove the record"
         )
-    return ids, target
+    return [*start, *ids[dropped:]], len(start) + int(of_word[0]) - dropped
 
 
 def _padded(

@@ -1,6 +1,6 @@
 """Sampled continuations of prompts.
 
-A prompt follows an end-of-text token, as every document of the packed corpus does. Batches hold
+A prompt follows what every document of the packed corpus follows (``text_start``). Batches hold
 prompts of like length, and all samples of a prompt start from one pass over it.
 """
 
@@ -13,10 +13,12 @@ from typing import Any
 from torch import nn
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
+from ifguide.corpus.starts import text_start
+from ifguide.corpus.tokenizers import encode
 from ifguide.errors import InputError
 from ifguide.evaluation.batch import Heads, continued, prefilled
 from ifguide.evaluation.config import Sampling
-from ifguide.models.forward import positions_of, start_token
+from ifguide.models.forward import positions_of
 
 # makes what changes the logits at every step; a batch's processors may hold its state
 Processors = Callable[[], Sequence[LogitsProcessor]]
@@ -40,14 +42,14 @@ def sample_continuations(
     Args:
         model: any causal language model of transformers, on any device.
         tokenizer: the model's; it must have an end-of-text token.
-        prompts: the texts to continue; an empty one is end-of-text alone.
+        prompts: the texts to continue; an empty one is what stands before a text alone.
         sampling: how to draw.
         seed: the draws of batch b come from (seed, b).
         progress: called with the number of tokens just generated.
         processors: called anew for each batch. Each processor gets ``(token ids [B, T], logits
             [B, V])``, the model's own logits in float32 (float64 for a float64 model);
             temperature and nucleus come after all of them. A prompt shorter than its batch's
-            longest has start tokens on its left.
+            longest has padding on its left.
 
     Raises:
         InputError: no end-of-text token, or more tokens asked for than the model has positions.
@@ -72,8 +74,13 @@ def sample_continuations(
     return found
 
 
-def prompt_room(model: nn.Module, tokens: int) -> int | None:
+def prompt_room(model: nn.Module, tokens: int, start: int = 1) -> int | None:
     """Return how many tokens a prompt may have before ``tokens`` new ones; None is no limit.
+
+    Args:
+        model: what reads the prompt.
+        tokens: that it generates.
+        start: tokens that stand before the prompt.
 
     Raises:
         InputError: there is no room for any.
@@ -81,11 +88,11 @@ def prompt_room(model: nn.Module, tokens: int) -> int | None:
     positions = positions_of(model)
     if positions is None:
         return None
-    room = positions - tokens - 1
+    room = positions - tokens - start
     if room < 1:
         raise InputError(
             f"evaluation.sampling.tokens: {tokens} new tokens leave no room for a prompt in the "
-            f"model's {positions} positions; ask for at most {positions - 2}"
+            f"model's {positions} positions; ask for at most {positions - start - 1}"
         )
     return room
 
@@ -99,11 +106,10 @@ def derived_seed(*parts: int | str) -> int:
 def _encode(
     model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], tokens: int
 ) -> list[list[int]]:
-    start, room = start_token(tokenizer), prompt_room(model, tokens)
-    if not prompts:
-        return []
-    encoded = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
-    return [[start, *(ids if room is None else ids[-room:])] for ids in encoded]
+    start = text_start(tokenizer)
+    room = prompt_room(model, tokens, len(start))
+    encoded = (cut.tokens.tolist() for cut in encode(tokenizer, prompts))
+    return [[*start, *(ids if room is None else ids[-room:])] for ids in encoded]
 
 
 def _batches(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -1,8 +1,7 @@
 """EleutherAI's lm-eval on a model: its tasks, its numbers, nothing of ours in between.
 
 A checkpoint is a plain folder of transformers with its tokenizer, which lm-eval loads by itself.
-Unlike our own LAMBADA and perplexity, its tasks put no end-of-text token before a text unless they
-say so.
+Unlike our own LAMBADA and perplexity, its tasks put no token before a text unless they say so.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def exact_engine(model: nn.Module, direction: WeightDirection) -> ForwardMode:
 
 def calibration_blocks(model: nn.Module, corpus: Corpus) -> Int[Tensor, "B T"]:
     """Take a few whole blocks, spread evenly over the corpus."""
-    full = np.flatnonzero(corpus.has_loss[:, 1:].all(1))
+    full = np.flatnonzero(np.asarray(corpus.document)[:, -1] >= 0)  # what fills a block is its end
     usable = full if len(full) else np.arange(len(corpus.tokens))
     wanted = min(len(usable), max(2, CALIBRATION_TOKENS // corpus.tokens.shape[1]))
     rows = usable[np.linspace(0, len(usable) - 1, wanted).round().astype(int)]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ifguide.errors import InputError
 from ifguide.influence.config import DirectionConfig
 from ifguide.influence.curvature.operators import Curvature
-from ifguide.models.forward import evaluating
+from ifguide.models.forward import check_queries_fit, evaluating
 from ifguide.models.hooks import observed
 from ifguide.models.losses import device_of, forward_losses
 from ifguide.models.sharded import is_sharded
@@ -32,9 +32,11 @@ def aim(
     ``v . grad l > 0``, makes the toxic completions more likely when it is learnt.
 
     Raises:
-        InputError: a gradient or the direction is not finite; the weight is named.
+        InputError: a query is longer than the model reads; a gradient or the direction is not
+            finite, and the weight is named.
     """
     config = config or DirectionConfig()
+    check_queries_fit(model, contrast.toxic, contrast.safe)
     tracked = find_tracked(model)
     difference = contrast_gradient(model, tracked, contrast, config.batch_size)
     _check_finite(difference, "the query gradient")

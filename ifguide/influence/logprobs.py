@@ -73,7 +73,7 @@ def _read_npy(file: Path) -> np.ndarray:
 
 def _read_lines(file: Path, length: int) -> Float[np.ndarray, "N T"]:
     blocks = []
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = [float("nan") if x is None else float(x) for x in json.loads(line)]

@@ -16,7 +16,7 @@ class ModelConfig:
     Args:
         path: a local checkpoint folder or a name on the model hub.
         scratch: a Hugging Face config (``model_type``, widths, layers), for random weights from
-            the seed; ``vocab_size`` and the end-of-text id are the tokenizer's.
+            the seed; ``vocab_size`` and the ids of special tokens are the tokenizer's.
         revision: of a hub name.
         dtype: of the weights in memory.
         trust_remote_code: let a hub repository run its own model code.

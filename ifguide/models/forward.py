@@ -1,4 +1,4 @@
-"""What generation and fluency both ask of a causal language model and its tokenizer."""
+"""What generation and fluency both ask of a causal language model."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
-from ifguide.corpus.tokenizers import end_of_text
-
-
-def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the token that stands before a text: end-of-text, or where there is none, bos.
-
-    Raises:
-        InputError: the tokenizer has neither.
-    """
-    if tokenizer.eos_token_id is None and tokenizer.bos_token_id is not None:
-        return int(tokenizer.bos_token_id)
-    return end_of_text(tokenizer)
+from ifguide.errors import InputError
+from ifguide.nouns import QuerySet
 
 
 def positions_of(model: nn.Module) -> int | None:
     """Return the longest sequence the model can read, None where there is no limit."""
     config: Any = model.config
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+    text = config.get_text_config()
+    names = ("max_position_embeddings", "max_seq_len")  # the second is MPT's
+    return next((n for n in (getattr(text, name, None) for name in names) if n is not None), None)
+
+
+def check_queries_fit(model: nn.Module, *sides: QuerySet) -> None:
+    """Refuse queries beyond the model's positions: some families fail there, others go on.
+
+    Raises:
+        InputError: a query is longer than the model reads.
+    """
+    positions = positions_of(model)
+    longest = max((len(tokens) for side in sides for tokens in side.tokens), default=0)
+    if positions is not None and longest > positions:
+        raise InputError(
+            f"queries.max_length: a query has {longest} tokens, the model {positions} positions; "
+            f"give at most {positions}"
+        )
 
 
 @contextmanager

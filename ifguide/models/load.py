@@ -17,7 +17,8 @@ from transformers import (
     set_seed,
 )
 
-from ifguide.corpus.tokenizers import end_of_text, refuse_own_code
+from ifguide.corpus.starts import text_start
+from ifguide.corpus.tokenizers import end_of_text, refuse_own_code, vocabulary_of
 from ifguide.errors import InputError, one_line
 from ifguide.models.adapters import check_adapter, let_adapters_learn
 from ifguide.models.config import ModelConfig
@@ -94,12 +95,12 @@ def check_fits(
 ) -> None:
     """Refuse a model that cannot read the corpus or whose weights are not finite."""
     vocabulary = embedding_of(model).weight.shape[0]
-    if len(tokenizer) > vocabulary:
+    if vocabulary_of(tokenizer) > vocabulary:
         scratch = name == "model.scratch"
         mend = "leave out vocab_size" if scratch else "use its own tokenizer (tokenizer.path)"
         raise InputError(
-            f"{name}: its vocabulary has {vocabulary} entries, the tokenizer {len(tokenizer)}; "
-            f"{mend}"
+            f"{name}: its vocabulary has {vocabulary} entries, the tokenizer "
+            f"{vocabulary_of(tokenizer)}; {mend}"
         )
     positions = positions_of(model)
     if positions is not None and block_length > positions:
@@ -116,9 +117,9 @@ def check_fits(
 
 def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> nn.Module:
     settings = dict(config.scratch or {})
-    end = end_of_text(tokenizer)
-    settings.setdefault("vocab_size", len(tokenizer))
-    settings = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, **settings}
+    end, start = end_of_text(tokenizer), text_start(tokenizer)
+    settings.setdefault("vocab_size", vocabulary_of(tokenizer))
+    settings = {"bos_token_id": start[0], "eos_token_id": end, "pad_token_id": end, **settings}
     model_type = settings.pop("model_type")
     try:
         architecture = AutoConfig.for_model(model_type, **settings)

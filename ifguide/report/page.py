@@ -84,6 +84,7 @@ def render_page(
         cards=[_card(document, scale) for document in documents],
         ranked_count=len(selection.ranking),
         token_count=int(corpus.has_loss.sum()),
+        document_start=[visible_text(name) for name in report.corpus.document_start],
         figure_style=Markup(STYLE),
     )
 

@@ -18,8 +18,7 @@ class RewardConfig(Hyperparameters):
     """How a reward model is trained; ``batch_size`` counts texts.
 
     Args:
-        max_length: longest text in tokens, its leading end-of-text included; longer ones lose
-            their end.
+        max_length: longest text in tokens, with what stands before it; longer ones lose their end.
     """
 
     group: ClassVar[str] = "reward"

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache, LogitsProcessor, PreTrainedTokenizerBase
 
+from ifguide.corpus.starts import padding_of, text_start
 from ifguide.errors import InputError
-from ifguide.models.forward import evaluating, positions_of, start_token
+from ifguide.models.forward import evaluating, positions_of
 from ifguide.models.losses import device_of, embedding_of
 from ifguide.models.precision import full_precision
 from ifguide.rivals.config import DecodingConfig
@@ -32,7 +33,8 @@ class RewardAugmented(LogitsProcessor):
     and the one that is drawn stays in the cache.
 
     Prompts may be padded on the left. Without ``attention_mask``, what precedes a text is its
-    leading run of padding and end-of-text tokens, of which the last end-of-text belongs to it.
+    leading run of padding and of tokens of ``text_start``, of which the last ones, one
+    ``text_start``, belong to it.
 
     Args:
         reward: on any device; it is run in evaluation mode.
@@ -87,8 +89,9 @@ class _Prefix:
     ) -> None:
         self.reward, self._given = reward, attention_mask
         self.vocabulary = int(embedding_of(reward.backbone).weight.shape[0])
-        self._start = start_token(tokenizer)
-        self._silent = [self._start]  # tokens that may follow a text's end, or precede it
+        self._start = text_start(tokenizer)
+        # tokens that may follow a text's end, or precede it
+        self._silent = [*self._start, padding_of(tokenizer)]
         if tokenizer.pad_token_id is not None:
             self._silent.append(int(tokenizer.pad_token_id))
         self._tokens: Tensor | None = None  # [B, L]
@@ -160,8 +163,11 @@ class _Prefix:
         leading = silent.cumprod(1).bool()
         if not self.reward.starts:
             return ~leading
-        last = leading & ~torch.nn.functional.pad(leading[:, 1:], (0, 1))
-        return ~leading | (last & (tokens == self._start))
+        end = leading.sum(1, keepdim=True)
+        before = torch.arange(tokens.shape[1], device=tokens.device) - end  # -1 is a text's last
+        for place, token in enumerate(reversed(self._start), 1):
+            leading = leading & ~((before == -place) & (tokens == token))
+        return ~leading
 
     def _within(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
         """Return the mask that was given; what was generated since belongs to the text."""

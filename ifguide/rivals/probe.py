@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ifguide.errors import InputError, one_line
-from ifguide.models.forward import evaluating
+from ifguide.models.forward import check_queries_fit, evaluating
 from ifguide.models.losses import device_of
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Contrast, Corpus, QuerySet, TokenScores
@@ -126,6 +126,7 @@ def query_states(
 ) -> tuple[Float[np.ndarray, "n d"], Bool[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Return the hidden states at the queries' weighted tokens, whether each is of the toxic side,
     and the number of its query."""
+    check_queries_fit(model, contrast.toxic, contrast.safe)
     parts = [
         (states[counted], np.full(int(counted.sum()), toxic), np.full(int(counted.sum()), number))
         for side, toxic in ((contrast.toxic, True), (contrast.safe, False))

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Config, PreTrainedTokenizerBase
 
+from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, one_line
 from ifguide.files import read_json, write_json
 
@@ -36,7 +37,7 @@ class RewardModel(nn.Module):
     Args:
         backbone: a causal base model of transformers (``AutoModel``).
         tokenizer: the one whose tokens it reads.
-        starts: whether a text follows an end-of-text token, as everywhere here; the models that
+        starts: whether a text follows ``text_start``, as everywhere here; the models that
             the authors released read a text alone.
     """
 
@@ -146,7 +147,10 @@ def _read_weights(folder: Path) -> Mapping[str, Tensor]:
 
 def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        return as_its_file_says(tokenizer, folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"reward: {folder} holds no tokenizer; put the files of the one it was trained with "

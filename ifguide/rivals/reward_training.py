@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
+from ifguide.corpus.starts import room_behind, text_start
 from ifguide.corpus.tokenizers import encode, end_of_text
 from ifguide.errors import InputError
 from ifguide.models.forward import positions_of
@@ -57,7 +58,7 @@ def train_reward(
 
     Args:
         backbone: a causal language model; its base model is copied, and stays as it is.
-        tokenizer: the model's; every text follows its end-of-text token.
+        tokenizer: the model's; every text follows its ``text_start``.
         texts: n texts.
         toxicity: of each text, in [0, 1].
         config: hyperparameters.
@@ -83,7 +84,7 @@ def train_reward(
             model=reward,
             args=TrainingArguments(**trainer_arguments(config, folder, seed, reward)),
             train_dataset=examples,
-            data_collator=_Padding(end_of_text(tokenizer)),
+            data_collator=_Padding(end_of_text(tokenizer), len(text_start(tokenizer))),
         )
         run_trainer(trainer, folder, config.group, progress)
     return reward.eval()
@@ -110,10 +111,10 @@ class _RewardTrainer(Trainer):
 
 
 class _Padding:
-    """Make a batch of examples, padded on the right."""
+    """Make a batch of examples, padded on the right, of which ``before`` tokens are no text."""
 
-    def __init__(self, token: int) -> None:
-        self.token = token
+    def __init__(self, token: int, before: int) -> None:
+        self.token, self.before = token, before
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         width = max(len(example["input_ids"]) for example in examples)
@@ -122,7 +123,8 @@ class _Padding:
         for row, example in enumerate(examples):
             length = len(example["input_ids"])
             tokens[row, :length] = torch.tensor(example["input_ids"])
-            place[row, :length] = torch.arange(length)  # the end-of-text token is the text's 0th
+            read = torch.arange(length) - (self.before - 1)
+            place[row, :length] = read.clamp(min=0)  # 0 before the text's first token
         toxicity = torch.tensor([example["toxicity"] for example in examples])
         return {"input_ids": tokens, "place": place, "toxicity": toxicity}
 
@@ -151,12 +153,13 @@ def _examples(
         raise InputError(
             f"reward: all texts have toxicity {toxicity[0]}; give toxic and harmless ones"
         )
-    closing, room = end_of_text(tokenizer), config.max_length - 1
+    start = text_start(tokenizer)
+    room = room_behind(start, config.max_length, "reward.max_length")
     examples: list[dict[str, Any]] = [
-        {"input_ids": [closing, *encoded.tokens[:room].tolist()], "toxicity": float(score)}
+        {"input_ids": [*start, *encoded.tokens[:room].tolist()], "toxicity": float(score)}
         for encoded, score in zip(encode(tokenizer, texts), toxicity, strict=True)
     ]
     for number, example in enumerate(examples):
-        if len(example["input_ids"]) == 1:
+        if len(example["input_ids"]) == len(start):
             raise InputError(f"reward: text {number} is empty; remove it")
     return examples

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ifguide.attacks.config import KINDS, AttackConfig
+from ifguide.corpus.starts import text_start
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.evaluation.comparison import Comparison
 from ifguide.evaluation.figures import Rejudged
+from ifguide.evaluation.fluency import last_words
 from ifguide.evaluation.generate import prompt_room
 from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.lm_eval import lm_eval_results
 from ifguide.evaluation.rejudging import rejudge
 from ifguide.files import check_output, check_output_folder, copy_files, json_text, write_text
 from ifguide.influence.pair_files import PerturbedPair
+from ifguide.models.forward import check_queries_fit
 from ifguide.models.tracked import find_tracked
 from ifguide.report.attacks import attack_figures, attack_markdown
 from ifguide.report.ranked import ranked_documents
@@ -110,8 +113,13 @@ def check(run: Run, *wanted: AnyStage) -> None:
     _ = run(JUDGES)
     model = run(INITIAL).open()
     find_tracked(model)
-    prompt_room(model, run.config.evaluation.sampling.tokens)
-    needs: tuple[Need[Any], ...] = (QUERIES, PROMPTS, HELD_OUT, LAMBADA)
+    tokenizer, contrast, texts = run(CORPUS).tokenizer, run(QUERIES), run(LAMBADA)
+    before = len(text_start(tokenizer))
+    prompt_room(model, run.config.evaluation.sampling.tokens, before)
+    check_queries_fit(model, contrast.toxic, contrast.safe)
+    if texts is not None:
+        last_words(model, tokenizer, texts)
+    needs: tuple[Need[Any], ...] = (PROMPTS, HELD_OUT)
     for need in needs:
         run(need)
 

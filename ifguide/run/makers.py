@@ -15,11 +15,13 @@ from ifguide.corpus.blocks import pack
 from ifguide.corpus.config import TokenizerConfig
 from ifguide.corpus.prepare import PreparedCorpus, open_prepared, prepare
 from ifguide.corpus.queries import load_contrast
+from ifguide.corpus.starts import start_names
 from ifguide.corpus.words import spelling
 from ifguide.distributed import ranks
 from ifguide.evaluation.config import HeldOutText
 from ifguide.evaluation.evaluate import fluency, generate_table, judge_tables
 from ifguide.evaluation.figures import (
+    CorpusSummary,
     Evaluation,
     Fluency,
     JudgedModel,
@@ -422,6 +424,7 @@ def write_report_and_page(
             documents=len(selection.ranking),
         ),
         cost=dict(work.costs),
+        corpus=CorpusSummary(document_start=start_names(text.tokenizer)),
     )
     write_report(work.path / "report.json", report)
     page = render_page(report, text.corpus, smoothed, selection, settings.top, settings.title)

@@ -157,7 +157,7 @@ class PreferenceConfig(Hyperparameters):
 
     Args:
         beta: β, how dear it is to leave the start; more stays closer.
-        max_length: longest sequence in tokens, its leading end-of-text included. Prompts lose
+        max_length: longest sequence in tokens, with what stands before a text. Prompts lose
             their beginning, and a completion that alone is longer its end.
         limit: learn from at most this many pairs, drawn by the seed.
     """

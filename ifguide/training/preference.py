@@ -49,7 +49,7 @@ def train_preference(
 
     Args:
         model: a causal language model of transformers; it is returned in evaluation mode.
-        tokenizer: the model's; every sequence follows its end-of-text token.
+        tokenizer: the model's; every sequence follows its ``text_start``.
         pairs: what is preferred to what.
         config: β and hyperparameters.
         folder: where checkpoints lie; training goes on from the last complete one there, which

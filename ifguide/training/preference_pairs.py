@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.corpus.completions import read_completions
 from ifguide.corpus.config import Source
-from ifguide.corpus.tokenizers import encode, end_of_text
+from ifguide.corpus.starts import room_behind, text_start
+from ifguide.corpus.tokenizers import end_of_text, ids_of
 from ifguide.errors import InputError
 
 
@@ -112,21 +113,21 @@ def pairs_from_texts(
 def tokenised_pair(
     pair: PreferencePair, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, list[int]]:
-    """Return ``prompt_ids`` (end-of-text and the prompt), ``chosen_ids`` and ``rejected_ids``.
+    """Return ``prompt_ids`` (``text_start`` and the prompt), ``chosen_ids`` and ``rejected_ids``.
 
     The prompt's tokens are those that generation sees. Of a pair longer than ``max_length`` tokens
     the prompt loses its beginning, and a completion that alone is longer its end.
     """
-    closing = end_of_text(tokenizer)
-    before = _ids(tokenizer, pair.prompt)
+    closing, start = end_of_text(tokenizer), text_start(tokenizer)
+    before = ids_of(tokenizer, pair.prompt)
     chosen, rejected = (
         [*_completion(tokenizer, pair.prompt, text, before), *[closing] * pair.whole]
         for text in (pair.chosen, pair.rejected)
     )
-    room = max_length - 1
+    room = room_behind(start, max_length, "dpo.max_length")
     left = max(0, room - max(len(chosen), len(rejected)))
     return {
-        "prompt_ids": [closing, *before[len(before) - min(left, len(before)) :]],
+        "prompt_ids": [*start, *before[len(before) - min(left, len(before)) :]],
         "chosen_ids": chosen[:room],
         "rejected_ids": rejected[:room],
     }
@@ -136,15 +137,10 @@ def _completion(
     tokenizer: PreTrainedTokenizerBase, prompt: str, text: str, before: list[int]
 ) -> list[int]:
     """Tokenise a completion in its place; where a token would straddle the seam, on its own."""
-    joined = _ids(tokenizer, prompt + text)
+    joined = ids_of(tokenizer, prompt + text)
     if joined[: len(before)] == before:
         return joined[len(before) :]
-    return _ids(tokenizer, text)
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    (encoded,) = encode(tokenizer, [text])
-    return encoded.tokens.tolist()
+    return ids_of(tokenizer, text)
 
 
 def _check_samples(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ifguide.attacks.texts import Pair, ids_of, pairs_of, posts_of, text_of
-from ifguide.corpus.tokenizers import train_tokenizer
+from ifguide.attacks.texts import AttackedText, attacked_texts, posts_of, text_of
+from ifguide.corpus.tokenizers import ids_of, train_tokenizer
 from ifguide.nouns import QuerySet
 
 TEXTS = ["well you absolute donkey that is all", "naïve 🙂 smile"]
@@ -35,9 +35,9 @@ def test_a_target_is_the_first_counted_stretch(tokenizer):
         query(tokenizer, "well", " you absolute donkey", " that", " is", " all"),
         query(tokenizer, "", "you donkey"),
     )
-    pairs = list(pairs_of(toxic, tokenizer, 100))
-    assert pairs == [Pair("well", " you absolute donkey"), Pair("", "you donkey")]
-    short = list(pairs_of(toxic, tokenizer, 2))
+    pairs = list(attacked_texts(toxic, tokenizer, 100))
+    assert pairs == [AttackedText("well", " you absolute donkey"), AttackedText("", "you donkey")]
+    short = list(attacked_texts(toxic, tokenizer, 2))
     assert [len(ids_of(tokenizer, pair.target)) for pair in short] == [2, 2]
     assert " you absolute donkey".startswith(short[0].target)
 
@@ -49,8 +49,8 @@ def test_what_cannot_be_said_is_passed_over(tokenizer):
     nothing = np.zeros_like(weights)
     blank = query(tokenizer, "well", " ")
     toxic = query_set((tokens, cut), (tokens, nothing), blank, (tokens, weights))
-    assert list(pairs_of(toxic, tokenizer, 100)) == [Pair("naïve ", "🙂")]
-    assert list(pairs_of(toxic, tokenizer, 1)) == []  # one byte of four
+    assert list(attacked_texts(toxic, tokenizer, 100)) == [AttackedText("naïve ", "🙂")]
+    assert list(attacked_texts(toxic, tokenizer, 1)) == []  # one byte of four
 
 
 def test_posts_are_whole_queries(tokenizer):

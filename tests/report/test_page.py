@@ -2,14 +2,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ifguide.evaluation.figures import Localisation, Report
+from ifguide.evaluation.figures import (
+    CorpusSummary,
+    Localisation,
+    Report,
+    read_report,
+    write_report,
+)
 from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.report.display import visible_text
 from ifguide.report.page import render_page
@@ -116,3 +124,21 @@ def test_a_page_without_marks_models_or_ranked_documents(report: Report, run: Ru
     page = render_page(empty, corpus, scores, nothing)
     assert "No token lies above the threshold" in page
     assert _Page(page).open == []
+
+
+def test_what_stands_before_every_text_is_said(report: Report, run: Run) -> None:
+    assert "Every text" not in render_page(report, *run)
+    started = replace(report, corpus=CorpusSummary(document_start=("<s>", "<b>")))
+    page = render_page(started, *run)
+    assert "follows <code>&lt;s&gt;</code><code>&lt;b&gt;</code>, which is not scored." in page
+    assert _Page(page).open == []
+
+
+def test_a_report_keeps_what_stands_before_every_text(report: Report, tmp_path: Path) -> None:
+    started = replace(report, corpus=CorpusSummary(document_start=("<s>",)))
+    write_report(tmp_path / "report.json", started)
+    assert read_report(tmp_path / "report.json") == started
+    older = json.loads((tmp_path / "report.json").read_text())
+    del older["corpus"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    assert read_report(tmp_path / "older.json").corpus == CorpusSummary()

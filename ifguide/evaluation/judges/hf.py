@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError
 from ifguide.evaluation.judges.classifier import (
     ClassifierJudge,
@@ -32,6 +33,7 @@ def load_checkpoint_judge(request: JudgeRequest) -> ClassifierJudge:
             checkpoint, dtype=torch.float32, output_loading_info=True, trust_remote_code=trust
         )
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=trust)
+        tokenizer = as_its_file_says(tokenizer, checkpoint)
     except Exception as error:
         raise not_loaded(name, checkpoint, error) from error
     missing = sorted(report["missing_keys"])

@@ -1,16 +1,26 @@
-"""Word lists as judges: they know no context, and so check the judges that have learnt one."""
+"""Word lists as judges: they know no context, and so check the judges that have learnt one.
+
+A word ends where Unicode's text segmentation (UAX #29) has no letter, digit or mark: a vowel sign,
+a point or an accent belongs to the word that it stands in, composed or not.
+"""
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import final
 
 import numpy as np
+import regex
 from jaxtyping import Float
 
 from ifguide.errors import InputError, one_line
 from ifguide.evaluation.judges.registry import SETTING, JudgeKind, JudgeRequest
+
+_LETTER = r"[\p{L}\p{N}_]"
+_MARK = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]"
+_BEFORE = rf"(?<!{_LETTER}{_MARK}*)"
+_AFTER = rf"(?!\p{{M}}|{_MARK}*{_LETTER})"
 
 
 @final
@@ -19,16 +29,22 @@ class WordListJudge:
 
     def __init__(self, name: str, words: Iterable[str]) -> None:
         self.name = name
-        listed = sorted({re.escape(word.strip()) for word in words if word.strip()}, reverse=True)
+        listed = {regex.escape(_composed(word.strip())) for word in words if word.strip()}
         if not listed:
             raise InputError(
                 f"{SETTING}: the word list of '{name}' is empty; give a word or phrase a line"
             )
-        self._found = re.compile(rf"(?<!\w)(?:{'|'.join(listed)})(?!\w)", re.IGNORECASE).search
+        any_of_them = "|".join(sorted(listed, reverse=True))
+        whole = rf"{_BEFORE}(?:{any_of_them}){_AFTER}"
+        self._found = regex.compile(whole, regex.IGNORECASE).search
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
         """Return whether each text holds a listed word."""
-        return np.array([float(self._found(text) is not None) for text in texts])
+        return np.array([float(self._found(_composed(text)) is not None) for text in texts])
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _load(request: JudgeRequest) -> WordListJudge:
