@@ -26,7 +26,8 @@ def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
 def positions_of(model: nn.Module) -> int | None:
     """Return the longest sequence the model can read, None where there is no limit."""
     config: Any = model.config
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return positions if positions is not None and positions > 0 else None  # XLNet says -1
 
 
 @contextmanager
