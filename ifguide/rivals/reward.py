@@ -63,20 +63,35 @@ class RewardModel(nn.Module):
     ) -> Float[Tensor, "B T"]:
         """Return the toxicity of each prefix, about in [0, 1] but not bounded to it.
 
+        The arguments are those of ``states``.
+        """
+        states = self.states(input_ids, attention_mask, position_ids, past_key_values)
+        return self.head(states).squeeze(-1)
+
+    def states(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        attention_mask: Tensor | None = None,
+        position_ids: Int[Tensor, "B T"] | None = None,
+        past_key_values: Any = None,
+    ) -> Float[Tensor, "B T d"]:
+        """Return the backbone's last states, which the head turns into figures.
+
         Args:
             input_ids: tokens; those padded on the right need no mask.
             attention_mask: as the backbone takes it, [B, T] or additive [B, 1, T, all].
             position_ids: where they are other than from 0.
             past_key_values: a cache, which the tokens continue and are added to.
         """
-        states = self.backbone(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            use_cache=past_key_values is not None,
+        given = {
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "past_key_values": past_key_values,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        return self.backbone(
+            input_ids=input_ids, use_cache=past_key_values is not None, **given
         ).last_hidden_state
-        return self.head(states).squeeze(-1)
 
 
 def reward_from(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> RewardModel:
