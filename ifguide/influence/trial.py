@@ -23,6 +23,7 @@ from ifguide.models.tracked import TrackedWeight, find_tracked
 
 TOKENS = 8  # in a block of the trial
 ROUNDING = 1e-5  # of the largest logit, how far a later token may move one, as of experts
+SHARE_BOUND = 0.01  # of the largest share of a token in a weight's derivative
 SUM_BOUND = 0.05  # of Σ|S|, how far two engines' sums over a block may be apart
 MEND = "use another causal language model (model.path, or model.scratch's model_type)"
 
@@ -92,12 +93,14 @@ def _problem_of_hooks(
     The blocks are run together and alone: the rows that a hook is given must be its block's.
     """
 
-    def shares(block: Int[Tensor, "B T"]) -> dict[str, Float[Tensor, " B"]]:
+    direction = _direction(tracked)
+
+    def shares(block: Int[Tensor, "B T"]) -> dict[str, Float[Tensor, "B T"]]:
         found: dict[str, Tensor] = {}
 
         def consume(weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor) -> None:
-            size = a_BTI.float().sum(-1) * d_BTO.float().sum(-1)
-            found[weight.name] = found.get(weight.name, 0) + size.sum(1)
+            share = ((a_BTI @ direction[weight.name].T) * d_BTO).sum(-1)
+            found[weight.name] = found.get(weight.name, 0) + share.float()
 
         with observed(model, tracked, consume), torch.enable_grad():
             forward_losses(model, block).sum().backward()
@@ -109,11 +112,11 @@ def _problem_of_hooks(
         return str(error)
     except Exception as error:  # noqa: BLE001 - whatever a family raises is what it cannot do
         return one_line(error, 1)
+    expected = {name: torch.cat([one[name] for one in alone]) for name in together}
+    rounding = 1e-6 * max(float(share.abs().max()) for share in expected.values())
     for name, share in together.items():
-        expected = torch.cat([one[name] for one in alone])
-        if not is_half(model) and not torch.allclose(
-            share, expected, rtol=0.01, atol=0.01 * float(expected.abs().max())
-        ):
+        apart, size = (share - expected[name]).abs().max(), expected[name].abs().max()
+        if not is_half(model) and apart > SHARE_BOUND * size + rounding:
             return f"the inputs of weight '{name}' are not told apart by block"
     return ""
 
