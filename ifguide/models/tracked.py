@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 from ifguide.errors import InputError
 from ifguide.models.forward import evaluating
 from ifguide.models.losses import device_of, forward_logits
+from ifguide.models.sharded import reshard
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ def _reached(model: nn.Module, tracked: list[TrackedWeight]) -> tuple[TrackedWei
     finally:
         for handle in handles:
             handle.remove()
+        reshard(model)
     inner = [f"{name}." for name in _inner_lists(model)]
     alive = tuple(prefix for prefix in inner if any(name.startswith(prefix) for name in seen))
     reached = tuple(w for w in tracked if w.name in seen or w.name.startswith(alive))
