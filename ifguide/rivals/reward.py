@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Config, PreTr
 
 from ifguide.errors import InputError, one_line
 from ifguide.files import read_json, write_json
+from ifguide.models.losses import embedding_of
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SETTINGS = "reward.json"
@@ -95,8 +96,20 @@ class RewardModel(nn.Module):
 
 
 def reward_from(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> RewardModel:
-    """Return a reward model that starts with a copy of a language model's backbone, and says 0."""
+    """Return a reward model that starts with a copy of a language model's backbone, and says 0.
+
+    Raises:
+        InputError: what the language model calls its backbone embeds no tokens, as a decoder that
+            was cut out of an encoder-decoder model.
+    """
     network: Any = model
+    try:
+        embedding_of(network.base_model)
+    except (AttributeError, NotImplementedError) as error:
+        raise InputError(
+            f"reward: no reward model can be made of {type(network).__name__}, whose base model "
+            "reads no tokens by itself; use a language model of another family"
+        ) from error
     return RewardModel(deepcopy(network.base_model), tokenizer)
 
 
