@@ -30,12 +30,49 @@ FAMILIES = {
     "phi": _SMALL,
     "phi3": _GROUPED,
 }
+_WINDOW = {**_GROUPED, "sliding_window": 8}
+# families that look at a window, count distances themselves, or remember by something else than
+# keys and values
+OTHER_FAMILIES = {
+    "bloom": {"n_layer": 2, "hidden_size": 16, "n_head": 4},
+    "cohere2": _WINDOW,
+    "exaone4": _WINDOW,
+    "falcon": {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4, "alibi": True},
+    "gemma2": {**_WINDOW, "head_dim": 4},
+    "gemma3_text": {**_WINDOW, "head_dim": 4},
+    "gpt_neo": {
+        "num_layers": 2,
+        "hidden_size": 16,
+        "num_heads": 4,
+        "attention_types": [[["global", "local"], 1]],
+        "window_size": 8,
+        "max_position_embeddings": 32,
+    },
+    "gpt_oss": {**_WINDOW, "head_dim": 4, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "mamba": {"num_hidden_layers": 2, "hidden_size": 16, "state_size": 4},
+    "mistral": {**_WINDOW, "head_dim": 4},
+    "modernbert-decoder": {**_SMALL, "local_attention": 8},
+    "mpt": {"n_layers": 2, "d_model": 16, "n_heads": 4, "max_seq_len": 32},
+    "olmo3": _WINDOW,
+    "opt": {
+        "num_hidden_layers": 2,
+        "hidden_size": 16,
+        "num_attention_heads": 4,
+        "ffn_dim": 24,
+        "word_embed_proj_dim": 16,
+        "max_position_embeddings": 32,
+    },
+    "phi3": _WINDOW,
+    "qwen2": {**_WINDOW, "use_sliding_window": True, "max_window_layers": 0},
+    "starcoder2": _WINDOW,
+}
 
 
 def tiny_model(family="llama", dtype=torch.float64, seed=0, **changes):
     torch.manual_seed(seed)
     ids = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    settings = {"vocab_size": VOCABULARY, **ids, **FAMILIES[family], **changes}
+    family_settings = {**OTHER_FAMILIES, **FAMILIES}[family]
+    settings = {"vocab_size": VOCABULARY, **ids, **family_settings, **changes}
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **settings))
     with torch.no_grad():  # away from initialisation, where half the structure is still zero
         for parameter in model.parameters():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,6 +20,13 @@ from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet
 
+log = logging.getLogger(__name__)
+
+ALIKE = (
+    "queries: the toxic and the safe side have the same gradient, so that no token is more toxic "
+    "than another; give two sides that differ"
+)
+
 
 def aim(
     model: nn.Module,
@@ -31,17 +39,26 @@ def aim(
     Sign: a training token whose loss falls when the weights move along -v, that is with
     ``v . grad l > 0``, makes the toxic completions more likely when it is learnt.
 
+    A weight whose gradient is 0 throughout, such as a fresh adapter's first matrix, has direction
+    0; how many these are is logged.
+
     Raises:
-        InputError: a query is longer than the model reads; a gradient or the direction is not
-            finite, and the weight is named.
+        InputError: a query is longer than the model reads, or both sides hold the same queries; a
+            gradient or the direction is not finite (the weight is named), or no weight has a
+            gradient.
     """
     config = config or DirectionConfig()
     check_queries_fit(model, contrast.toxic, contrast.safe)
+    if _listed(contrast.toxic) == _listed(contrast.safe):
+        raise InputError(ALIKE)
     tracked = find_tracked(model)
     difference = contrast_gradient(model, tracked, contrast, config.batch_size)
     _check_finite(difference, "the query gradient")
-    weights = curvature.solve(difference, config.damping)
-    _check_finite(weights, "the direction")
+    moving = {name: gradient for name, gradient in difference.items() if gradient.any()}
+    _say_still([name for name in difference if name not in moving], len(difference))
+    solved = curvature.solve(moving, config.damping)
+    _check_finite(solved, "the direction")
+    weights = {name: solved.get(name, gradient) for name, gradient in difference.items()}
     metadata = {
         "curvature": curvature.kind,
         "damping": config.damping,
@@ -90,8 +107,10 @@ def _gradient_of_whole(
     for tokens, weights in _padded_batches(queries, batch_size):
         losses = forward_losses(model, tokens.to(device))
         loss = (losses * weights.to(losses)).sum()
-        for running, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
-            running += gradient
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for running, gradient in zip(total, gradients, strict=True):
+            if gradient is not None:
+                running += gradient
     return {w.name: w.oriented(g).contiguous() for w, g in zip(tracked, total, strict=True)}
 
 
@@ -147,6 +166,28 @@ def _padded_batches(
             tokens[i, : len(queries.tokens[q])] = queries.tokens[q]
             weights[i, : len(queries.tokens[q])] = queries.weights[q]
         yield torch.from_numpy(tokens), torch.from_numpy(weights)
+
+
+def _listed(queries: QuerySet) -> list[tuple[bytes, bytes]]:
+    """Return the queries of a side so that two sides of the same ones are equal."""
+    return sorted(
+        (np.asarray(tokens, np.int64).tobytes(), np.asarray(weights, np.float64).tobytes())
+        for tokens, weights in zip(queries.tokens, queries.weights, strict=True)
+    )
+
+
+def _say_still(names: Sequence[str], weights: int) -> None:
+    """Log how many weights have no gradient, and refuse that none has one."""
+    if len(names) == weights:
+        raise InputError(ALIKE)
+    if names:
+        log.warning(
+            "direction: %d of %d weights get no gradient from the queries ('%s' is the first); "
+            "their direction is 0",
+            len(names),
+            weights,
+            names[0],
+        )
 
 
 def _check_finite(tensors: dict[str, Tensor], what: str) -> None:

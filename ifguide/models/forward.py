@@ -17,7 +17,8 @@ def positions_of(model: nn.Module) -> int | None:
     config: Any = model.config
     text = config.get_text_config()
     names = ("max_position_embeddings", "max_seq_len")  # the second is MPT's
-    return next((n for n in (getattr(text, name, None) for name in names) if n is not None), None)
+    given = (getattr(text, name, None) for name in names)
+    return next((n for n in given if n is not None and n > 0), None)  # XLNet says -1
 
 
 def check_queries_fit(model: nn.Module, *sides: QuerySet) -> None:

@@ -27,9 +27,15 @@ def observed(
     [B, T, out] of its output, so that the weight's gradient is ``sum_bt δ_bt a_btᵀ``. Inside the
     context the parameters need no gradients of their own: the backward pass runs through the
     activations alone, and no further down than the outputs of the first tracked weights.
+
+    Raises:
+        InputError: a weight's inputs are not of one row a token, as an expert's are not.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
-    handles = [w.module.register_forward_hook(partial(_record, w, consume)) for w in tracked]
+    read: list[torch.Size] = []  # [B, T] of the tokens
+    embedding: nn.Module = model.get_input_embeddings()  # type: ignore[operator]
+    handles = [embedding.register_forward_pre_hook(lambda _, args: read.append(args[0].shape))]
+    handles += [w.module.register_forward_hook(partial(_record, w, consume, read)) for w in tracked]
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
@@ -124,17 +130,30 @@ def after_blocks(
 
 
 def _record(
-    weight: TrackedWeight, consume: Consume, module: nn.Module, args: tuple[Tensor], output: Tensor
+    weight: TrackedWeight,
+    consume: Consume,
+    read: list[torch.Size],
+    module: nn.Module,
+    args: tuple[Tensor],
+    output: Tensor,
 ) -> None:
-    activation = args[0].detach()
-    if activation.ndim != 3:
+    activation, shape = args[0].detach(), read[-1]
+    flat = activation.ndim == 2 and len(activation) == shape.numel()  # a row a token, as in OPT
+    if activation.ndim != 3 and not flat:
         raise InputError(
             f"model: weight '{weight.name}' sees inputs of shape {list(activation.shape)}, not "
             "[batch, tokens, width]: its tokens cannot be told apart; use a dense model"
         )
+    if flat:
+        activation = activation.unflatten(0, shape)
     if not output.requires_grad:
         output = _Start.apply(output, torch.zeros((), requires_grad=True))
-    output.register_hook(lambda gradient: consume(weight, activation, gradient.detach()))
+
+    def receive(gradient: Tensor) -> None:
+        gradient = gradient.detach()
+        consume(weight, activation, gradient.unflatten(0, shape) if flat else gradient)
+
+    output.register_hook(receive)
 
 
 class _Start(torch.autograd.Function):

@@ -3,21 +3,30 @@
 A weight is tracked when it belongs to a ``Linear`` or ``Conv1D`` module that lies inside a list of
 blocks (a ``ModuleList``) and is trainable. Embeddings, norms and the LM head lie outside the list
 or are not linear maps; an adapter's matrices are linear maps inside it, and once they are attached
-the frozen weights around them are not tracked. No family of models is named.
+the frozen weights around them are not tracked. What text never reaches, such as the tower that
+reads images, is not tracked either; a pass over two tokens tells. No family of models is named.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from ifguide.errors import InputError
+from ifguide.models.forward import evaluating
+from ifguide.models.losses import device_of, forward_logits
+from ifguide.models.sharded import reshard
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +55,8 @@ class TrackedWeight:
 def find_tracked(model: nn.Module) -> tuple[TrackedWeight, ...]:
     """Walk a model and return its tracked weights, in the order of the forward pass's modules.
 
+    How many are left out because text does not reach them is logged, once for each such list.
+
     Raises:
         InputError: no weight is tracked, a weight is shared between modules, or a block holds
             fused expert weights, whose per-token inputs cannot be told apart.
@@ -68,7 +79,7 @@ def find_tracked(model: nn.Module) -> tuple[TrackedWeight, ...]:
             "inside a list of transformer blocks; use a causal language model whose blocks hold "
             "linear maps"
         )
-    return tuple(tracked)
+    return _reached(model, tracked)
 
 
 def find_blocks(model: nn.Module) -> nn.ModuleList:
@@ -107,6 +118,59 @@ def _block_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
         if isinstance(module, nn.ModuleList):
             lists.append(f"{name}.")
+
+
+def _reached(model: nn.Module, tracked: list[TrackedWeight]) -> tuple[TrackedWeight, ...]:
+    """Return the weights whose modules a pass over two tokens runs through.
+
+    A list of modules inside a block may hold experts, of which every token has a few: where one of
+    them is reached, all are.
+    """
+    modules = {id(w.module): w.name for w in tracked}
+    seen: set[str] = set()
+    handles = [
+        w.module.register_forward_pre_hook(lambda module, _: seen.add(modules[id(module)]))
+        for w in tracked
+    ]
+    try:
+        with torch.no_grad(), evaluating(model):
+            forward_logits(model, torch.zeros(1, 2, dtype=torch.long, device=device_of(model)))
+    finally:
+        for handle in handles:
+            handle.remove()
+        reshard(model)
+    inner = [f"{name}." for name in _inner_lists(model)]
+    alive = tuple(prefix for prefix in inner if any(name.startswith(prefix) for name in seen))
+    reached = tuple(w for w in tracked if w.name in seen or w.name.startswith(alive))
+    if not reached:
+        raise InputError(
+            "model: text reaches none of its weights that could be tracked; use a causal language "
+            "model whose blocks hold linear maps"
+        )
+    if len(reached) < len(tracked):
+        first = next(w.name for w in tracked if w not in reached)
+        _say_unreached(len(tracked) - len(reached), first)
+    return reached
+
+
+def _inner_lists(model: nn.Module) -> Iterator[str]:
+    """Yield the names of the lists of modules that lie inside another list."""
+    lists: list[str] = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList):
+            if any(name.startswith(prefix) for prefix in lists):
+                yield name
+            lists.append(f"{name}.")
+
+
+@cache
+def _say_unreached(count: int, first: str) -> None:
+    """Log it once, however often a model is walked."""
+    log.warning(
+        "model: text does not reach %d weights ('%s' is the first); they are not tracked",
+        count,
+        first,
+    )
 
 
 def _refuse_fused_experts(name: str, module: nn.Module) -> None:

@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Config, PreTr
 from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, one_line
 from ifguide.files import read_json, write_json
+from ifguide.models.losses import embedding_of
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SETTINGS = "reward.json"
@@ -64,25 +65,52 @@ class RewardModel(nn.Module):
     ) -> Float[Tensor, "B T"]:
         """Return the toxicity of each prefix, about in [0, 1] but not bounded to it.
 
+        The arguments are those of ``states``.
+        """
+        states = self.states(input_ids, attention_mask, position_ids, past_key_values)
+        return self.head(states).squeeze(-1)
+
+    def states(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        attention_mask: Tensor | None = None,
+        position_ids: Int[Tensor, "B T"] | None = None,
+        past_key_values: Any = None,
+    ) -> Float[Tensor, "B T d"]:
+        """Return the backbone's last states, which the head turns into figures.
+
         Args:
             input_ids: tokens; those padded on the right need no mask.
             attention_mask: as the backbone takes it, [B, T] or additive [B, 1, T, all].
             position_ids: where they are other than from 0.
             past_key_values: a cache, which the tokens continue and are added to.
         """
-        states = self.backbone(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            use_cache=past_key_values is not None,
+        given = {
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "past_key_values": past_key_values,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        return self.backbone(
+            input_ids=input_ids, use_cache=past_key_values is not None, **given
         ).last_hidden_state
-        return self.head(states).squeeze(-1)
 
 
 def reward_from(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> RewardModel:
-    """Return a reward model that starts with a copy of a language model's backbone, and says 0."""
+    """Return a reward model that starts with a copy of a language model's backbone, and says 0.
+
+    Raises:
+        InputError: what the language model calls its backbone embeds no tokens, as a decoder that
+            was cut out of an encoder-decoder model.
+    """
     network: Any = model
+    try:
+        embedding_of(network.base_model)
+    except (AttributeError, NotImplementedError) as error:
+        raise InputError(
+            f"reward: no reward model can be made of {type(network).__name__}, whose base model "
+            "reads no tokens by itself; use a language model of another family"
+        ) from error
     return RewardModel(deepcopy(network.base_model), tokenizer)
 
 

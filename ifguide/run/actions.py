@@ -22,8 +22,8 @@ from ifguide.evaluation.lm_eval import lm_eval_results
 from ifguide.evaluation.rejudging import rejudge
 from ifguide.files import check_output, check_output_folder, copy_files, json_text, write_text
 from ifguide.influence.pair_files import PerturbedPair
+from ifguide.influence.trial import try_out
 from ifguide.models.forward import check_queries_fit
-from ifguide.models.tracked import find_tracked
 from ifguide.report.attacks import attack_figures, attack_markdown
 from ifguide.report.ranked import ranked_documents
 from ifguide.report.standalone import standalone
@@ -41,11 +41,13 @@ from ifguide.run.stage import AnyStage, Need, StageOf
 from ifguide.run.stages import (
     BASELINE,
     CORPUS,
+    FIT,
     HELD_OUT,
     INITIAL,
     PROMPTS,
     QUERIES,
     REPORT,
+    SCORE,
     SELECT,
     TRAIN,
 )
@@ -112,7 +114,12 @@ def check(run: Run, *wanted: AnyStage) -> None:
         return
     _ = run(JUDGES)
     model = run(INITIAL).open()
-    find_tracked(model)
+    wanted_names = {stage.name for stage in closure(wanted)}
+    try_out(
+        model,
+        run.config.curvature if not wanted or FIT.name in wanted_names else None,
+        run.config.scores if not wanted or SCORE.name in wanted_names else None,
+    )
     tokenizer, contrast, texts = run(CORPUS).tokenizer, run(QUERIES), run(LAMBADA)
     before = len(text_start(tokenizer))
     prompt_room(model, run.config.evaluation.sampling.tokens, before)

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
-    GPT2Config,
-    GPT2ForSequenceClassification,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -65,10 +65,13 @@ def padded(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     )
 
 
-def logits(model: nn.Module, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> np.ndarray:
-    """One text at a time, cut at the model's 64 positions."""
+def logits(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, texts: list[str], longest: int = 64
+) -> np.ndarray:
+    """One text at a time, cut at the model's positions."""
+    encoded = [tokenizer(text)["input_ids"][:longest] for text in texts]
     with torch.no_grad():
-        rows = [model(torch.tensor([tokenizer(t)["input_ids"][:64]])).logits[0] for t in texts]
+        rows = [model(torch.tensor([ids])).logits[0] for ids in encoded]
     return torch.stack(rows).double().numpy()
 
 
@@ -143,22 +146,113 @@ def test_roberta_positions_and_toxigen_by_name(
     np.testing.assert_allclose(judge_texts(judge, TEXTS), expected, atol=1e-5)
 
 
-def test_a_tokenizer_without_padding(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_embd=16,
-        n_layer=1,
-        n_head=2,
-        n_positions=64,
-        pad_token_id=0,
-        id2label={0: "safe", 1: "toxic"},
+LAYERS = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "bert": {**SMALL},
+    "roberta": {**SMALL},
+    "gpt2": {"n_embd": 16, "n_layer": 1, "n_head": 2},
+    "gpt_neox": {**SMALL},
+    "llama": {**LAYERS, "intermediate_size": 16},
+    "opt": {**LAYERS, "ffn_dim": 16, "word_embed_proj_dim": 16},
+    "bloom": {"n_layer": 1, "hidden_size": 16, "n_head": 2},
+    "xlnet": {"n_layer": 1, "d_model": 16, "n_head": 2, "d_inner": 16},
+}
+
+
+@pytest.mark.parametrize("pad", [None, 0, 5], ids=lambda pad: f"pad {pad}")
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_text_has_one_score_whatever_is_beside_it(
+    family: str, side: str, pad: int | None, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Whatever padding the config, the tokenizer and the family's way of classifying agree on."""
+    if pad is None and family == "roberta":
+        pytest.skip("it cannot be made without a padding id")
+    torch.manual_seed(0)
+    names = {0: "safe", 1: "toxic"}
+    settings = {**FAMILIES[family], "vocab_size": len(tokenizer), "id2label": names}
+    config = AutoConfig.for_model(family, **settings, pad_token_id=pad)
+    model = AutoModelForSequenceClassification.from_config(config).float().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    folder = tmp_path / "judge"
+    model.save_pretrained(folder)
+    # a copy, as padding is set on it
+    other = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer,
+        eos_token=tokenizer.eos_token,
+        padding_side=side,
     )
-    model = GPT2ForSequenceClassification(config).eval()
-    model.save_pretrained(tmp_path / "j")
-    tokenizer.save_pretrained(tmp_path / "j")
-    values = logits(model, tokenizer, TEXTS[:2])
-    found = judge_texts(load_judge(f"hf:{tmp_path / 'j'}"), TEXTS[:2])
-    np.testing.assert_allclose(found, sigmoid(values[:, 1] - values[:, 0]), atol=1e-5)
+    if pad != 5:
+        other.pad_token = tokenizer.eos_token
+    other.save_pretrained(folder)
+    texts = [*TEXTS, "The quick brown cat"]
+    values = logits(model, tokenizer, texts, longest=512)
+    expected = sigmoid(values[:, 1] - values[:, 0])
+    found = judge_texts(load_judge(f"hf:{folder}"), texts)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(expected) > 0.001
+
+
+def test_a_text_without_tokens_is_named(save: Save) -> None:
+    folder, _ = save(["safe", "toxic"])
+    with pytest.raises(JudgeError, match="failed on text 'b': the text has no tokens; remove"):
+        judge_texts(load_judge(f"hf:{folder}"), ["x", "", "y"], ["a", "b", "c"])
+    found = judgements(load_judge(f"hf:{folder}"), ["x", "", "y"], unjudged="report")
+    assert list(found.unjudged) == ["1"]
+
+
+def test_a_text_longer_than_the_model_reads_is_said(
+    save: Save, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, _ = save(["safe", "toxic"])
+    judge_texts(load_judge(f"hf:{folder}"), TEXTS)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"judge 'hf:{folder}': 1 of 4 texts are longer than it reads; it judged their beginnings"
+    ]
+
+
+PROBLEMS = [
+    ("regression", 1, "none"),
+    ("regression", 2, "none"),
+    ("single_label_classification", 2, "softmax"),
+    ("single_label_classification", 3, "softmax"),
+    ("multi_label_classification", 1, "sigmoid"),
+    ("multi_label_classification", 3, "sigmoid"),
+    (None, 1, "sigmoid"),
+    (None, 2, "softmax"),
+]
+
+
+@pytest.mark.parametrize(("problem", "labels", "activation"), PROBLEMS)
+def test_the_activation_is_the_one_that_the_checkpoint_says(
+    problem: str | None,
+    labels: int,
+    activation: str,
+    save: Save,
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    folder, model = save(["toxic", "rude", "other"][:labels], problem_type=problem)
+    with torch.no_grad():
+        model.classifier.weight.mul_(0.01)
+        model.classifier.bias.copy_(torch.tensor([0.4, 0.6, 1.5])[:labels])
+    model.save_pretrained(folder)
+    values = torch.from_numpy(logits(model, tokenizer, TEXTS))
+    activations = {"none": values, "sigmoid": values.sigmoid(), "softmax": values.softmax(-1)}
+    expected = activations[activation][:, 0].numpy()
+    found = judge_texts(load_judge(f"hf:{folder}"), TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_regression_that_leaves_its_range_is_refused_by_name(save: Save) -> None:
+    folder, model = save(["toxic"], problem_type="regression")
+    with torch.no_grad():
+        model.classifier.bias.fill_(30.0)
+    model.save_pretrained(folder)
+    with pytest.raises(JudgeError, match=r"^judge 'hf:.*' gave text '0' the score .* in \[0, 1\]"):
+        judge_texts(load_judge(f"hf:{folder}"), TEXTS)
 
 
 def test_bad_weights_never_become_a_score(save: Save) -> None:

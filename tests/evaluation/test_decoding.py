@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import FAMILIES, OTHER_FAMILIES, tiny_model
 from torch import Tensor, nn
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedTokenizerFast
 
@@ -148,6 +149,75 @@ def test_another_batch_is_read_anew(build_reward: Any, tokenizer: PreTrainedToke
     walk(processor, reward, rows, padded(rows, tokenizer.eos_token_id)[0], steps=2)
 
 
+def random_reward(family: str, tokenizer: PreTrainedTokenizerFast, **changes: Any) -> RewardModel:
+    settings = {**OTHER_FAMILIES.get(family, {}), **changes}
+    model = tiny_model(family, torch.float32, vocab_size=len(tokenizer), **settings)
+    reward = reward_from(model, tokenizer).eval()
+    torch.manual_seed(7)
+    nn.init.normal_(reward.head.weight, 0, 0.1)
+    return reward
+
+
+@pytest.mark.parametrize("family", sorted({*FAMILIES, *OTHER_FAMILIES}))
+def test_every_family_says_of_candidates_what_it_says_of_whole_texts(
+    family: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Also of texts longer than a window of 8 tokens, and where one has ended."""
+    reward = random_reward(family, tokenizer)
+    draw = torch.Generator().manual_seed(0)
+    processor = RewardAugmented(reward, tokenizer, DecodingConfig(top_k=5))
+    end = tokenizer.eos_token_id
+    for lengths in ([4, 2], [20, 9]):
+        rows = [[end, *torch.randint(1, 320, (n,), generator=draw).tolist()] for n in lengths]
+        tokens, _ = padded(rows, end)
+        for _ in range(4):
+            candidates = torch.randint(1, 320, (2, 5), generator=draw)
+            expected = read_anew(reward, rows, candidates)
+            found = processor._prefix.toxicity(tokens, candidates).double()
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+            assert expected.std() > 1e-3
+            tokens = torch.cat([tokens, candidates[:, :1]], dim=1)
+            rows = [[*row, int(candidates[n, 0])] for n, row in enumerate(rows)]
+
+
+def test_a_window_is_no_matter_until_texts_are_longer(tokenizer: PreTrainedTokenizerFast) -> None:
+    reward = random_reward("mistral", tokenizer, sliding_window=20)
+    short, long = (torch.ones(1, n, dtype=torch.long) for n in (12, 22))
+    candidates = torch.tensor([[3, 4, 5]])
+    processor, reads = RewardAugmented(reward, tokenizer), backbone_reads(reward)
+    for tokens, last in ((short, (1, 3)), (long, (3, 23)), (short, (3, 13))):
+        found = processor._prefix.toxicity(tokens, candidates).double()
+        assert reads[-1] == last  # candidates behind a cache, or whole texts
+        torch.testing.assert_close(
+            found, read_anew(reward, tokens.tolist(), candidates), rtol=1e-4, atol=1e-4
+        )
+
+
+def test_texts_that_have_ended_are_as_long_as_they_were(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    """Where whole texts are read, the padding behind an end is no part of them either."""
+    reward, end = random_reward("bloom", tokenizer), tokenizer.eos_token_id
+    processor = RewardAugmented(reward, tokenizer, DecodingConfig(top_k=2))
+    tokens, candidates = torch.tensor([[end, 5, 6], [end, 7, 8]]), torch.tensor([[9, 10], [11, 12]])
+    before = processor._prefix.toxicity(tokens, candidates)
+    tokens = torch.cat([tokens, torch.tensor([[9], [end]])], dim=1)
+    after = processor._prefix.toxicity(tokens, candidates)
+    torch.testing.assert_close(after[1], before[1])
+    expected = read_anew(reward, [[end, 5, 6, 9]], candidates[:1]).float()
+    torch.testing.assert_close(after[:1], expected, rtol=1e-4, atol=1e-4)
+
+
+def backbone_reads(reward: RewardModel) -> list[tuple[int, ...]]:
+    """The shapes of all tokens that the backbone reads from now on."""
+    shapes: list[tuple[int, ...]] = []
+    reward.backbone.register_forward_hook(
+        lambda module, args, given, out: shapes.append(tuple(given["input_ids"].shape)),
+        with_kwargs=True,
+    )
+    return shapes
+
+
 def test_texts_that_have_ended_do_not_disturb_the_others(
     build_reward: Any, tokenizer: PreTrainedTokenizerFast
 ) -> None:
@@ -158,13 +228,12 @@ def test_texts_that_have_ended_do_not_disturb_the_others(
     processor = RewardAugmented(reward, tokenizer, DecodingConfig(top_k=5))
     scores = torch.randn(4, 320, dtype=torch.float64)
     scores[:, end] = -9.0
-    reads = []
-    reward.register_forward_hook(lambda module, given, out: reads.append(out.shape[1]))
+    widths = backbone_reads(reward)
     for _ in range(3):
         best = processor(tokens, scores).argmax(1)
         best[1] = end
         tokens = torch.cat([tokens, best[:, None]], dim=1)
-    assert reads == [tokens.shape[1] - 3, 5, 5, 5]  # the prompts were read once
+    assert [width for _, width in widths][-4:] == [tokens.shape[1] - 3, 5, 5, 5]  # prompts once
     others = [0, 2, 3]
     found = processor(tokens, scores)[others]
     alone = RewardAugmented(reward, tokenizer, DecodingConfig(top_k=5))
@@ -322,12 +391,14 @@ def test_sampled_continuations_are_steered(
 def test_a_generated_token_costs_k_tokens_of_the_reward_model(
     build_model: Build, build_reward: Any, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    reward, read = build_reward("gpt2", torch.float32), []
-    reward.register_forward_hook(lambda module, given, out: read.append(tuple(out.shape)))
+    reward = build_reward("gpt2", torch.float32)
+    read = backbone_reads(reward)
     tokens, mask = padded(sequences(tokenizer), tokenizer.eos_token_id)
     processor = RewardAugmented(reward, tokenizer, DecodingConfig(top_k=7))
     generate(build_model("gpt2", torch.float32), tokens, processor, mask=mask, max_new_tokens=5)
+    trial, read = read[:-6], read[-6:]
     assert read == [tuple(tokens.shape), *[(4, 7)] * 5]
+    assert sum(rows * width for rows, width in trial) < 400  # once, and not with every token
 
 
 def test_what_does_not_fit_is_refused(

@@ -1,11 +1,13 @@
 import importlib
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ifguide.errors import InputError
 from ifguide.evaluation.judges.judging import (
@@ -234,3 +236,163 @@ def test_a_judge_that_gives_too_few_scores_judges_one_by_one() -> None:
 def test_a_judge_that_scores_nothing_stops_in_any_case() -> None:
     with pytest.raises(JudgeError, match=r"no text could be judged: judge 'counting' gave scores"):
         judgements(Counting(drops=1), TEXTS[:1], IDS[:1], unjudged="report")
+
+
+class Answering:
+    """Answers whatever it was made with, or raises it."""
+
+    name = "answering"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+NUMBERS = [
+    [0.25, 1],
+    (np.float16(0.25), np.uint8(1)),
+    np.array([0.25, 1], dtype=np.float32),
+    np.ma.array([0.25, 1], mask=[False, False]),
+    torch.tensor([0.25, 1], dtype=torch.float64),
+    [torch.tensor(0.25), np.array(1.0)],
+    [Fraction(1, 4), 1.0],
+]
+
+
+@pytest.mark.parametrize("answer", NUMBERS, ids=repr)
+def test_one_number_a_text_is_a_judgement_whatever_holds_it(answer: Any) -> None:
+    assert judge_texts(Answering(answer), ["a", "b"]).tolist() == [0.25, 1.0]
+
+
+# the second text's score is none
+NO_SCORES = {
+    "masked": np.ma.array([0.25, 0.5], mask=[False, True]),
+    "a masked element": [0.25, np.ma.masked],
+    "a masked array": [0.25, np.ma.array(0.5, mask=True)],
+    "complex": np.array([0.25, 0.5 + 1j])[[1, 1]],
+    "without an imaginary part": np.array([0.5 + 0j, 0.5]),
+    "nothing": [0.25, None],
+    "a truth": [0.25, True],
+    "an array of truths": np.array([True, False]),
+    "a text": [0.25, "0.5"],
+    "an array of texts": np.array(["0.25", "0.5"]),
+    "bytes": np.array([b"0.25", b"0.5"]),
+    "an object": [0.25, object()],
+    "a list": np.array([0.25, [0.5]], dtype=object),
+    "no number": [0.25, np.nan],
+    "infinite": [0.25, -np.inf],
+    "negative": [0.25, -1e-9],
+    "above 1": [0.25, 1 + 1e-9],
+    "an integer beyond floats": [0.25, 10**400],
+    "a tensor of truths": torch.tensor([True, True]),
+}
+
+
+@pytest.mark.parametrize("answer", NO_SCORES.values(), ids=NO_SCORES.keys())
+def test_what_is_no_score_stops_or_is_reported_but_never_a_number(answer: Any) -> None:
+    with pytest.raises(
+        JudgeError, match=r"^judge 'answering' gave text '[ab]' the score"
+    ) as caught:
+        judge_texts(Answering(answer), ["a", "b"], ["a", "b"])
+    assert "number in [0, 1]" in str(caught.value)
+
+    class Second(Answering):
+        def __call__(self, texts: Sequence[str]) -> Any:
+            return [self.answer[1] if text == "b" else 0.25 for text in texts]
+
+    found = judgements(Second(answer), ["a", "b", "c"], ["a", "b", "c"], unjudged="report")
+    assert list(found.unjudged) == ["b"]
+    assert np.isnan(found.scores).tolist() == [False, True, False]
+
+
+def test_masked_categories_are_no_scores() -> None:
+    class Rows(Answering):
+        categories, label = ("one", "other"), 0
+
+        def columns(self, texts: Sequence[str]) -> Any:
+            return self.answer
+
+    hidden = np.ma.array([0.5, 0.5], mask=[True, False])
+    for answer in ([hidden], np.ma.stack([hidden]), np.array([[0.5, None]])):
+        with pytest.raises(JudgeError, match=r"gave text '0' the score .*, which is no number"):
+            judge_texts(Rows(answer), ["a"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        0.5,
+        {"a": 0.5},
+        {0.5},
+        "0.5",
+        iter([0.5]),
+        [0.5],
+        [0.5] * 3,
+        [[0.5], [0.5, 0.5]],
+        [np.ones(2), np.ones((2, 3))],
+        np.ma.masked_all(2)[:1],
+    ],
+    ids=repr,
+)
+def test_anything_but_one_score_a_text_is_refused(answer: Any) -> None:
+    with pytest.raises(
+        JudgeError, match=r"^judge 'answering' (gave (scores of shape|text '0')|failed)"
+    ):
+        judge_texts(Answering(answer), ["a", "b"])
+
+
+class Panic(BaseException):
+    """As a Rust package raises it."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), SystemExit(), Panic("index 3"), GeneratorExit()])
+def test_a_judge_that_exits_is_one_that_failed(error: BaseException) -> None:
+    line = rf"^judge 'answering' failed on text 'a': {type(error).__name__}(: .+)?; remove"
+    with pytest.raises(JudgeError, match=line):
+        judge_texts(Answering(error), ["x", "y"], ["a", "b"])
+
+
+def test_an_interrupted_judge_stops() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        judge_texts(Answering(KeyboardInterrupt()), ["x"])
+
+
+def test_a_text_that_fails_alone_is_named_with_its_own_error() -> None:
+    """It may pass among others, whose failure is then not its own."""
+
+    def judge(texts: Sequence[str]) -> np.ndarray:
+        if list(texts) == [""]:
+            raise ValueError("an empty text")
+        if len(texts) > 2:
+            raise MemoryError("too many")
+        return np.full(len(texts), 0.5)
+
+    judge.name = "particular"  # type: ignore[attr-defined]
+    asked: Any = judge
+    with pytest.raises(JudgeError, match="failed on text 'b': an empty text; remove"):
+        judge_texts(asked, ["x", "", "y"], ["a", "b", "c"])
+    found = judgements(asked, ["x", "", "y"], ["a", "b", "c"], unjudged="report")
+    assert list(found.unjudged) == ["b"]
+    assert found.scores[[0, 2]].tolist() == [0.5, 0.5]
+
+
+def test_texts_that_a_judge_does_not_read_whole_are_counted_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Short(Counting):
+        def too_long(self, texts: Sequence[str]) -> np.ndarray:
+            return np.array([len(text) > 5 for text in texts])
+
+    judge_texts(Short(), ["abc", "abcdef", "abcdefg"])
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "judge 'counting': 2 of 3 texts are longer than it reads; it judged their beginnings"
+    )
+    caplog.clear()
+    judge_texts(Short(), ["abc"])
+    assert not caplog.records

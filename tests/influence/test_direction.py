@@ -113,3 +113,50 @@ def test_a_weight_that_is_not_finite_is_named(model):
         find_tracked(model)[1].parameter[0, 0] = float("nan")
     with pytest.raises(InputError, match=r"^direction: the query gradient of weight '.+' is not"):
         aim(model, CONTRAST, Identity())
+
+
+def without_a_gradient(model):
+    """Output maps of 0: what enters them has no gradient."""
+    layer = model.gpt_neox.layers[1]
+    with torch.no_grad():
+        layer.attention.dense.weight.zero_()
+        layer.mlp.dense_4h_to_h.weight.zero_()
+    return {
+        "gpt_neox.layers.1.attention.query_key_value",
+        "gpt_neox.layers.1.mlp.dense_h_to_4h",
+    }
+
+
+@pytest.mark.parametrize("kind", ["identity", "kfac", "ekfac", "dense"])
+def test_a_weight_without_a_gradient_has_direction_0(model, kind, caplog):
+    still = without_a_gradient(model)
+    curvature = fit(model, random_corpus(), CurvatureConfig(kind=kind, **sample_of(kind)))
+    found = aim(model, CONTRAST, curvature).weights
+    assert list(found) == [w.name for w in find_tracked(model)]
+    assert {name for name, weight in found.items() if not weight.any()} == still
+    assert all(weight.isfinite().all() for weight in found.values())
+    for name, gradient in expected_gradient(model).items():
+        if name not in still:  # as if it were alone
+            alone = curvature.solve({name: gradient}, 0.1)[name]
+            torch.testing.assert_close(found[name], alone)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("direction: 2 of 8 weights get no gradient from the")
+
+
+def sample_of(kind):
+    return {} if kind == "identity" else {"sample_blocks": 4}
+
+
+@pytest.mark.parametrize("kind", ["kfac", "ekfac", "dense"])
+def test_a_weight_without_curvature_but_with_a_gradient_is_named(model, kind):
+    before = expected_gradient(model)
+    without_a_gradient(model)
+    curvature = fit(model, random_corpus(), CurvatureConfig(kind=kind, sample_blocks=4))
+    with pytest.raises(InputError, match=r"no token of the sample gives weight '.*1\.attention"):
+        curvature.solve(before, 0.1)
+
+
+def test_two_sides_that_are_alike_are_refused(model):
+    alike = Contrast(CONTRAST.toxic, CONTRAST.toxic, "alike")
+    with pytest.raises(InputError, match=r"^queries: .* the same gradient, .* sides that differ"):
+        aim(model, alike, Identity())

@@ -16,7 +16,7 @@ from ifguide.rivals.token_loss import token_loss
 
 TOO_LARGE = random_corpus(vocabulary=VOCABULARY + 50)  # which no embedding has
 QUERIES = QuerySet([np.array([0, VOCABULARY + 9, 3])], [np.array([0.0, 1.0, 0.0])])
-CONTRAST = Contrast(QUERIES, QUERIES, "")
+CONTRAST = Contrast(QUERIES, QuerySet([], []), "")
 
 
 def along_ones(model):

@@ -1,8 +1,13 @@
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import FAMILIES, tiny_model
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+)
 
 from ifguide.errors import InputError
 from ifguide.models.hooks import observed
@@ -139,3 +144,100 @@ def test_full_precision_keeps_float64_where_the_family_casts_down():
         exact = norm(x)
     torch.testing.assert_close(exact, norm.weight * x * root, rtol=1e-14, atol=1e-15)
     assert not torch.allclose(norm(x), exact, rtol=1e-10, atol=0)
+
+
+def vision_language_model():
+    """A Gemma 3 that reads images too: its tower has linear maps in blocks of its own."""
+    text = {**FAMILIES["gemma3_text"], "vocab_size": 61, "pad_token_id": 0}
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    config = Gemma3Config(
+        text_config=text,
+        vision_config=vision,
+        image_token_index=60,
+        boi_token_index=59,
+        eoi_token_index=58,
+        mm_tokens_per_image=4,
+    )
+    torch.manual_seed(0)
+    return Gemma3ForConditionalGeneration(config).double().eval()
+
+
+def test_weights_that_text_never_reaches_are_not_tracked_and_said_once(caplog):
+    model = vision_language_model()
+    names = [w.name for w in find_tracked(model)]
+    find_tracked(model)
+    assert len(names) == 14
+    assert all("language_model.layers" in name for name in names)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("model: text does not reach 6 weights ('model.vision")
+    losses = forward_losses(model, torch.randint(1, 50, (2, 9))).sum()
+    torch.autograd.grad(losses, [w.parameter for w in find_tracked(model)])
+
+
+def test_the_cross_attention_of_a_decoder_without_an_encoder_is_not_tracked():
+    config = AutoConfig.for_model(
+        "bart",
+        vocab_size=61,
+        d_model=16,
+        decoder_layers=2,
+        decoder_attention_heads=4,
+        decoder_ffn_dim=16,
+        is_decoder=True,
+        is_encoder_decoder=False,
+    )
+    model = AutoModelForCausalLM.from_config(config).eval()
+    names = [w.name for w in find_tracked(model)]
+    assert len(names) == 2 * 6
+    assert not any("encoder_attn" in name for name in names)
+
+
+class Experts(nn.Module):
+    """Two experts, of which a token has one: the first where its first feature is positive."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+
+    def forward(self, x):
+        y = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            chosen = (x[..., 0] > 0) == (number == 0)
+            if chosen.any():
+                y[chosen] = expert(x[chosen])
+        return y
+
+
+def test_an_expert_that_two_tokens_do_not_reach_is_tracked():
+    model = tiny_model("llama", torch.float32)
+    for layer in model.model.layers:
+        layer.mlp = Experts(16)
+    names = [w.name for w in find_tracked(model)]
+    assert sum("experts" in name for name in names) == 4
+
+
+def test_a_linear_map_of_rows_is_told_apart_by_block():
+    """OPT's MLP sees [B * T, width]."""
+    model = tiny_model("opt")
+    tracked = find_tracked(model)
+    tokens = torch.randint(1, 61, (3, 9))
+    seen = {}
+
+    def consume(weight, activation, output_gradient):
+        assert activation.shape[:2] == output_gradient.shape[:2] == (3, 9)
+        seen[weight.name] = torch.einsum("bto,bti->boi", output_gradient, activation)
+
+    with observed(model, tracked, consume):
+        forward_losses(model, tokens).sum().backward()
+    assert any("fc1" in name for name in seen)
+    for number, block in enumerate(tokens):
+        losses = forward_losses(model, block[None]).sum()
+        expected = torch.autograd.grad(losses, [w.parameter for w in tracked])
+        for weight, gradient in zip(tracked, expected, strict=True):
+            torch.testing.assert_close(seen[weight.name][number], gradient)

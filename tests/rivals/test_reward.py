@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import tiny_model
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
@@ -162,3 +162,13 @@ def test_a_saved_folder_that_was_spoilt_is_refused(tokenizer, tmp_path):
     (tmp_path / "reward.json").write_text(json.dumps({}))
     with pytest.raises(InputError, match="cannot be loaded: 'starts'"):
         load_reward(tmp_path)
+
+
+@pytest.mark.parametrize("family", ["bart", "marian", "pegasus"])
+def test_a_decoder_cut_out_of_a_pair_makes_no_reward_model(tokenizer, family):
+    small = {"d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2}
+    ids = {"pad_token_id": 0, "decoder_start_token_id": 0, "is_encoder_decoder": False}
+    config = AutoConfig.for_model(family, vocab_size=300, decoder_ffn_dim=16, **small, **ids)
+    model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(InputError, match=r"^reward: no reward model can be made of \w+CausalLM, "):
+        reward_from(model, tokenizer)

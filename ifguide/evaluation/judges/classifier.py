@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from ifguide.corpus.tokenizers import refuse_own_code
 from ifguide.errors import InputError
+from ifguide.models.forward import positions_of
+
+Activation: TypeAlias = Literal["sigmoid", "softmax", "none"]
 
 BATCH = 32
+NO_TOKEN = -1
 UNLIMITED = 2**20  # tokens; tokenizers without a limit say 1e30
 # A label is found by its whole name; an earlier group wins over a later one.
 TOXIC_LABELS = (
@@ -26,10 +31,10 @@ TOXIC_LABELS = (
 
 @final
 class ClassifierJudge:
-    """The probability that a sequence-classification model gives to one of its labels.
+    """What a sequence-classification model says of one of its labels.
 
     Independent labels are the judge's categories; exclusive ones say nothing that the toxic one's
-    probability does not.
+    probability does not, and what a regression gives beside it need not be a toxicity.
 
     Args:
         name: of the judge.
@@ -37,7 +42,7 @@ class ClassifierJudge:
         tokenizer: the model's.
         labels: their names.
         label: the toxic label's number.
-        independent: labels are independent (sigmoid), not exclusive (softmax).
+        activation: what makes scores of the logits; ``none`` where the model gives scores itself.
     """
 
     def __init__(
@@ -48,39 +53,74 @@ class ClassifierJudge:
         labels: Sequence[str],
         label: int,
         *,
-        independent: bool,
+        activation: Activation,
     ) -> None:
-        self.name, self.label, self.independent = name, label, independent
-        self.categories = tuple(labels) if independent and len(labels) > 1 else ()
+        self.name, self.label, self.activation = name, label, activation
+        self.categories = tuple(labels) if activation == "sigmoid" and len(labels) > 1 else ()
         self._labels = len(labels)
         self._model, self._tokenizer = model.eval(), tokenizer
         self._longest = _longest_input(model, tokenizer)
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-            config: Any = model.config
-            config.pad_token_id = tokenizer.eos_token_id
+        _nothing_is_padding(model)
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
-        """Return the toxic label's probability; what exceeds the model's positions is cut off."""
+        """Return the toxic label's score; of a text too long for the model, of its beginning."""
         return self.columns(texts)[:, self.label]
 
     def columns(self, texts: Sequence[str]) -> Float[np.ndarray, "n labels"]:
-        """Return the probability of every label."""
-        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+        """Return the score of every label.
+
+        Only texts of as many tokens share a batch. So none is padded, and each gets the score that
+        it gets alone, whichever side, token or mask the model would want padding by.
+
+        Raises:
+            ValueError: a text has no tokens, not even special ones.
+        """
         scores = np.zeros((len(texts), self._labels))
-        for first in range(0, len(order), BATCH):
-            batch = order[first : first + BATCH]
-            scores[batch] = self._probabilities([texts[number] for number in batch])
+        if not len(texts):
+            return scores
+        encoded = self._tokenizer(list(texts), truncation=True, max_length=self._longest)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        if not all(lengths):
+            raise ValueError("the text has no tokens")
+        order = sorted(range(len(texts)), key=lengths.__getitem__)
+        for _, group in groupby(order, key=lengths.__getitem__):
+            alike = list(group)
+            for first in range(0, len(alike), BATCH):
+                batch = alike[first : first + BATCH]
+                fields = {name: [rows[k] for k in batch] for name, rows in encoded.items()}
+                scores[batch] = self._scores(fields)
         return scores
 
+    def too_long(self, texts: Sequence[str]) -> Bool[np.ndarray, " n"]:
+        """Return which texts have more tokens than the model reads; it reads their beginnings."""
+        if not len(texts):
+            return np.zeros(0, dtype=bool)
+        whole = self._tokenizer(list(texts), verbose=False)["input_ids"]
+        return np.array([len(ids) > self._longest for ids in whole])
+
     @torch.no_grad()
-    def _probabilities(self, texts: list[str]) -> Float[np.ndarray, "n labels"]:
-        encoded = self._tokenizer(
-            texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
-        ).to(self._model.device)
-        logits = self._model(**encoded).logits.double()
-        chances = logits.sigmoid() if self.independent else logits.softmax(-1)
-        return chances[:, : self._labels].cpu().numpy()
+    def _scores(self, fields: dict[str, list[list[int]]]) -> Float[np.ndarray, "n labels"]:
+        device: Any = self._model.device
+        given = {name: torch.tensor(rows, device=device) for name, rows in fields.items()}
+        logits = self._model(**given).logits.double()
+        if self.activation == "sigmoid":
+            logits = logits.sigmoid()
+        elif self.activation == "softmax":
+            logits = logits.softmax(-1)
+        return logits[:, : self._labels].cpu().numpy()
+
+
+def activation_of(config: Any) -> Activation:
+    """Return what a checkpoint's ``problem_type`` says, or else its number of labels.
+
+    It is what transformers' own text-classification pipeline does: a single label that is not
+    said to be a regression's is a probability of its own.
+    """
+    if config.problem_type == "regression":
+        return "none"
+    if config.problem_type == "multi_label_classification" or config.num_labels == 1:
+        return "sigmoid"
+    return "softmax"
 
 
 def toxic_label(name: str, labels: Sequence[str], wanted: str) -> int:
@@ -141,9 +181,21 @@ def not_loaded(name: str, place: str, error: BaseException) -> InputError:
     )
 
 
+def _nothing_is_padding(model: nn.Module) -> None:
+    """Let a model without a padding id read batches: no token of theirs is padding.
+
+    Models that classify by a text's last token look for it before the padding, and refuse batches
+    where they do not know what padding is.
+    """
+    whole: Any = model.config
+    for config in (whole, whole.get_text_config()):
+        if config.pad_token_id is None:
+            config.pad_token_id = NO_TOKEN
+
+
 def _longest_input(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the most tokens the model reads; RoBERTa's positions begin behind its padding id."""
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = positions_of(model)
     offsets = [
         module.padding_idx + 1
         for path, module in model.named_modules()

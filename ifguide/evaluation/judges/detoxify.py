@@ -69,7 +69,7 @@ def _load(request: JudgeRequest) -> ClassifierJudge:
     model, tokenizer = _build(request, layout, weights)
     number = toxic_label(name, layout.classes, "")
     names = [NAMES.get(label, label) for label in layout.classes]
-    return ClassifierJudge(name, placed(model), tokenizer, names, number, independent=True)
+    return ClassifierJudge(name, placed(model), tokenizer, names, number, activation="sigmoid")
 
 
 def _files(request: JudgeRequest) -> list[Path]:

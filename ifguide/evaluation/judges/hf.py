@@ -11,6 +11,7 @@ from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError
 from ifguide.evaluation.judges.classifier import (
     ClassifierJudge,
+    activation_of,
     files_of,
     not_loaded,
     placed,
@@ -43,9 +44,8 @@ def load_checkpoint_judge(request: JudgeRequest) -> ClassifierJudge:
             "in it; name a sequence-classification checkpoint"
         )
     names = [str(model.config.id2label[k]) for k in range(model.config.num_labels)]
-    independent = len(names) == 1 or model.config.problem_type == "multi_label_classification"
-    number = toxic_label(name, names, label)
-    return ClassifierJudge(name, placed(model), tokenizer, names, number, independent=independent)
+    number, activation = toxic_label(name, names, label), activation_of(model.config)
+    return ClassifierJudge(name, placed(model), tokenizer, names, number, activation=activation)
 
 
 def checkpoint_files(request: JudgeRequest) -> list[Path]:

@@ -6,14 +6,18 @@ left out and named; it never gets a made-up 0.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from numbers import Real
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ifguide.errors import InputError, one_line
+
+log = logging.getLogger(__name__)
 
 CHUNK = 256  # texts handed to a judge at once
 
@@ -41,6 +45,15 @@ class CategoryJudge(Judge, Protocol):
 
     def columns(self, texts: Sequence[str]) -> Float[np.ndarray, "n categories"]:
         """Return the score of each text in each category."""
+        ...
+
+
+@runtime_checkable
+class LimitedJudge(Judge, Protocol):
+    """Also says which texts are longer than it reads; of these it judges the beginning."""
+
+    def too_long(self, texts: Sequence[str]) -> Bool[np.ndarray, " n"]:
+        """Return which texts it does not read to their end."""
         ...
 
 
@@ -78,6 +91,8 @@ def judgements(
 ) -> Judgements:
     """Return the judge's toxicity of every text, and its further categories where it has any.
 
+    How many of the texts it did not read to their end is logged.
+
     Args:
         judge: the judge.
         texts: what to judge.
@@ -104,47 +119,92 @@ def judgements(
             failed.update(reasons)
     if len(texts) and len(failed) == len(texts):
         raise JudgeError(f"no text could be judged: {failed[names[0]]}")
+    _say_too_long(judge, texts)
     categories = {kind: columns[:, number] for number, kind in enumerate(kinds)}
     decides = judge.label if isinstance(judge, CategoryJudge) and kinds else 0
     return Judgements(columns[:, decides], categories, failed)
+
+
+def said_of(error: BaseException) -> str:
+    """Return what anything raised says, in one line; what is no ``Exception`` with its type."""
+    said, kind = one_line(error), type(error).__name__
+    return said if isinstance(error, Exception) or said == kind else f"{kind}: {said}"
 
 
 def _categories(judge: Judge) -> tuple[str, ...]:
     return judge.categories if isinstance(judge, CategoryJudge) else ()
 
 
-def _columns(judge: Judge, texts: list[str]) -> Float[np.ndarray, ...]:
-    """Return the judge's scores as they are: a column of toxicity, or one a category."""
-    if isinstance(judge, CategoryJudge) and judge.categories:
-        return np.asarray(judge.columns(texts), dtype=np.float64)
-    return np.asarray(judge(texts), dtype=np.float64)
-
-
 def _judge_chunk(
     judge: Judge, texts: list[str], ids: Sequence[str]
 ) -> Float[np.ndarray, "n columns"]:
-    try:
-        scores = _columns(judge, texts)
-    except Exception as error:
-        raise JudgeError(
-            f"judge '{judge.name}' failed on {_first_failing(judge, texts, ids)}: "
-            f"{one_line(error)}; remove the text, or judge with another judge"
-        ) from error
     kinds = len(_categories(judge))
-    if scores.shape != ((len(texts), kinds) if kinds else (len(texts),)):
+    try:
+        answer, shape = _asked(judge, texts)
+    except _JudgeFailure as failure:
+        where, error = _first_failing(judge, texts, ids, failure.error)
         raise JudgeError(
-            f"judge '{judge.name}' gave scores of shape {scores.shape} for {len(texts)} texts "
+            f"judge '{judge.name}' failed on {where}: {said_of(error)}; remove the text, or judge "
+            "with another judge"
+        ) from error
+    if shape != ((len(texts), kinds) if kinds else (len(texts),)):
+        raise JudgeError(
+            f"judge '{judge.name}' gave scores of shape {shape} for {len(texts)} texts "
             f"({_range(ids)}); a judge returns one score a text"
         )
-    columns = scores.reshape(len(texts), -1)
-    for text_id, row in zip(ids, columns, strict=True):
-        for score in row:
-            if not 0 <= score <= 1:  # also NaN
-                raise JudgeError(
-                    f"judge '{judge.name}' gave text '{text_id}' the score {score}; toxicity is a "
-                    "number in [0, 1]"
-                )
+    columns = np.empty((len(texts), max(1, kinds)))
+    for number, row in enumerate(answer):
+        for column, score in enumerate(row if kinds else [row]):
+            columns[number, column] = _toxicity(judge, ids[number], score)
     return columns
+
+
+def _toxicity(judge: Judge, text_id: str, score: Any) -> float:
+    """Return a score as a number; nothing but a number in [0, 1] becomes one."""
+    if getattr(score, "ndim", None) == 0 and not isinstance(score, np.ma.MaskedArray):
+        score = score.item()  # of NumPy, or a tensor
+    if isinstance(score, Real) and not isinstance(score, bool):
+        try:
+            value = float(score)
+        except OverflowError:  # of an integer
+            value = np.inf
+        if 0 <= value <= 1:  # not NaN either
+            return value
+        said = str(value)
+    else:
+        said = f"{type(score).__name__}, which is no number"
+    raise JudgeError(
+        f"judge '{judge.name}' gave text '{text_id}' the score {said}; toxicity is a number in "
+        "[0, 1]"
+    )
+
+
+class _JudgeFailure(Exception):  # noqa: N818 - never seen by a caller
+    """What a judge raised, whatever it was."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _asked(judge: Judge, texts: list[str]) -> tuple[Any, tuple[int, ...]]:
+    """Return the judge's scores, one a text or a row of categories a text, and their shape.
+
+    What is no list or array of NumPy's, such as a tensor, becomes one.
+    """
+    try:
+        answer: Any
+        if isinstance(judge, CategoryJudge) and judge.categories:
+            answer = judge.columns(texts)
+        else:
+            answer = judge(texts)
+        if not isinstance(answer, (list, tuple, np.ndarray)):
+            answer = np.asarray(answer)
+        return answer, np.asarray(answer, dtype=object).shape
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # some packages exit, and panics of Rust are no Exception
+        raise _JudgeFailure(error) from error
 
 
 def _one_by_one(
@@ -161,14 +221,27 @@ def _one_by_one(
     return columns, reasons
 
 
-def _first_failing(judge: Judge, texts: list[str], ids: Sequence[str]) -> str:
-    """Name the first text on which the judge fails alone, or all of them."""
+def _first_failing(
+    judge: Judge, texts: list[str], ids: Sequence[str], error: BaseException
+) -> tuple[str, BaseException]:
+    """Name the first text on which the judge fails alone, and how; or all, and the error of all."""
     for text_id, text in zip(ids, texts, strict=True):
         try:
-            _columns(judge, [text])
-        except Exception:  # noqa: BLE001 - the first error is already on its way to the user
-            return f"text '{text_id}'"
-    return _range(ids)
+            _asked(judge, [text])
+        except _JudgeFailure as alone:
+            return f"text '{text_id}'", alone.error
+    return _range(ids), error
+
+
+def _say_too_long(judge: Judge, texts: Sequence[str]) -> None:
+    count = int(judge.too_long(texts).sum()) if isinstance(judge, LimitedJudge) else 0
+    if count:
+        log.warning(
+            "judge '%s': %d of %d texts are longer than it reads; it judged their beginnings",
+            judge.name,
+            count,
+            len(texts),
+        )
 
 
 def _range(ids: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ifguide.errors import InputError
-from ifguide.evaluation.judges.judging import Judge
+from ifguide.evaluation.judges.judging import Judge, said_of
 from ifguide.registry import Registry
 
 SETTING = "evaluation.judges"
@@ -99,12 +99,12 @@ def load_judge(name: str, data_dir: Path = Path(), *, trust_remote_code: bool = 
     kind, request = _asked(name, data_dir, trust_remote_code)
     try:
         judge = kind.load(request)
-    except InputError:
+    except (InputError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+    except BaseException as error:  # some packages exit, and panics of Rust are no Exception
         raise InputError(
-            f"judge '{name}': it cannot be loaded: {said}; mend or remove the package that makes it"
+            f"judge '{name}': it cannot be loaded: {said_of(error)}; mend or remove the package "
+            "that makes it"
         ) from error
     if judge.name != name:
         raise InputError(

@@ -1,11 +1,12 @@
 """The four interchangeable curvature operators; the dense one is the others' oracle.
 
 Each inverts ``H + μ`` weight by weight, with ``μ = damping * mean eigenvalue of that weight``.
+Where a weight's curvature is 0 throughout, so is ``μ``: a gradient there has no solution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -28,7 +29,11 @@ class Curvature(Protocol):
         ...
 
     def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
-        """Return ``(H + μ)⁻¹ gradients``."""
+        """Return ``(H + μ)⁻¹ gradients``.
+
+        Raises:
+            InputError: a weight was not fitted, or has no curvature although it has a gradient.
+        """
         ...
 
     def tensors(self) -> dict[str, Tensor]:
@@ -60,8 +65,9 @@ class Kronecker:
 
     def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
         """Return ``(H + μ)⁻¹ gradients`` in each weight's eigenbasis."""
+        eigenvalues = {name: basis.eigenvalues for name, basis in self.bases.items()}
         return {
-            name: self.bases[name].solve(g, damping) for name, g in _known(gradients, self.bases)
+            name: self.bases[name].solve(g, damping) for name, g in _known(gradients, eigenvalues)
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -115,10 +121,16 @@ def curvature_from(kind: str, tensors: Mapping[str, Tensor]) -> Curvature:
     return Kronecker(bases, kind)
 
 
-def _known(gradients: Gradients, fitted: Mapping[str, object]) -> list[tuple[str, Tensor]]:
-    missing = [name for name in gradients if name not in fitted]
-    if missing:
-        raise InputError(
-            f"curvature: it was not fitted for weight '{missing[0]}'; fit it on this model"
-        )
-    return list(gradients.items())
+def _known(gradients: Gradients, fitted: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the gradients of weights whose curvature is not 0, by name."""
+    for name, gradient in gradients.items():
+        if name not in fitted:
+            raise InputError(
+                f"curvature: it was not fitted for weight '{name}'; fit it on this model"
+            )
+        if not fitted[name].any():
+            raise InputError(
+                f"curvature: no token of the sample gives weight '{name}' a gradient, the queries "
+                "do; raise curvature.sample_blocks"
+            )
+        yield name, gradient
