@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from tiny import random_corpus, tiny_model
+from toys import config, scored
 
 from ifguide.distributed import ranks
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Selection
 from ifguide.run.artifacts import ScoreShards
-from ifguide.run.store import Store
+from ifguide.run.run import opened
 from ifguide.training.config import TrainingConfig
 from ifguide.training.train import train
 
@@ -48,11 +49,11 @@ def stop_in_fifth_update():
     return progress
 
 
-def make_shards(out):
+def make_shards(work, settings):
     """Each rank scores its share of four shards; a rank's scores carry its number."""
-    shards = ScoreShards(out.path, (7, 3), 2)
+    shards = ScoreShards(work.path, (7, 3), 2, work.keep)
     for rows in shards.missing():
-        out.progress(1)
+        work.progress(1)
         shards.put(rows, np.full((rows.stop - rows.start, 3), float(ranks.rank())))
     np.testing.assert_array_equal(np.asarray(shards.collect())[:, 0], [0, 0, 1, 1, 0, 0, 1])
 
@@ -70,9 +71,9 @@ def main(folder):
     torch.set_num_threads(1)
     ranks.start()
     check_reductions()
-    with Store(folder / "run", "a: 1\n") as store:
-        for _ in range(2):
-            store.stage("score", {}, make_shards)
+    for _ in range(2):
+        with opened(config(), folder / "run", quiet=True) as run:
+            run.ensure(scored(make_shards))
     seen = []
     weights = train_here(folder / "whole", 1, seen.append)
     assert seen == [24] * 8  # over all processes

@@ -144,19 +144,18 @@ def test_every_family_s_vocabulary_has_a_name_that_is_listed():
     assert [name for name in found if not decides(name)] == []
 
 
-def test_code_counts_where_it_is_trusted(tmp_path):
+@pytest.mark.parametrize("trust", [False, True])
+def test_code_counts(tmp_path, trust):
+    """It decides what is refused where it is not trusted, and what is read where it is."""
     for name in ("tokenizer.json", "tokenization_own.py"):
         (tmp_path / name).write_text("{}")
     templates = tmp_path / "additional_chat_templates"
     templates.mkdir()
     (templates / "tools.jinja").write_text("")
 
-    def names(trust):
-        config = TokenizerConfig(path=str(tmp_path), trust_remote_code=trust)
-        return [file.name for file in tokenizer_files(config)]
-
-    assert names(trust=False) == ["tokenizer.json", "tools.jinja"]
-    assert names(trust=True) == ["tokenization_own.py", "tokenizer.json", "tools.jinja"]
+    config = TokenizerConfig(path=str(tmp_path), trust_remote_code=trust)
+    names = [file.name for file in tokenizer_files(config)]
+    assert names == ["tokenization_own.py", "tokenizer.json", "tools.jinja"]
 
 
 @pytest.mark.parametrize("settings", [{"path": "owner/name"}, {"vocab_size": 300}])

@@ -45,10 +45,11 @@ def test_loading_opens_no_file_that_is_not_listed(folder):
     assert opened <= set(model_files(config))
 
 
-def test_code_counts_where_it_is_trusted(folder):
+@pytest.mark.parametrize("trust", [False, True])
+def test_code_counts(folder, trust):
+    """It decides what is refused where it is not trusted, and what is run where it is."""
     (folder / "modeling_own.py").write_text("")
-    assert "modeling_own.py" not in names(folder)
-    assert "modeling_own.py" in names(folder, trust_remote_code=True)
+    assert "modeling_own.py" in names(folder, trust_remote_code=trust)
 
 
 def test_an_adapter_s_base_counts(folder, tmp_path):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from toys import config, scored
 
+from ifguide.run.overview import known_stages
 from ifguide.run.run import opened
 from ifguide.run.stage import Outside, folder_name, needs
-from ifguide.run.table import all_stages
 
 TEXT = Outside(name="text", files=lambda config: [], open=lambda config: "text")
 NUMBER = scored(lambda work, settings: None, name="number", load=lambda folder, get: 3)
@@ -135,7 +135,7 @@ def test_other_names_are_other_folders():
 
 
 def test_stages_of_one_run_lie_in_folders_of_their_own_and_write_no_control_file():
-    stages = all_stages()
+    stages = known_stages(config())
     names = [stage.name for stage in stages]
     assert len(set(names)) == len(names)
     for name in names:
