@@ -122,6 +122,8 @@ class _Watch(TrainerCallback):
         ranks.barrier()  # every rank has written its part
         if state.is_world_process_zero:
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            for code in checkpoint.glob("*.py"):  # a model's own: it is loaded already
+                code.unlink()
             write_json(checkpoint / COMPLETE, _described(checkpoint))
             for older in _checkpoints(checkpoint.parent)[:-KEPT]:
                 remove_checkpoint(older)

@@ -94,6 +94,12 @@ def sent(trusted, tmp_path, monkeypatch):
     return run, mark
 
 
+def test_a_model_s_code_is_left_in_no_checkpoint_of_a_training(trusted):
+    finished, _ = trusted
+    assert (finished / "train" / "modeling_own.py").is_file()
+    assert not list(finished.rglob("*.part"))
+
+
 RUNS_CODE = {  # by command: what it takes
     "inspect": [],
     "attack": ["--kind", "lens"],
