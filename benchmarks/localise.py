@@ -57,7 +57,7 @@ corpus: {{block_length: 64, sources: [{{name: posts, builtin: 500, held_out: 0.1
 tokenizer: {{vocab_size: 512}}
 model:
   scratch: {{model_type: llama, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,
-             intermediate_size: 64, max_position_embeddings: 64}}
+             intermediate_size: 64, max_position_embeddings: 128}}
 queries: {{source: {{builtin: 250}}, max_length: 64}}
 baseline: {{epochs: 2, batch_size: 16, learning_rate: 3.0e-3}}
 curvature: {{sample_blocks: 32}}

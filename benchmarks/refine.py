@@ -39,6 +39,7 @@ FIGURES = {
     "precision_at_3_percent": "P@3%",
 }
 HALVES = ("even", "odd")
+QUICK_BLOCKS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError("no run folder given; name one, or use --quick")
         with tempfile.TemporaryDirectory() as scratch:
             folder = make_quick_run(Path(scratch)) if parsed.quick else parsed.dir
-            tabulate(open_run(folder, parsed.blocks, quiet=parsed.quiet), parsed, command)
+            blocks = parsed.blocks or (QUICK_BLOCKS if parsed.quick else None)
+            tabulate(open_run(folder, blocks, quiet=parsed.quiet), parsed, command)
     except InputError as error:
         print(f"refine: error: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Item = TypeVar("Item")
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Be in the process group while this lasts; who was in it before stays."""
+    before = _group()
+    start()
+    try:
+        yield
+    finally:
+        if not before:
+            stop()
 
 
 def start() -> None:

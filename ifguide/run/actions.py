@@ -250,7 +250,7 @@ def attack(
     manner = manner or Manner()
     if out is not None:
         check_output_folder(out, "--out")
-        for name in ATTACK_FILES:
+        for name in ATTACK_FILES if out.is_dir() else ():
             check_output(out / name, replace=manner.replace)
     with _finishing(folder, manner, trust_remote_code=trust_remote_code) as run:
         if out is None:

@@ -355,8 +355,7 @@ def opened(
     Raises:
         InputError: the folder cannot be used for them.
     """
-    ranks.start()
-    try:
+    with ranks.joined():
         if finished:
             RunFolder.open(out)
         folder = (
@@ -375,8 +374,6 @@ def opened(
             yield run
         finally:
             folder.close()
-    finally:
-        ranks.stop()
 
 
 @contextmanager

@@ -189,7 +189,7 @@ def folder_name(given: str) -> str:
     >>> folder_name("everything"), folder_name("non-toxic")
     ('everything', 'non-toxic')
     >>> folder_name("Ours, budget 0.01"), folder_name("../up")
-    ('ours-budget-0.01-1d5bbb2f', 'up-d0e6c5a5')
+    ('ours-budget-0.01-cabc384e', 'up-8c722b8a')
     """
     plain = re.sub(r"[^a-z0-9_.]+", "-", given.lower()).strip("-.")[:48].strip("-.")
     if plain == given and NAME.fullmatch(plain):

@@ -449,7 +449,7 @@ def _code_told_of(folder: Path) -> set[str]:
 def _journal(part: Path) -> dict[str, dict[str, Any]]:
     """Return the files that were told to be whole; a line that was cut short tells nothing."""
     found: dict[str, dict[str, Any]] = {}
-    for journal in sorted(part.glob(JOURNALS)):
+    for journal in sorted(file for file in part.glob(JOURNALS) if file.is_file()):
         for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError, TypeError, KeyError):
                 entry = json.loads(line)

@@ -23,7 +23,7 @@ def test_a_run_goes_through_an_engine_of_ones_own(tmp_path, capfd):
     assert run("score", config, out) == 0
     computed, whole = json.loads((out / "score/scores.json").read_text()), manifests(out)
     assert run("export-pair", config, out, "--step", "0.003") == 0
-    assert manifests(out) == whole  # nothing is made again
+    assert whole.items() <= manifests(out).items()  # nothing is made again
     pair = out / "pair"
     assert len(AutoTokenizer.from_pretrained(pair / "plus")) == 400
     tokens = torch.from_numpy(np.load(pair / "tokens.npy")).long()

@@ -245,6 +245,6 @@ def test_code_that_a_checkpoint_brings_along_is_not_run(tmp_path: Path, name: st
     (folder / "config.json").write_text(json.dumps(given))
     config = {"arch": {"args": {}}, "dataset": {"args": {"classes": ["toxic"]}}}
     torch.save({"state_dict": {}, "config": config}, folder / "a.ckpt")
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match="comes with code of its own; read it, and give --trust"):
         load_judge(name, tmp_path)
     assert not proof.exists()

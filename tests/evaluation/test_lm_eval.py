@@ -81,7 +81,7 @@ def test_a_baseline_that_was_taken_as_it_is(asked, finished, tmp_path, capfd):
 
 def test_what_cannot_be_run_is_refused(asked, finished, tmp_path, refused, monkeypatch):
     task = ("--tasks", "made")
-    assert "it holds no config.yaml" in refused("lm-eval", tmp_path, *task)
+    assert "it is no run folder" in refused("lm-eval", tmp_path, *task)
     line = refused("lm-eval", finished, *task, "--model", "other")
     assert line.startswith(f"--model: {finished} has no model 'other'; use one of baseline, suppr")
     line = refused("lm-eval", finished, *task, "--model", "everything@run")

@@ -39,6 +39,7 @@ FILES = {  # by class: its settings that name files, or a text whose file is rea
 }
 TEXTS = {  # by class: its settings that hold text and name no file
     "Config": {"data_dir"},
+    "CorpusConfig": {"document_start"},
     "Source": {"name", "hub", "config", "revision", "split", "text", "id", "spans", "kind", "ids"},
     "ModelConfig": {"revision"},
     "QueriesConfig": {"prompt", "toxic", "safe", "completion", "toxicity"},

@@ -15,7 +15,7 @@ from micro import run, settings, write_settings
         (["run"], "no YAML file given"),
         (["run", "nowhere.yaml", "--out", "x"], "nowhere.yaml: no such file; give the YAML file"),
         (["inspect"], "dir"),
-        (["inspect", "nowhere"], "nowhere: it has no finished stage 'corpus'"),
+        (["inspect", "nowhere"], "nowhere: no such folder; give the folder of a run"),
         (["inspect", "nowhere", "--top", "x"], "--top: invalid int value: 'x'"),
         (["inspect", "nowhere", "--top", "0"], "--top: 0 is below 1; give the number"),
         (["inspect", "nowhere", "--bogus"], "--bogus: not an option of inspect"),

@@ -82,7 +82,9 @@ WATCHED = ("import", "exec", "compile", "subprocess.Popen", "os.", "pty.", "sock
 def watch(event, given):
     if recording and event.startswith(WATCHED) and event not in ("os.listdir", "os.scandir"):
         seen.append((event, str(given)[:200]))
-    if recording and event == "open" and Path(str(given[0])) not in (file, folder / "config.yaml"):
+    read = Path(str(given[0])) if event == "open" else file
+    installed = read.name == "entry_points.txt" or read.suffix == ".zip"  # names of engines
+    if recording and not installed and read not in (file, folder / "config.yaml"):
         seen.append((event, str(given)[:200]))
 
 
