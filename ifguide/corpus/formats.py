@@ -51,8 +51,12 @@ FORMATS: Registry[Format] = Registry(
 
 
 def format_of(name: str) -> str | None:
-    """Return the format of a file by its name, the longest ending that is known, if any."""
-    endings = [ending for ending in FORMATS.names() if name.endswith(f".{ending}")]
+    """Return the format of a file by its name, the longest ending that is known, if any.
+
+    >>> format_of("POSTS.JSONL.GZ"), format_of("posts")
+    ('jsonl.gz', None)
+    """
+    endings = [ending for ending in FORMATS.names() if name.lower().endswith(f".{ending.lower()}")]
     return max(endings, key=len, default=None)
 
 
@@ -68,4 +72,4 @@ def without_suffix(name: str) -> str:
     ('posts', 'corpus-v1.5')
     """
     ending = format_of(name)
-    return name if ending is None else name.removesuffix(f".{ending}")
+    return name if ending is None else name[: -len(ending) - 1]

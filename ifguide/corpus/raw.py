@@ -16,7 +16,7 @@ from ifguide.errors import InputError
 
 def open_bytes(file: Path) -> io.BufferedIOBase:
     """Open a file that may be compressed (``.gz``)."""
-    return gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
+    return gzip.open(file, "rb") if file.suffix.lower() == ".gz" else file.open("rb")
 
 
 def lines_of(stream: Iterable[bytes]) -> Iterator[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,8 @@ from ifguide.corpus.fields import Record
 from ifguide.corpus.formats import FORMATS, format_of, known_endings
 from ifguide.corpus.rows import read_saved, rows_of_hub
 from ifguide.errors import InputError, one_line
+
+log = logging.getLogger(__name__)
 
 SAVED = ("dataset_info.json", "dataset_dict.json")  # what save_to_disk leaves in its folder
 
@@ -26,6 +30,8 @@ def read_path(path: Path, shown: str, split: str) -> Iterator[Record]:
         with one_line_errors(shown, "save the dataset again with save_to_disk"):
             yield from read_saved(path, shown, split)
         return
+    if path.is_dir():
+        _name_unread(path, shown)
     for file, name in list_files(path, shown):
         where = f"{shown.rstrip('/')}/{name}" if path.is_dir() else shown
         with one_line_errors(where, "check the file, or name another one"):
@@ -60,19 +66,12 @@ def list_files(path: Path, shown: str) -> list[tuple[Path, str]]:
         InputError: the path does not exist or has no file of a known format.
     """
     if path.is_dir():
-        files = [(file.relative_to(path).as_posix(), file) for file in path.rglob("*")]
-        found = sorted(
-            (name, file)
-            for name, file in files
-            if format_of(file.name)
-            and not any(part[0] == "." for part in name.split("/"))
-            and file.is_file()
-        )
+        found = [(file, name) for file, name in _files_in(path) if format_of(name)]
         if not found:
             raise InputError(
                 f"{shown}: the folder holds no file that can be read ({known_endings()})"
             )
-        return [(file, name) for name, file in found]
+        return found
     if not path.exists():
         raise InputError(f"{shown}: no such file or folder (looked at {path}); correct the path")
     if not format_of(path.name):
@@ -80,6 +79,37 @@ def list_files(path: Path, shown: str) -> list[tuple[Path, str]]:
     if not path.is_file():
         raise InputError(f"{shown}: a pipe or device, which is read once only; give a file")
     return [(path, path.name)]
+
+
+def _files_in(folder: Path) -> list[tuple[Path, str]]:
+    """Return a folder's files by name, those in linked folders too; hidden ones are left out."""
+    found = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        inner = Path(place)
+        within = [up for up in (inner, *inner.parents) if up.is_relative_to(folder)]
+        reached = [Path(os.path.realpath(up)) for up in within]
+        folders[:] = [
+            name
+            for name in folders
+            if name[0] != "." and not _is_around(Path(os.path.realpath(inner / name)), reached)
+        ]
+        found += [inner / name for name in files if name[0] != "." and (inner / name).is_file()]
+    return sorted(((f, f.relative_to(folder).as_posix()) for f in found), key=lambda pair: pair[1])
+
+
+def _is_around(outer: Path, reached: list[Path]) -> bool:
+    """Whether a folder is or holds one that it was reached by: it would be followed for ever."""
+    return any(inner.is_relative_to(outer) for inner in reached)
+
+
+def _name_unread(folder: Path, shown: str) -> None:
+    """Log the files of a folder that are of no format that is read."""
+    unread = [name for _, name in _files_in(folder) if not format_of(name)]
+    if unread:
+        log.warning(
+            "%s: not read: %d of its files ('%s' is the first); what is read ends in %s",
+            *(shown, len(unread), unread[0], known_endings()),
+        )
 
 
 @contextmanager

@@ -85,6 +85,22 @@ def test_a_folder_is_read_in_sorted_order(tmp_path, write_lines):
     assert refused(tmp_path, path="all", **FIELDS).startswith("all/d.jsonl, line 1: ")
 
 
+def test_a_folder_is_read_through_its_links_and_no_file_is_left_out_unsaid(
+    tmp_path, write_lines, caplog
+):
+    write_lines("elsewhere/b.jsonl", RECORDS[2:4])
+    write_lines("all/a.jsonl.gz", RECORDS[:2])
+    (tmp_path / "all/a.jsonl.gz").rename(tmp_path / "all/A.JSONL.GZ")
+    (tmp_path / "all/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/up").symlink_to(tmp_path / "all")  # around for ever
+    pq.write_table(pa.Table.from_pylist(RECORDS[4:]), tmp_path / "all/linked/c.parquet")
+    assert contents(read(tmp_path, path="all", **FIELDS)) == EXPECTED
+    assert "not read" not in caplog.text
+    (tmp_path / "elsewhere/d.jsonl.zst").write_bytes(b"")
+    assert contents(read(tmp_path, path="all", **FIELDS)) == EXPECTED
+    assert "all: not read: 1 of its files ('linked/d.jsonl.zst' is the first)" in caplog.text
+
+
 def test_text_files_are_a_document_each(tmp_path):
     folder = tmp_path / "texts" / "deep"
     folder.mkdir(parents=True)
