@@ -170,18 +170,26 @@ class _Recorder(LogitsProcessor):
 def generation(model: nn.Module) -> float:
     """Return how far the logits of generation are from those of whole texts, read anew."""
     prompts = [tokens(length, length) for length in (3, 14)]
-    recorder, sampling = _Recorder(), Sampling(samples=1, tokens=5, batch_size=2)
+    recorders: list[_Recorder] = []
+
+    def recorded() -> list[_Recorder]:
+        recorders.append(_Recorder())
+        return recorders[-1:]
+
+    sampling = Sampling(samples=1, tokens=5, batch_size=2)
     texts = [" ".join(map(str, prompt.tolist())) for prompt in prompts]
-    sample_continuations(model, word_tokenizer(), texts, sampling, 0, processors=lambda: [recorder])
-    worst = 0.0
-    width = recorder.steps[0][0].shape[1]
-    for ids, scores in recorder.steps:
-        for row, (prompt, found) in enumerate(zip(prompts, scores, strict=True)):
-            if (ids[row, width:] == 0).any():
-                continue  # it has ended
-            with torch.no_grad():
-                whole = model(input_ids=ids[row : row + 1, width - len(prompt) - 1 :])
-            worst = max(worst, _apart(found, whole.logits[0, -1]))
+    sample_continuations(model, word_tokenizer(), texts, sampling, 0, processors=recorded)
+    worst, waiting = 0.0, iter(prompts)
+    for recorder in recorders:  # one a batch
+        width = recorder.steps[0][0].shape[1]
+        continued = [next(waiting) for _ in recorder.steps[0][0]]
+        for ids, scores in recorder.steps:
+            for row, (prompt, found) in enumerate(zip(continued, scores, strict=True)):
+                if (ids[row, width:] == 0).any():
+                    continue  # it has ended
+                with torch.no_grad():
+                    whole = model(input_ids=ids[row : row + 1, width - len(prompt) - 1 :])
+                worst = max(worst, _apart(found, whole.logits[0, -1]))
     return worst
 
 

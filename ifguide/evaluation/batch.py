@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -31,6 +31,10 @@ from ifguide.corpus.starts import padding_of
 from ifguide.models.forward import evaluating
 from ifguide.models.losses import device_of
 from ifguide.models.precision import full_precision
+
+PADDING_BOUND = (
+    1e-2  # of the largest logit; rounding stays below 1e-5, wrong families are beyond 0.05
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +124,49 @@ def continued(
             **past,
         )
     return [_until(row, heads.end) for row in output[:, heads.tokens.shape[1] :].tolist()]
+
+
+def minds_padding(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    short: Sequence[int],
+    long: Sequence[int],
+) -> bool:
+    """Whether padding on the left of a prompt changes what a model makes of it.
+
+    Some families count positions from the padding on, or look at it, and go on without a word.
+
+    Args:
+        model: any causal language model of transformers.
+        tokenizer: the model's.
+        short, long: prompts as tokens; the short one is padded to the length of the long one.
+    """
+    alone, beside = (
+        _first_logits(model, Heads.of(tokenizer, prompts)) for prompts in ([short], [short, long])
+    )
+    apart = [(a - b).abs().max() / a.abs().max() for a, b in zip(alone, beside, strict=True)]
+    return bool(max(apart) > PADDING_BOUND)
+
+
+def _first_logits(model: nn.Module, heads: Heads) -> list[Tensor]:
+    """Return the logits [V] of a batch's first prompt at two steps: from it, and from its cache."""
+    recorder = _Recorder()
+    settings = replace(heads, end=None).settings(max_new_tokens=2, do_sample=False)
+    continued(model, heads, list(range(len(heads.tokens))), settings, 0, None, [recorder])
+    return recorder.steps
+
+
+class _Recorder(LogitsProcessor):
+    """Keeps the logits of a batch's first row, and has token 0 follow."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.steps.append(scores[0].double().clone())
+        forced = torch.full_like(scores, -torch.inf)
+        forced[:, 0] = 0
+        return forced
 
 
 @contextmanager

@@ -7,7 +7,9 @@ prompts of like length, and all samples of a prompt start from one pass over it.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from torch import nn
@@ -16,9 +18,11 @@ from transformers import LogitsProcessor, PreTrainedTokenizerBase
 from ifguide.corpus.starts import text_start
 from ifguide.corpus.tokenizers import encode
 from ifguide.errors import InputError
-from ifguide.evaluation.batch import Heads, continued, prefilled
+from ifguide.evaluation.batch import Heads, continued, minds_padding, prefilled
 from ifguide.evaluation.config import Sampling
 from ifguide.models.forward import positions_of
+
+log = logging.getLogger(__name__)
 
 # makes what changes the logits at every step; a batch's processors may hold its state
 Processors = Callable[[], Sequence[LogitsProcessor]]
@@ -49,7 +53,7 @@ def sample_continuations(
         processors: called anew for each batch. Each processor gets ``(token ids [B, T], logits
             [B, V])``, the model's own logits in float32 (float64 for a float64 model);
             temperature and nucleus come after all of them. A prompt shorter than its batch's
-            longest has padding on its left.
+            longest has padding on its left, unless the model minds it (by a trial).
 
     Raises:
         InputError: no end-of-text token, or more tokens asked for than the model has positions.
@@ -58,7 +62,9 @@ def sample_continuations(
     order = sorted(range(len(prompts)), key=lambda number: len(sequences[number]))
     found: list[list[str]] = [[] for _ in prompts]
     batch_number = 0
-    for numbers in _batches(order, max(1, sampling.batch_size // sampling.samples)):
+    groups = _groups(model, tokenizer, sequences, order)
+    size = max(1, sampling.batch_size // sampling.samples)
+    for numbers in (batch for group in groups for batch in _batches(group, size)):
         heads = Heads.of(tokenizer, [sequences[number] for number in numbers])
         cache = prefilled(model, heads) if sampling.samples > 1 else None
         settings = heads.settings(**_settings(sampling))
@@ -110,6 +116,25 @@ def _encode(
     room = prompt_room(model, tokens, len(start))
     encoded = (cut.tokens.tolist() for cut in encode(tokenizer, prompts))
     return [[*start, *(ids if room is None else ids[-room:])] for ids in encoded]
+
+
+def _groups(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    sequences: Sequence[Sequence[int]],
+    order: Sequence[int],
+) -> list[Sequence[int]]:
+    """Return the prompts that may share batches: all of them, unless the model minds padding."""
+    lengths = [len(sequences[number]) for number in order]
+    if len(set(lengths)) < 2:
+        return [order]
+    if not minds_padding(model, tokenizer, sequences[order[0]], sequences[order[-1]]):
+        return [order]
+    log.warning(
+        "this family of models minds padding (by a trial): prompts of one length are continued "
+        "together, which is slower"
+    )
+    return [list(group) for _, group in groupby(order, lambda number: len(sequences[number]))]
 
 
 def _batches(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:

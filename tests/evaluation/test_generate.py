@@ -1,5 +1,6 @@
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -57,6 +58,38 @@ def test_greedy_in_a_batch_is_greedy_one_by_one(
     assert found == expected
     assert len({text for (text,) in found}) == len(PROMPTS)  # the model does react to its prompt
     assert found == sample_continuations(model, tokenizer, PROMPTS, greedy(batch_size=2), seed=5)
+
+
+SIZES = {  # of families that padding on the left disturbs
+    "bart": {
+        "d_model": 16,
+        "decoder_layers": 2,
+        "decoder_attention_heads": 2,
+        "decoder_ffn_dim": 32,
+    },
+    "marian": {"d_model": 16, "decoder_layers": 2, "decoder_attention_heads": 2},
+}
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("family", SIZES)
+def test_a_family_that_minds_padding_gets_none(
+    family: str, samples: int, tokenizer: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        family,
+        **SIZES[family],
+        vocab_size=len(tokenizer),
+        max_position_embeddings=64,
+        pad_token_id=0,
+    )
+    config.init_std = config.initializer_range = 0.5
+    model = AutoModelForCausalLM.from_config(config).eval()
+    sampling = replace(greedy(), samples=samples)
+    found = sample_continuations(model, tokenizer, PROMPTS, sampling, seed=0)
+    assert found == [[by_hand(model, tokenizer, prompt, 12)] * samples for prompt in PROMPTS]
+    assert "minds padding" in caplog.text
 
 
 def test_sampling_is_repeatable_and_leaves_the_random_state(
