@@ -128,7 +128,7 @@ def _groups(
     lengths = [len(sequences[number]) for number in order]
     if len(set(lengths)) < 2:
         return [order]
-    if not minds_padding(model, tokenizer, sequences[order[0]], sequences[order[-1]]):
+    if not minds_padding(model, tokenizer, sequences[order[-1]]):
         return [order]
     log.warning(
         "this family of models minds padding (by a trial): prompts of one length are continued "
