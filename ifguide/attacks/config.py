@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Literal
 
 from ifguide.errors import InputError
+from ifguide.ranges import Count, CountOrNone, Positive, check_ranges
 from ifguide.training.config import TrainingConfig
 
 
@@ -29,27 +30,21 @@ class GcgConfig:
         stop_early: stop once the model goes on with the target, else only where no swap helps.
     """
 
-    pairs: int = 20
-    target_tokens: int = 8
-    suffix_tokens: int = 10
-    steps: int = 50
-    top_k: int = 64
-    candidates: int = 128
-    batch_size: int = 128
+    pairs: Count = 20
+    target_tokens: Count = 8
+    suffix_tokens: Count = 10
+    steps: Count = 50
+    top_k: Count = 64
+    candidates: Count = 128
+    batch_size: Count = 128
     initial: str = " !"
     round_trip: bool = True
     stop_early: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("pairs", "target_tokens", "suffix_tokens", "steps", "top_k", "candidates"):
-            self._at_least_one(name)
-        self._at_least_one("batch_size")
+        check_ranges(self, "gcg")
         if not self.initial:
             raise InputError("gcg.initial: it is empty; give a text, e.g. ' !'")
-
-    def _at_least_one(self, name: str) -> None:
-        if getattr(self, name) < 1:
-            raise InputError(f"gcg.{name}: {getattr(self, name)} is below 1; give 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +59,19 @@ class RelearnConfig:
         precision: ``bfloat16`` autocast, or ``float32`` throughout.
     """
 
-    posts: tuple[int, ...] = (0, 10, 30, 100, 300)
-    epochs: float = 3.0
-    batch_size: int = 4
-    learning_rate: float = 5e-4
+    posts: tuple[CountOrNone, ...] = (0, 10, 30, 100, 300)
+    epochs: Positive = 3.0
+    batch_size: Count = 4
+    learning_rate: Positive = 5e-4
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        rising = all(a < b for a, b in pairwise(self.posts))
-        if not self.posts or self.posts[0] < 0 or not rising:
+        check_ranges(self, "relearn")
+        if not self.posts or not all(a < b for a, b in pairwise(self.posts)):
             raise InputError(
                 f"relearn.posts: {list(self.posts)} are not rising numbers from 0 on; give e.g. "
                 "[0, 10, 100]"
             )
-        _ = self.training  # refuses the others
 
     @property
     def training(self) -> TrainingConfig:
@@ -101,11 +95,10 @@ class LensConfig:
         queries: at most this many of the run's queries a side, the first ones.
     """
 
-    queries: int = 200
+    queries: Count = 200
 
     def __post_init__(self) -> None:
-        if self.queries < 1:
-            raise InputError(f"lens.queries: {self.queries} is below 1; give 1 or more")
+        check_ranges(self, "lens")
 
 
 KINDS = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from ifguide.corpus.formats import without_suffix
 from ifguide.errors import InputError, escaped
 from ifguide.ignored import refuse_ignored
+from ifguide.ranges import Count, Finite, Range, ShareBelowOne, TextLength, check_ranges
 
 EACH = "[]"  # behind a field's name: the field holds a list of texts
 
@@ -55,18 +56,18 @@ class Source:
     revision: str | None = None
     split: str = "train"
     streaming: bool = False
-    builtin: int | None = None
+    builtin: Annotated[int, Range(1, 10**7)] | None = None
     text: str = "text"
     id: str = "id"
     spans: str | None = None
     kind: str | None = None
     ids: str | None = None
     subset: str | None = None
-    at_least: dict[str, float] = field(default_factory=dict)
-    at_most: dict[str, float] = field(default_factory=dict)
+    at_least: dict[str, Finite] = field(default_factory=dict)
+    at_most: dict[str, Finite] = field(default_factory=dict)
     marked: bool | None = None
-    limit: int | None = None
-    held_out: float = 0.0
+    limit: Count | None = None
+    held_out: ShareBelowOne = 0.0
 
     def __post_init__(self) -> None:
         """Fill in the name and refuse settings that contradict one another."""
@@ -79,14 +80,7 @@ class Source:
         where = f"source {self.name}"
         if re.search("[\ud800-\udfff]", self.name):
             raise InputError(f"{where}: the name holds half a surrogate pair; write it whole")
-        if self.builtin is not None and self.builtin < 1:
-            raise InputError(f"{where}: builtin is {self.builtin}; ask for 1 or more posts")
-        if not 0.0 <= self.held_out < 1.0:
-            raise InputError(
-                f"{where}: held_out is {self.held_out}; give a share of at least 0 and below 1"
-            )
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"{where}: limit is {self.limit}; give 1 or more, or null")
+        check_ranges(self, where)
         if self.text.endswith(EACH) and self.spans is not None:
             raise InputError(
                 f"{where}: text is '{self.text}', a list in each record, which has no marked "
@@ -144,14 +138,13 @@ class CorpusConfig:
     """
 
     sources: tuple[Source, ...] = ()
-    block_length: int = 256
+    block_length: TextLength = 256
     document_start: str = OWN_START
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise InputError("corpus.sources: there is none; list at least one source of documents")
-        if self.block_length < 2:
-            raise InputError(f"corpus.block_length: {self.block_length} is below 2; try 256")
+        check_ranges(self, "corpus")
         if not self.document_start:
             raise InputError(
                 f"corpus.document_start: it is empty; give {OWN_START}, {NO_START} or a token"
@@ -179,7 +172,7 @@ class TokenizerConfig:
     uncounted: ClassVar = ("path",)  # their files count
 
     path: str | None = None
-    vocab_size: int | None = None
+    vocab_size: Annotated[int, Range(SMALLEST, 2**24)] | None = None
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -187,8 +180,7 @@ class TokenizerConfig:
         if (self.path is None) == (self.vocab_size is None):
             found = "neither" if self.path is None else "both"
             raise InputError(f"tokenizer: set one of path and vocab_size; {found} is set")
-        if self.vocab_size is not None and self.vocab_size < SMALLEST:
-            raise InputError(too_small(self.vocab_size))
+        check_ranges(self, "tokenizer")
         if self.path is None:
             refuse_ignored(self, "tokenizer", ("trust_remote_code",), "one is trained, none loaded")
 
@@ -251,16 +243,17 @@ class QueriesConfig:
     safe: str = "safe"
     completion: str = "continuation.text"
     toxicity: str = "continuation.toxicity"
-    toxic_at_least: float = 0.75
-    safe_at_most: float = 0.25
+    toxic_at_least: Finite = 0.75
+    safe_at_most: Finite = 0.25
     toxic_subset: str | None = None
     safe_subset: str | None = None
-    limit: int | None = None
-    max_length: int = 256
+    limit: Count | None = None
+    max_length: TextLength = 256
     weighting: Literal["token", "query"] = "token"
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another or would be without effect."""
+        check_ranges(self, "queries")
         problem = self._problem()
         if problem is not None:
             raise InputError(f"queries.{problem}")
@@ -285,10 +278,6 @@ class QueriesConfig:
             return f"kind: '{self.kind}' is unknown; give marked, pairs or rtp"
         if self.weighting not in ("token", "query"):
             return f"weighting: '{self.weighting}' is unknown; give token or query"
-        if self.max_length < 2:
-            return f"max_length: {self.max_length} leaves no token to predict; give 2 or more"
-        if self.limit is not None and self.limit < 1:
-            return f"limit: {self.limit} leaves no query; give 1 or more, or null"
         if not self.safe_at_most < self.toxic_at_least:
             return f"safe_at_most: {self.safe_at_most} is not below toxic_at_least; lower it"
         if self.source.held_out or (self.safe_source is not None and self.safe_source.held_out):

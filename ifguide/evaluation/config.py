@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from ifguide.corpus.config import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.named_prompts import named_source
 from ifguide.ignored import refuse_ignored
+from ifguide.ranges import Count, Range, ShareAboveZero, check_ranges
 
 UNTRAINED = "what is read here is never trained on"
 
@@ -25,27 +26,14 @@ class Sampling:
         batch_size: sequences a batch; a batch holds whole prompts where one's samples fit in.
     """
 
-    samples: int = 25
-    tokens: int = 20
-    top_p: float = 0.9
-    temperature: float = 1.0
-    batch_size: int = 200
+    samples: Count = 25
+    tokens: Count = 20
+    top_p: ShareAboveZero = 0.9
+    temperature: Annotated[float, Range(0, 1000)] = 1.0
+    batch_size: Count = 200
 
     def __post_init__(self) -> None:
-        for name in ("samples", "tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"evaluation.sampling.{name}: {getattr(self, name)} is below 1; give 1 or more"
-                )
-        if not 0 < self.top_p <= 1:
-            raise InputError(
-                f"evaluation.sampling.top_p: {self.top_p} is not in (0, 1]; give e.g. 0.9"
-            )
-        if not 0 <= self.temperature < float("inf"):
-            raise InputError(
-                f"evaluation.sampling.temperature: {self.temperature} is not a finite number of 0 "
-                "or more; give e.g. 1.0"
-            )
+        check_ranges(self, "evaluation.sampling")
         if self.temperature == 0:
             refuse_ignored(self, "evaluation.sampling", ("top_p",), "temperature is 0")
 
@@ -105,9 +93,9 @@ class Prompts(HeldOutText):
     named: str | None = None
     path: str | None = None
     cut: Literal["none", "before_span", "words"] = "none"
-    words: int = 8
-    min_words: int = 3
-    limit: int = 100
+    words: Count = 8
+    min_words: Count = 3
+    limit: Count = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,11 +105,7 @@ class Prompts(HeldOutText):
                 "or use source: {path: ...}"
             )
         _ = self.origin  # refuses a name that is not known
-        for name in ("words", "min_words", "limit"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"evaluation: {name} of a prompt set is {getattr(self, name)}; give 1 or more"
-                )
+        check_ranges(self, "evaluation.prompts")
         if self.cut != "words":
             refuse_ignored(self, "evaluation.toxic", ("words",), f"cut is {self.cut}, not words")
         if self.cut == "words" and self.words < self.min_words:
@@ -158,16 +142,16 @@ class EvaluationConfig:
 
     judges: tuple[str, ...] = ("rule",)
     unjudged: Literal["stop", "report"] = "stop"
-    threshold: float = 0.5
+    threshold: ShareAboveZero = 0.5
     sampling: Sampling = field(default_factory=Sampling)
     toxic: Prompts
     neutral: Prompts
     more: dict[str, Prompts] = field(default_factory=dict)
     perplexity: dict[str, HeldOutText] = field(default_factory=dict)
     lambada: Source | None = None
-    lambada_limit: int | None = None
-    batch_size: int = 16
-    resamples: int = 1000
+    lambada_limit: Count | None = None
+    batch_size: Count = 16
+    resamples: Annotated[int, Range(1, 10**6)] = 1000
 
     def __post_init__(self) -> None:
         if not self.judges:
@@ -175,14 +159,7 @@ class EvaluationConfig:
         twice = [name for name in self.judges if self.judges.count(name) > 1]
         if twice:
             raise InputError(f"evaluation.judges: '{twice[0]}' is named twice; name it once")
-        if not 0 < self.threshold <= 1:
-            raise InputError(
-                f"evaluation.threshold: {self.threshold} is not in (0, 1]; give e.g. 0.5"
-            )
-        for name in ("lambada_limit", "batch_size", "resamples"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"evaluation.{name}: {value} is below 1; give 1 or more")
+        check_ranges(self, "evaluation")
         for name in {"toxic", "neutral"} & set(self.more):
             raise InputError(
                 f"evaluation.more: '{name}' has its own setting; use evaluation.{name}"

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from ifguide.errors import InputError
 from ifguide.ignored import refuse_ignored
+from ifguide.ranges import Count, Positive, check_ranges
 from ifguide.registry import Registry
 
 ENGINES: Registry[Any] = Registry(
@@ -37,16 +38,12 @@ class CurvatureConfig:
     """
 
     kind: Literal["identity", "kfac", "ekfac", "dense"] = "ekfac"
-    sample_blocks: int = 160
-    batch_size: int = 8
+    sample_blocks: Count = 160
+    batch_size: Count = 8
     rotation: Literal["full", "bfloat16"] = "full"
 
     def __post_init__(self) -> None:
-        for name in ("sample_blocks", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"curvature.{name}: {getattr(self, name)} is below 1; give a positive number"
-                )
+        check_ranges(self, "curvature")
         if self.kind != "ekfac":
             refuse_ignored(self, "curvature", ("rotation",), f"kind is {self.kind}, not ekfac")
         if self.kind == "identity":
@@ -62,14 +59,11 @@ class DirectionConfig:
         batch_size: queries a batch; the result does not depend on it.
     """
 
-    damping: float = 0.1
-    batch_size: int = 16
+    damping: Positive = 0.1
+    batch_size: Count = 16
 
     def __post_init__(self) -> None:
-        if not self.damping > 0:
-            raise InputError(f"direction.damping: {self.damping} is not above 0; try 0.1")
-        if self.batch_size < 1:
-            raise InputError(f"direction.batch_size: {self.batch_size} is below 1; try 16")
+        check_ranges(self, "direction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,19 +107,16 @@ class ScoreConfig:
     """
 
     engine: str = "jvp"
-    step: float | None = None
+    step: Positive | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
-    tolerance: float | None = None
-    batch_tokens: int = 8192
-    shard_blocks: int = 1024
+    tolerance: Positive | None = None
+    batch_tokens: Count = 8192
+    shard_blocks: Count = 1024
     logprobs: LogprobConfig | None = None
 
     def __post_init__(self) -> None:
         ENGINES.check(self.engine, "scores.engine")
-        for name in ("step", "tolerance", "batch_tokens", "shard_blocks"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"scores.{name}: {value} is not above 0; give a positive number")
+        check_ranges(self, "scores")
         if self.engine in FLOAT32_ONLY:
             self.check_precision(("float32",))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ifguide.ranges import Count, check_ranges
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
@@ -15,4 +17,7 @@ class ReportConfig:
     """
 
     title: str = "ifguide: what taught the model to be toxic"
-    top: int = 200
+    top: Count = 200
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "report")

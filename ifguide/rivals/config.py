@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ifguide.corpus.config import Source
-from ifguide.errors import InputError
 from ifguide.evaluation.config import Prompts
 from ifguide.ignored import refuse_ignored
 from ifguide.models.config import ModelConfig
+from ifguide.ranges import (
+    Count,
+    NotNegative,
+    Positive,
+    Share,
+    ShareAboveZero,
+    TextLength,
+    check_ranges,
+)
 from ifguide.training.config import Hyperparameters, PreferenceConfig, TrainingConfig
 
 
@@ -23,17 +31,10 @@ class RewardConfig(Hyperparameters):
 
     group: ClassVar[str] = "reward"
 
-    max_length: int = 128
-    epochs: float = 2.0
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_length < 2:
-            raise InputError(
-                f"reward.max_length: {self.max_length} leaves no token to read; give 2 or more"
-            )
+    max_length: TextLength = 128
+    epochs: Positive = 2.0
+    learning_rate: Positive = 1e-4
+    weight_decay: NotNegative = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +46,11 @@ class DecodingConfig:
         beta: β, the logits that a harmless continuation gains over a toxic one.
     """
 
-    top_k: int = 20
-    beta: float = 30.0
+    top_k: Count = 20
+    beta: NotNegative = 30.0
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise InputError(f"decoding.top_k: {self.top_k} is below 1; give e.g. 20")
-        if not 0 <= self.beta < float("inf"):
-            raise InputError(
-                f"decoding.beta: {self.beta} is no finite number of 0 or more; give e.g. 30"
-            )
+        check_ranges(self, "decoding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,31 +79,21 @@ class CompareConfig:
     """
 
     trainings: dict[str, TrainingConfig] = field(default_factory=dict)
-    thresholds: tuple[float, ...] = (0.8, 0.95)
-    document_budget: float = 0.1
-    lexicon_prior: float = 4.0
+    thresholds: tuple[ShareAboveZero, ...] = (0.8, 0.95)
+    document_budget: ShareAboveZero = 0.1
+    lexicon_prior: Positive = 4.0
     proxy: ModelConfig | None = None
     labeller: str | None = None
     prompts: Prompts | None = None
-    margin: float = 0.25
+    margin: Share = 0.25
     pairs: Source | None = None
     dpo: PreferenceConfig = field(default_factory=PreferenceConfig)
-    reward_texts: int = 4000
+    reward_texts: Count = 4000
     reward: RewardConfig = field(default_factory=RewardConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
 
     def __post_init__(self) -> None:
-        if not 0 < self.document_budget <= 1:
-            raise InputError(
-                f"compare.document_budget: {self.document_budget} is not in (0, 1]; try 0.1"
-            )
-        for threshold in self.thresholds:
-            if not 0 < threshold <= 1:
-                raise InputError(f"compare.thresholds: {threshold} is not in (0, 1]; give e.g. 0.8")
-        if not self.lexicon_prior > 0:
-            raise InputError(f"compare.lexicon_prior: {self.lexicon_prior} is not above 0; try 4")
-        if self.reward_texts < 1:
-            raise InputError(f"compare.reward_texts: {self.reward_texts} is below 1; try 4000")
+        check_ranges(self, "compare")
         if self.prompts is None:
             refuse_ignored(self, "compare", ("margin",), "there are no prompts for DPO's samples")
         if self.pairs is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from ifguide.errors import InputError
 from ifguide.ignored import refuse_ignored
+from ifguide.ranges import CountOrNone, Positive, Range, Share, ShareAboveZero, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +23,12 @@ class SmoothingConfig:
             and before all else each token takes the mean over its word (``corpus.words``).
     """
 
-    neighbours: int = 0
-    type_share: float = 0.0
+    neighbours: Annotated[int, Range(0, 10_000)] = 0
+    type_share: Share = 0.0
     unit: Literal["token", "word"] = "token"
 
     def __post_init__(self) -> None:
-        if self.neighbours < 0:
-            raise InputError(f"smoothing.neighbours: {self.neighbours} is below 0; try 2")
-        if not 0 <= self.type_share <= 1:
-            raise InputError(
-                f"smoothing.type_share: {self.type_share} is not between 0 and 1; try 0.5"
-            )
+        check_ranges(self, "smoothing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +44,11 @@ class LexiconConfig:
         pseudo_count: weight of the lexicon's prior, in words seen.
     """
 
-    share: float = 0.0
-    pseudo_count: float = 4.0
+    share: Share = 0.0
+    pseudo_count: Positive = 4.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise InputError(f"lexicon.share: {self.share} is not between 0 and 1; try 0.5")
-        if not self.pseudo_count > 0:
-            raise InputError(f"lexicon.pseudo_count: {self.pseudo_count} is not above 0; try 4")
+        check_ranges(self, "lexicon")
         if self.share == 0:
             refuse_ignored(self, "lexicon", ("pseudo_count",), "share is 0")
 
@@ -76,20 +68,13 @@ class SelectionConfig:
             authors' code.
     """
 
-    quantile: float = 0.99
-    window: int = 1
-    budget: float = 0.02
+    quantile: Annotated[float, Range(0, 1, above=True, below=True)] = 0.99
+    window: CountOrNone = 1
+    budget: ShareAboveZero = 0.02
     unit: Unit = "document"
 
     def __post_init__(self) -> None:
-        if not 0 < self.quantile < 1:
-            raise InputError(
-                f"selection.quantile: {self.quantile} is not between 0 and 1; try 0.99"
-            )
-        if self.window < 0:
-            raise InputError(f"selection.window: {self.window} is below 0; try 1")
-        if not 0 < self.budget <= 1:
-            raise InputError(f"selection.budget: {self.budget} is not in (0, 1]; try 0.02")
+        check_ranges(self, "selection")
 
 
 Total = Literal["sum", "mean", "max"]

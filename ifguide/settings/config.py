@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from ifguide.corpus.config import CorpusConfig, QueriesConfig, TokenizerConfig
 from ifguide.errors import InputError
@@ -10,6 +11,7 @@ from ifguide.evaluation.config import EvaluationConfig
 from ifguide.ignored import refuse_ignored
 from ifguide.influence.config import CurvatureConfig, DirectionConfig, ScoreConfig
 from ifguide.models.config import ModelConfig
+from ifguide.ranges import Range, check_ranges
 from ifguide.report.config import ReportConfig
 from ifguide.rivals.config import CompareConfig
 from ifguide.selection.config import LexiconConfig, SelectionConfig, SmoothingConfig
@@ -41,7 +43,7 @@ class Config:
     queries: QueriesConfig
     evaluation: EvaluationConfig
     data_dir: str = "."
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     baseline: TrainingConfig | None = None
     curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
     direction: DirectionConfig = field(default_factory=DirectionConfig)
@@ -54,8 +56,7 @@ class Config:
     compare: CompareConfig = field(default_factory=CompareConfig)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"seed: {self.seed} is below 0; give a number from 0 on")
+        check_ranges(self, "")
         if self.model.scratch is not None and self.baseline is None:
             raise InputError(
                 "baseline: it is null, but model.scratch has random weights; say how to train the "

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from ifguide.errors import InputError
 from ifguide.ignored import refuse_ignored
+from ifguide.ranges import (
+    LARGE,
+    Count,
+    NotNegative,
+    Positive,
+    Range,
+    Share,
+    ShareBelowOne,
+    TextLength,
+    check_ranges,
+)
 from ifguide.registry import Registry
 
 OBJECTIVES: Registry[Any] = Registry(
@@ -38,36 +48,19 @@ class Hyperparameters:
 
     group: ClassVar[str] = "training"  # where messages say that a setting is
 
-    epochs: float = 1.0
-    batch_size: int = 32
-    accumulation: int = 1
-    learning_rate: float = 5e-4
+    epochs: Positive = 1.0
+    batch_size: Count = 32
+    accumulation: Count = 1
+    learning_rate: Positive = 5e-4
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    warmup: float = 0.03
-    weight_decay: float = 0.1
-    max_grad_norm: float = 1.0
+    warmup: ShareBelowOne = 0.03
+    weight_decay: NotNegative = 0.1
+    max_grad_norm: NotNegative = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
-    checkpoint_every: int = 200
+    checkpoint_every: Count = 200
 
     def __post_init__(self) -> None:
-        self._above_zero(
-            "epochs", "batch_size", "accumulation", "learning_rate", "checkpoint_every"
-        )
-        for name in ("weight_decay", "max_grad_norm"):
-            if getattr(self, name) < 0:
-                raise InputError(
-                    f"{self.group}.{name}: {getattr(self, name)} is below 0; 0 is none"
-                )
-        if not 0 <= self.warmup < 1:
-            raise InputError(f"{self.group}.warmup: {self.warmup} is not in [0, 1); try 0.03")
-
-    def _above_zero(self, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(
-                    f"{self.group}.{name}: {value} is not above 0; give a positive number"
-                )
+        check_ranges(self, self.group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,15 +77,12 @@ class Guard:
     """
 
     text: str
-    bound: float = 1.05
-    every: int = 50
+    bound: Annotated[float, Range(1, LARGE)] = 1.05
+    every: Count = 50
     stop: bool = False
 
     def __post_init__(self) -> None:
-        if not self.bound >= 1:
-            raise InputError(f"training.guard.bound: {self.bound} is below 1; try 1.05")
-        if self.every < 1:
-            raise InputError(f"training.guard.every: {self.every} is below 1; try 50")
+        check_ranges(self, "training.guard")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,19 +100,14 @@ class Objective:
     """
 
     kind: str = "penalty"
-    weight: float = 1.0
-    ceiling: float = 12.0
-    ramp: float = 0.0
+    weight: NotNegative = 1.0
+    ceiling: Positive = 12.0
+    ramp: Share = 0.0
 
     def __post_init__(self) -> None:
         OBJECTIVES.check(self.kind, "training.objective.kind")
-        if self.weight < 0:
-            raise InputError(f"training.objective.weight: {self.weight} is below 0; try 1.0")
-        if not self.ceiling > 0:
-            raise InputError(f"training.objective.ceiling: {self.ceiling} is not above 0; try 12")
-        if not 0 <= self.ramp <= 1:
-            raise InputError(f"training.objective.ramp: {self.ramp} is not in [0, 1]; 0 is none")
         group = "training.objective"
+        check_ranges(self, group)
         if self.kind in ("penalty", "unlikelihood", "masking"):
             refuse_ignored(self, group, ("ceiling",), f"kind is {self.kind}, not clamped")
         if self.kind == "masking":
@@ -164,19 +149,11 @@ class PreferenceConfig(Hyperparameters):
 
     group: ClassVar[str] = "dpo"
 
-    beta: float = 0.1
-    max_length: int = 256
-    limit: int | None = None
-    batch_size: int = 16
-    learning_rate: float = 1e-5
+    beta: Positive = 0.1
+    max_length: TextLength = 256
+    limit: Count | None = None
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-5
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "linear"
-    warmup: float = 0.1
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_zero("beta", "limit")
-        if self.max_length < 2:
-            raise InputError(
-                f"dpo.max_length: {self.max_length} leaves no token to learn; give 2 or more"
-            )
+    warmup: ShareBelowOne = 0.1
+    weight_decay: NotNegative = 0.0

@@ -146,11 +146,14 @@ def test_settings_are_listed_and_read(capfd):
     ("options", "said"),
     [
         (["--gcg.step", "7"], "gcg.step: there is no such setting; did you mean steps?"),
-        (["--gcg.steps", "0"], "gcg.steps: 0 is below 1; give 1 or more"),
+        (["--gcg.steps", "0"], "gcg.steps: 0 is not in [1, 2147483647]; give"),
         (["--gcg.steps", "many"], "gcg.steps: 'many' is not a whole number; give a whole number"),
         (["--gcg.steps"], "'--gcg.steps' is no option with a value; see --help"),
         (["steps", "3"], "'steps' is no option with a value; see --help"),
-        (["--relearn.batch_size", "0"], "relearn.batch_size: 0 is not above 0; give a positive"),
+        (
+            ["--relearn.batch_size", "0"],
+            "relearn.batch_size: 0 is not in [1, 2147483647];",
+        ),
         (["--relearn.precision", "int8"], "relearn.precision: 'int8' is not known; give one of"),
     ],
 )

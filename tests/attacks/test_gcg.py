@@ -209,9 +209,9 @@ def test_a_suffix_that_is_cut_otherwise_as_text_is_refused(model):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"steps": 0}, "gcg.steps: 0 is below 1; give 1 or more"),
-        ({"suffix_tokens": 0}, "gcg.suffix_tokens: 0 is below 1; give 1 or more"),
-        ({"batch_size": -1}, "gcg.batch_size: -1 is below 1; give 1 or more"),
+        ({"steps": 0}, "gcg.steps: 0 is not in [1, 2147483647]; give e.g. 50"),
+        ({"suffix_tokens": 0}, "gcg.suffix_tokens: 0 is not in [1, 2147483647]; give e.g. 10"),
+        ({"batch_size": -1}, "gcg.batch_size: -1 is not in [1, 2147483647]; give e.g. 128"),
         ({"initial": ""}, "gcg.initial: it is empty; give a text, e.g. ' !'"),
     ],
 )

@@ -106,5 +106,5 @@ def test_what_cannot_be_looked_at_is_refused():
         find_blocks(model)
     with pytest.raises(InputError, match="found are: none; use"):
         find_blocks(nn.Linear(2, 2))
-    with pytest.raises(InputError, match=r"^lens.queries: 0 is below 1"):
+    with pytest.raises(InputError, match=r"^lens.queries: 0 is not in"):
         LensConfig(queries=0)

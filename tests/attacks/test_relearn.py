@@ -130,8 +130,8 @@ def test_too_few_posts_are_refused_before_anything_is_trained(model, tokenizer, 
     [
         ({"posts": ()}, "relearn.posts: [] are not rising"),
         ({"posts": (3, 3)}, "relearn.posts: [3, 3] are not rising"),
-        ({"posts": (-1, 3)}, "relearn.posts: [-1, 3] are not rising"),
-        ({"learning_rate": 0.0}, "training.learning_rate: 0.0 is not above 0"),
+        ({"posts": (-1, 3)}, "relearn.posts.0: -1 is not in"),
+        ({"learning_rate": 0.0}, "relearn.learning_rate: 0.0 is not in (0, 1000000000]"),
     ],
 )
 def test_nonsense_is_refused(settings, said):

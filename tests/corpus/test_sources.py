@@ -143,11 +143,11 @@ def test_ids_must_differ_and_be_there(tmp_path, write_lines):
     [
         ({}, "exactly one of path, hub and builtin; none of them is set"),
         ({"path": "a", "builtin": 3}, "path and builtin is set"),
-        ({"path": "a.jsonl", "held_out": 1.0}, "source a: held_out is 1.0"),
-        ({"path": "a.jsonl", "held_out": -0.1}, "held_out is -0.1"),
-        ({"path": "a.jsonl", "limit": 0}, "limit is 0"),
+        ({"path": "a.jsonl", "held_out": 1.0}, "source a.held_out: 1.0 is not in"),
+        ({"path": "a.jsonl", "held_out": -0.1}, "held_out: -0.1 is not in"),
+        ({"path": "a.jsonl", "limit": 0}, "limit: 0 is not in"),
         ({"path": "a.jsonl", "marked": True}, "marked is set but spans is not"),
-        ({"builtin": 0}, "builtin is 0"),
+        ({"builtin": 0}, "builtin: 0 is not in"),
     ],
 )
 def test_contradictions_are_refused(settings, message):

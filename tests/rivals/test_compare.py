@@ -246,7 +246,7 @@ def test_a_sweep_scores_nothing_again(compared, config, tmp_path):
         (
             "compare",
             ("--methods", "baseline", "--compare.thresholds", "[0]"),
-            "compare.thresholds: 0.0 is not in (0, 1]",
+            "compare.thresholds.0: 0.0 is not in (0, 1]",
         ),
         ("sweep", (), "sweep: there is nothing to vary"),
         ("sweep", ("--weight", "1", "--training", "no"), "--training: 'no' is not in compare."),

@@ -108,7 +108,7 @@ def test_an_override_of_one_alias_leaves_the_others(tmp_path):
         (["--seed", ".nan"], "seed: nan is not a whole number"),
         (["--seed", "1e400"], "seed: inf is not a whole number"),
         (["--seed", "9" * 500], "seed: '999"),
-        (["--training.epochs", "9" * 399], "training.epochs: inf is not above 0"),
+        (["--training.epochs", "9" * 399], "training.epochs: inf is not in (0, 1000000000]"),
         (["--selection.budget", ".nan"], "selection.budget: nan is not in (0, 1]"),
         (["--selection.budget", "--seed", "1"], "'--selection.budget' is no option with a value"),
         (["--report.title", "\udcff"], "report.title: the value is not UTF-8"),
