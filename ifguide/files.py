@@ -13,7 +13,7 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
 
 TEMPORARY = ".ifguide-tmp"  # how the name of a file ends that is being written
 
@@ -48,12 +48,22 @@ def json_text(value: Any) -> str:
 
 def read_json(file: Path) -> Any:
     """Read a JSON file of ours."""
-    try:
+    with reading(str(file), "delete it and run again"):
+        check_plain(file, str(file))
         return json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{file}: cannot be read ({one_line(error)}); delete it and run again"
-        ) from error
+
+
+def check_plain(file: Path, shown: str) -> None:
+    """Refuse what is no plain file: opening a pipe waits for whoever writes to it.
+
+    Raises:
+        InputError: nothing is there, or a folder, a pipe or a device; ``shown`` is what it names.
+    """
+    if not file.exists():
+        raise InputError(f"{shown}: no such file (looked at {file}); correct the path")
+    if not file.is_file():
+        kind = "a folder" if file.is_dir() else "a pipe or a device"
+        raise InputError(f"{shown}: {kind}, not a plain file; give a file")
 
 
 def write_output(file: Path, text: str, *, replace: bool) -> None:

@@ -110,15 +110,13 @@ def _numbers(kind: Any, value: Any) -> Iterator[tuple[str, int | float, Range]]:
 
 
 def _written(number: int | float) -> str:
-    """Write a number in at most some 20 characters.
+    """Write a number in some 20 characters at most.
 
-    >>> _written(10**400), _written(0.5), _written(2**31)
-    ('a number of 401 digits', '0.5', '2147483648')
+    >>> _written(10**400), _written(0.5), _written(2**64)
+    ('a number of more than 20 digits', '0.5', '18446744073709551616')
     """
-    if isinstance(number, int):
-        text = str(number) if abs(number) < 10**20 else ""
-        return text or f"a number of {int(math.log10(abs(number))) + 1} digits"
-    return str(number)
+    long = isinstance(number, int) and abs(number) >= 10**20
+    return "a number of more than 20 digits" if long else str(number)
 
 
 def _within(allowed: Range) -> str:

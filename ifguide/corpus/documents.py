@@ -14,7 +14,7 @@ import pyarrow as pa
 from ifguide.corpus.config import EACH, Source
 from ifguide.corpus.fields import Record, label_field, spans_field, text_field, texts_field
 from ifguide.corpus.sources import Tally, counted, falls_in, first_of, read_records
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
 from ifguide.nouns import Document
 
 BATCH = 256  # documents in a record batch of the file: the unit that random access touches
@@ -36,12 +36,8 @@ class Documents(Sequence[Document]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with reading(str(path), "make it again", fault="not a readable file of documents"):
             self._reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(
-                f"{path}: not a readable file of documents ({one_line(error)}); make it again"
-            ) from error
         metadata = self._reader.schema.metadata or {}
         if self._reader.schema != SCHEMA or b"batch" not in metadata:
             raise InputError(f"{path}: an Arrow file, but not one of documents; make it again")

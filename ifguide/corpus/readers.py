@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ifguide.corpus.fields import Record
 from ifguide.corpus.formats import FORMATS, format_of, known_endings
 from ifguide.corpus.rows import read_saved, rows_of_hub
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +26,14 @@ def read_path(path: Path, shown: str, split: str) -> Iterator[Record]:
         InputError: nothing there, a format that is not known, or a file that cannot be read.
     """
     if is_saved_dataset(path):
-        with one_line_errors(shown, "save the dataset again with save_to_disk"):
+        with reading(shown, "save the dataset again with save_to_disk"):
             yield from read_saved(path, shown, split)
         return
     if path.is_dir():
         _name_unread(path, shown)
     for file, name in list_files(path, shown):
         where = f"{shown.rstrip('/')}/{name}" if path.is_dir() else shown
-        with one_line_errors(where, "check the file, or name another one"):
+        with reading(where, "check the file, or name another one"):
             if file.stat().st_size == 0:
                 raise InputError(f"{where}: the file is empty; fill it, remove it or name another")
             yield from FORMATS.get(format_of(file.name) or "", where)(file, where, name)
@@ -50,7 +49,7 @@ def read_hub(
     """
     shown = f"hub dataset {name}" + (f" ({config})" if config else "") + f", split {split}"
     mend = "check the name, config and split, or give the path of a local copy"
-    with one_line_errors(shown, mend):
+    with reading(shown, mend):
         yield from rows_of_hub(name, config, revision, split, streaming, shown)
 
 
@@ -110,14 +109,3 @@ def _name_unread(folder: Path, shown: str) -> None:
             "%s: not read: %d of its files ('%s' is the first); what is read ends in %s",
             *(shown, len(unread), unread[0], known_endings()),
         )
-
-
-@contextmanager
-def one_line_errors(shown: str, mend: str) -> Iterator[None]:
-    """Turn what readers raise on bad input into one line that names ``shown`` and the mend."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # formats of third parties may raise anything
-        raise InputError(f"{shown}: cannot be read ({one_line(error)}); {mend}") from error

@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from operator import ge, le
 from pathlib import Path
@@ -42,9 +42,9 @@ def read_records(
         named = (record for record in records if fnmatch.fnmatchcase(record.id, pattern))
         records = counted(named, f"ids={pattern}", tally)
     for key, bounds, fits in (("at_least", source.at_least, ge), ("at_most", source.at_most, le)):
-        for name, bound in bounds.items():
-            chosen = _within(records, name, fits, bound, source.setting(key))
-            records = counted(chosen, f"{key}={name}: {bound}", tally)
+        labels = {name: f"{key}={name}: {bound}" for name, bound in bounds.items()}
+        tally |= dict.fromkeys(labels.values(), 0)
+        records = _within(records, bounds, fits, source.setting(key), labels, tally)
     return records
 
 
@@ -184,14 +184,20 @@ def _identified(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterato
 
 def _within(
     records: Iterable[Record],
-    name: str,
+    bounds: Mapping[str, float],
     fits: Callable[[float, float], bool],
-    bound: float,
     setting: str,
+    labels: Mapping[str, str],
+    tally: Tally,
 ) -> Iterator[Record]:
+    """Yield the records whose fields fit all bounds; ``tally`` counts what each lets through."""
     for record in records:
-        value = number_field(record, name, setting)
-        if value is not None and fits(value, bound):
+        for name, bound in bounds.items():
+            value = number_field(record, name, setting)
+            if value is None or not fits(value, bound):
+                break
+            tally[labels[name]] += 1
+        else:
             yield record
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ifguide.corpus.fields import describe
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
+from ifguide.files import check_plain
 
 
 def read_subset(path: Path, shown: str) -> frozenset[int] | frozenset[str]:
@@ -47,7 +48,8 @@ def read_numbers(path: Path, shown: str) -> frozenset[int]:
 
 
 def _entries(path: Path, shown: str) -> list[Any]:
-    try:
+    with reading(shown, "write the list again"):
+        check_plain(path, shown)
         if path.suffix == ".npy":
             return _numpy_entries(path, shown)
         if path.suffix == ".json":
@@ -60,14 +62,6 @@ def _entries(path: Path, shown: str) -> list[Any]:
             lines = [line for line in lines if line]
             numbers = all(line.isascii() and line.isdigit() for line in lines)
             return [int(line) for line in lines] if numbers else lines
-    except FileNotFoundError as error:
-        raise InputError(f"{shown}: no such file (looked at {path}); correct the path") from error
-    except (OSError, ValueError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{shown}: cannot be read ({one_line(error)}); write the list again"
-        ) from error
     raise InputError(f"{shown}: a list of an unknown kind; give .txt, .json or .npy")
 
 

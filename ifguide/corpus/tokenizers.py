@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from ifguide.corpus.config import SMALLEST, TokenizerConfig, too_small
 from ifguide.corpus.tokenizer_class import as_its_file_says
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -40,24 +41,18 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
     if config.path is None:
         raise InputError("tokenizer.path: it is not set; name a tokenizer, or train one")
     path = str(Path(config.path).expanduser()) if config.path.startswith("~") else config.path
-    try:
+    mend = "give a folder that holds one, or a name on the hub"
+    with loading(f"tokenizer.path: '{config.path}'", mend, "set tokenizer.trust_remote_code"):
         tokenizer = AutoTokenizer.from_pretrained(
             path, use_fast=True, trust_remote_code=config.trust_remote_code
         )
-    except Exception as error:  # transformers raises whatever a damaged file leads to
-        place = f"tokenizer.path: '{config.path}'"
-        refuse_own_code(error, place, "set tokenizer.trust_remote_code")
-        raise InputError(
-            f"tokenizer.path: no tokenizer can be loaded from '{config.path}' "
-            f"({_first_sentence(error)}); give a folder that holds one, or a name on the hub"
-        ) from error
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"tokenizer.path: '{config.path}' has no fast version, which character spans need; "
-            "choose a tokenizer that has a tokenizer.json"
-        )
-    tokenizer = as_its_file_says(tokenizer, path)
-    end_of_text(tokenizer)
+        if not tokenizer.is_fast:
+            raise InputError(
+                f"tokenizer.path: '{config.path}' has no fast version, which character spans "
+                "need; choose a tokenizer that has a tokenizer.json"
+            )
+        tokenizer = as_its_file_says(tokenizer, path)
+        end_of_text(tokenizer)
     return tokenizer
 
 
@@ -67,16 +62,11 @@ def open_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     Raises:
         InputError: it cannot be opened, or only by running code that is not trusted.
     """
-    try:
+    with loading(f"{folder}: the tokenizer", "make it again", "give --trust-remote-code"):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
         return as_its_file_says(tokenizer, folder)
-    except Exception as error:  # transformers raises whatever a damaged file leads to
-        refuse_own_code(error, f"{folder}: the tokenizer", "give --trust-remote-code")
-        raise InputError(
-            f"{folder}: the tokenizer cannot be opened ({_first_sentence(error)}); make it again"
-        ) from error
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -167,16 +157,26 @@ def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(tokenizer.eos_token_id)
 
 
-def refuse_own_code(error: BaseException, place: str, mend: str) -> None:
-    """Say what to do where transformers would not run the code of a folder or hub name.
+@contextmanager
+def loading(what: str, mend: str, trust: str) -> Iterator[None]:
+    """Turn whatever transformers raises at a checkpoint's folder or hub name into one line.
+
+    Args:
+        what, mend: as in ``reading``.
+        trust: the mend where transformers would not run code that comes with it.
 
     Raises:
-        InputError: that is what its error means.
+        InputError: anything was raised.
     """
-    if isinstance(error, ValueError) and "trust_remote_code=True" in str(error):
-        raise InputError(
-            f"{place} comes with code of its own; read it, and {mend} to run it"
-        ) from error
+    with reading(what, mend, fault="cannot be loaded", lines=1):
+        try:
+            yield
+        except ValueError as error:
+            if "trust_remote_code=True" in str(error):
+                raise InputError(
+                    f"{what} comes with code of its own; read it, and {trust} to run it"
+                ) from error
+            raise
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -185,10 +185,6 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     rules = {key: rules[key] for key in rules if key not in ("truncation", "padding")}
     described = json.dumps([rules, tokenizer.eos_token], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()
-
-
-def _first_sentence(error: BaseException) -> str:
-    return one_line(error).split(". ")[0]
 
 
 def _spelt_out(

@@ -57,10 +57,10 @@ class HeldOutText:
     def __post_init__(self) -> None:
         given = [name for name in ("source", "held_out", "named") if getattr(self, name, None)]
         if len(given) != 1:
+            found = " and ".join(given) if given else "none of them"
             raise InputError(
-                "evaluation: every set of prompts or texts (toxic, neutral, more, perplexity) "
-                "needs either source, or held_out with the name of a corpus source, or for "
-                "prompts named, and not two of them"
+                f"evaluation: a set of prompts or texts has {found}; give it one of source, "
+                "held_out (the name of a corpus source) or, for prompts, named"
             )
         if self.source is not None:
             refuse_ignored(self.source, "evaluation.source", ("held_out",), UNTRAINED)

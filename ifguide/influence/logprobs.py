@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
+from ifguide.files import check_plain
 
 ABOVE = 1e-2  # half-precision rounding may lift a log-probability of about 0 over it
 
@@ -27,12 +28,9 @@ def read_logprobs(file: Path, shape: tuple[int, int]) -> Float[np.ndarray, "N T"
     Raises:
         InputError: it cannot be read, or is of another shape or type.
     """
-    try:
+    with reading(str(file), "write it again"):
+        check_plain(file, str(file))
         values = _read_npy(file) if file.suffix == ".npy" else _read_lines(file, shape[1])
-    except (OSError, EOFError, ValueError) as error:
-        raise InputError(
-            f"{file}: cannot be read ({one_line(error, 1)}); write it again"
-        ) from error
     if values.shape != shape:
         raise InputError(
             f"{file}: its shape is {list(values.shape)}, the corpus has {shape[0]} blocks of "

@@ -33,8 +33,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.scratch is None):
+            found = "neither" if self.path is None else "both"
             raise InputError(
-                "model: give either path (a checkpoint or hub name) or scratch (a config), not both"
+                "model: set one of path (a checkpoint or hub name) and scratch (a config); "
+                f"{found} is set"
             )
         if self.scratch is not None and "model_type" not in self.scratch:
             raise InputError("model.scratch: model_type is missing; name a family, e.g. gpt_neox")

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from ifguide.corpus.starts import text_start
-from ifguide.corpus.tokenizers import end_of_text, refuse_own_code, vocabulary_of
+from ifguide.corpus.tokenizers import end_of_text, loading, vocabulary_of
 from ifguide.errors import InputError, one_line
 from ifguide.models.adapters import check_adapter, let_adapters_learn
 from ifguide.models.config import ModelConfig
@@ -67,16 +67,11 @@ def load_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> nn.Modu
         InputError: it cannot be loaded, or only by running code that is not trusted.
     """
     check_adapter(folder)
-    try:
+    mend = "make it again, or name another checkpoint"
+    with loading(f"{folder}: the model", mend, "give --trust-remote-code"):
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", local_files_only=True, trust_remote_code=trust_remote_code
         )
-    except Exception as error:  # transformers raises whatever a damaged file leads to
-        refuse_own_code(error, f"{folder}: the model", "give --trust-remote-code")
-        raise InputError(
-            f"{folder}: the model cannot be loaded: {one_line(error, 1)}; make it again, or name "
-            "another checkpoint"
-        ) from error
     let_adapters_learn(model)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
@@ -152,7 +147,8 @@ def _refuse_unknown(architecture: PreTrainedConfig, settings: Iterable[str]) -> 
 
 def _pretrained(config: ModelConfig) -> nn.Module:
     check_adapter(Path(config.path or ""))
-    try:
+    mend = "give a checkpoint folder or a hub name (the hub needs the network)"
+    with loading(f"model.path: '{config.path}'", mend, "set model.trust_remote_code"):
         model, found = AutoModelForCausalLM.from_pretrained(
             config.path,
             revision=config.revision or "main",
@@ -161,12 +157,6 @@ def _pretrained(config: ModelConfig) -> nn.Module:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
         )
-    except Exception as error:  # transformers raises whatever a damaged file leads to
-        refuse_own_code(error, f"model.path: '{config.path}'", "set model.trust_remote_code")
-        raise InputError(
-            f"model.path: '{config.path}' cannot be loaded: {one_line(error, 1)}; give a "
-            "checkpoint folder or a hub name (the hub needs the network)"
-        ) from error
     for name, stored, wanted in found["mismatched_keys"]:
         raise InputError(
             f"model.path: '{config.path}' holds the weight '{name}' as {list(stored)}, its "

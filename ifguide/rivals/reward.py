@@ -7,20 +7,19 @@ is, so that what it computed for a beginning serves all continuations.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, final
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Config, PreTrainedTokenizerBase
 
 from ifguide.corpus.tokenizer_class import as_its_file_says
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
 from ifguide.files import read_json, write_json
 from ifguide.models.losses import embedding_of
 
@@ -139,17 +138,13 @@ def load_reward(place: Path | str) -> RewardModel:
     folder = Path(place)
     weights, tokenizer = _read_weights(folder), _read_tokenizer(folder)
     released = f"{RELEASED_HEAD}weight" in weights
-    try:
+    with _loading(folder):
         config = _released_config(folder, weights) if released else _config(folder)
         dtype = weights[f"{RELEASED_HEAD if released else 'head.'}weight"].dtype
         backbone = AutoModel.from_config(config, dtype=dtype, trust_remote_code=False)
         starts = False if released else bool(read_json(folder / SETTINGS)["starts"])
         reward = RewardModel(backbone, tokenizer, starts=starts)
         reward.load_state_dict(_renamed(weights) if released else dict(weights))
-    except InputError:
-        raise
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
-        raise _not_loaded(folder, error) from error
     for name, weight in reward.named_parameters():
         if not torch.isfinite(weight).all():
             raise InputError(f"reward: weight '{name}' in {folder} is not finite; train it again")
@@ -162,28 +157,22 @@ def _read_weights(folder: Path) -> Mapping[str, Tensor]:
         raise InputError(
             f"reward: {folder} holds neither {' nor '.join(WEIGHTS)}; correct the path"
         )
-    try:
+    with _loading(file):
         if file.suffix == ".safetensors":
             return load_file(file)
         weights = torch.load(file, map_location="cpu", weights_only=True)
-    except (EOFError, OSError, RuntimeError, UnpicklingError, ValueError, SafetensorError) as error:
-        raise _not_loaded(file, error) from error
     if not isinstance(weights, Mapping) or not all(isinstance(w, Tensor) for w in weights.values()):
         raise InputError(f"reward: {file} holds no tensors by name; give a model's state dict")
     return weights
 
 
 def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    try:
+    mend = "put the files of the one it was trained with beside the weights"
+    with reading(f"reward: {folder}", mend, fault="it holds no tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
         return as_its_file_says(tokenizer, folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"reward: {folder} holds no tokenizer; put the files of the one it was trained with "
-            "beside the weights"
-        ) from error
 
 
 def _config(folder: Path) -> Any:
@@ -222,9 +211,6 @@ def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**body, **head}
 
 
-def _not_loaded(place: Path, error: BaseException) -> InputError:
-    said = one_line(error, 1).rstrip(":")
-    return InputError(
-        f"reward: {place} cannot be loaded: {said}; give a folder with a reward model's weights, "
-        "config and tokenizer"
-    )
+def _loading(place: Path) -> AbstractContextManager[None]:
+    mend = "give a folder with a reward model's weights, config and tokenizer"
+    return reading(f"reward: {place}", mend, fault="cannot be loaded")

@@ -39,7 +39,8 @@ def _options(overrides: Sequence[str]) -> list[tuple[str, str]]:
     for word in words:
         name, equals, value = word.partition("=")
         given = value if equals else next(words, None)
-        if not name.startswith("--") or given is None or (not equals and given.startswith("--")):
+        named = name.startswith("--") and name != "--"
+        if not named or given is None or (not equals and given.startswith("--")):
             raise InputError(f"'{visible(word, 60)}' is no option with a value; see --help")
         found.append((name.removeprefix("--"), given))
     return found

@@ -88,7 +88,7 @@ def test_no_text_at_all(refused_run, tmp_path):
 
 def test_a_tokenizer_that_cannot_be_loaded(refused_run, tmp_path):
     line = refused_run(tokenizer={"path": str(tmp_path / "nothing")})
-    assert line.startswith(f"tokenizer.path: no tokenizer can be loaded from '{tmp_path}/nothing'")
+    assert line.startswith(f"tokenizer.path: '{tmp_path}/nothing': cannot be loaded (")
 
 
 # the queries
@@ -204,12 +204,12 @@ def test_a_checkpoint_that_was_cut_short(refused_run, checkpoint):
     file = checkpoint / "model.safetensors"
     file.write_bytes(file.read_bytes()[:500])
     line = refused_checkpoint(refused_run, checkpoint)
-    assert line.startswith(f"model.path: '{checkpoint}' cannot be loaded: ")
+    assert line.startswith(f"model.path: '{checkpoint}': cannot be loaded (")
 
 
 def test_no_checkpoint_there(refused_run, tmp_path):
     line = refused_checkpoint(refused_run, tmp_path / "nothing")
-    assert line.startswith(f"model.path: '{tmp_path}/nothing' cannot be loaded: ")
+    assert line.startswith(f"model.path: '{tmp_path}/nothing': cannot be loaded (")
     assert line.endswith("give a checkpoint folder or a hub name (the hub needs the network)")
 
 

@@ -99,13 +99,13 @@ def refused(path):
 
 
 def test_loading_what_is_not_there(tmp_path):
-    assert "no tokenizer can be loaded from" in refused(tmp_path / "gone")
+    assert "cannot be loaded (" in refused(tmp_path / "gone")
     assert str(tmp_path / "gone") in refused(tmp_path / "gone")
-    assert "no tokenizer can be loaded from" in refused(tmp_path)
+    assert "cannot be loaded (" in refused(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
     (tmp_path / "tokenizer_config.json").write_text("{")
-    assert "no tokenizer can be loaded from" in refused(tmp_path)
-    assert "no tokenizer can be loaded from 'nobody/no-such'" in refused("nobody/no-such")
+    assert "cannot be loaded (" in refused(tmp_path)
+    assert "tokenizer.path: 'nobody/no-such': cannot be loaded (" in refused("nobody/no-such")
 
 
 def test_a_tokenizer_must_be_fast_and_know_the_end(tokenizer, tmp_path, monkeypatch):

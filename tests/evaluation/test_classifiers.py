@@ -265,13 +265,13 @@ def test_bad_weights_never_become_a_score(save: Save) -> None:
 
 
 def test_missing_checkpoints_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere cannot be loaded"):
+    with pytest.raises(InputError, match="nowhere: cannot be loaded"):
         load_judge(f"hf:{tmp_path / 'nowhere'}#1")
     for ending in ("ckpt", "safetensors"):
-        with pytest.raises(InputError, match=rf"x\.{ending} cannot be loaded"):
+        with pytest.raises(InputError, match=rf"no such file .*x\.{ending}"):
             load_judge(f"detoxify:{tmp_path}/x.{ending}")
         (tmp_path / f"bad.{ending}").write_bytes(b"not a checkpoint")
-        with pytest.raises(InputError, match=rf"bad\.{ending} cannot be loaded"):
+        with pytest.raises(InputError, match=rf"bad\.{ending}: cannot be loaded"):
             load_judge(f"detoxify:{tmp_path}/bad.{ending}")
 
 
@@ -380,7 +380,7 @@ def test_detoxify_file_that_runs_code_is_refused(tmp_path: Path) -> None:
 
     file = tmp_path / "x.ckpt"
     torch.save({"state_dict": {}, "config": Sneaky()}, file)
-    with pytest.raises(InputError, match=r"x\.ckpt cannot be loaded"):
+    with pytest.raises(InputError, match=r"x\.ckpt: cannot be loaded"):
         load_judge(f"detoxify:{file}")
     assert not (tmp_path / "ran").exists()
 

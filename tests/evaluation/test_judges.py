@@ -93,7 +93,7 @@ def test_the_packaged_word_list_holds_what_its_package_finds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot be read"), (b"\xff", "cannot be read"), (b"\n", "empty")]
+    ("content", "said"), [(None, "no such file"), (b"\xff", "cannot be read"), (b"\n", "empty")]
 )
 def test_a_word_list_that_cannot_be_used(tmp_path: Path, content: bytes | None, said: str) -> None:
     file = tmp_path / "words.txt"

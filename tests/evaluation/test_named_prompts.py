@@ -124,7 +124,7 @@ def test_all_of_a_named_set(hub: Path) -> None:
     [
         ({"named": "rtp"}, "no prompt set is named 'rtp'; use one of real-toxicity-prompts, "),
         ({"held_out": "posts", "path": "x.jsonl"}, "path 'x.jsonl' of a prompt set belongs to"),
-        ({"held_out": "posts", "named": "bold"}, "not two of them"),
+        ({"held_out": "posts", "named": "bold"}, "has held_out and named; give it one"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:

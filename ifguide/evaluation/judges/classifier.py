@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from ifguide.corpus.tokenizers import refuse_own_code
+from ifguide.corpus.tokenizers import loading
 from ifguide.errors import InputError
 from ifguide.models.forward import positions_of
 
@@ -166,19 +167,10 @@ def placed(model: nn.Module) -> nn.Module:
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def not_loaded(name: str, place: str, error: BaseException) -> InputError:
-    """Return what is said of a checkpoint that a library could not load, in one line.
-
-    Raises:
-        InputError: it could not because code that comes with it would have to run.
-    """
-    mend = "give --trust-remote-code to `ifguide judge`"
-    refuse_own_code(error, f"judge '{name}': {place}", mend)
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-    return InputError(
-        f"judge '{name}': {place} cannot be loaded: {line}; give a checkpoint on this machine, or "
-        "a name on the hub (which needs the network)"
-    )
+def loading_judge(name: str, place: str) -> AbstractContextManager[None]:
+    """Turn whatever is raised while a judge's checkpoint is loaded into one line (``loading``)."""
+    mend = "give a checkpoint on this machine, or a name on the hub (which needs the network)"
+    return loading(f"judge '{name}': {place}", mend, "give --trust-remote-code to `ifguide judge`")
 
 
 def _nothing_is_padding(model: nn.Module) -> None:

@@ -22,12 +22,13 @@ from ifguide.errors import InputError
 from ifguide.evaluation.judges.classifier import (
     ClassifierJudge,
     files_of,
-    not_loaded,
+    loading_judge,
     placed,
     toxic_label,
 )
 from ifguide.evaluation.judges.registry import SETTING, JudgeKind, JudgeRequest, version_of
 from ifguide.extras import import_extra
+from ifguide.files import check_plain
 
 FILES = (".ckpt", ".safetensors")
 # what Detoxify calls the categories of all its models, whatever a checkpoint calls them
@@ -108,19 +109,22 @@ def _layout(name: str, place: str, config: Any, folder: Path | None) -> _Layout:
 
 
 def _read(name: str, file: Path) -> tuple[Mapping[str, Tensor], Any]:
-    try:
+    with loading_judge(name, str(file)):
+        check_plain(file, f"judge '{name}'")
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as stored:
-                config = json.loads((stored.metadata() or {})["config"])
-                return {key: stored.get_tensor(key) for key in stored.keys()}, config  # noqa: SIM118
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-        return loaded["state_dict"], loaded["config"]
-    except KeyError as error:
-        raise InputError(
-            f"judge '{name}': {file} has no {error}; give a file with state_dict and config"
-        ) from error
-    except Exception as error:
-        raise not_loaded(name, str(file), error) from error
+                loaded = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+                found = {"state_dict": loaded, **(stored.metadata() or {})}
+                found["config"] = json.loads(found["config"]) if "config" in found else None
+        else:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+        lacking = [key for key in ("state_dict", "config") if found.get(key) is None]
+        if lacking:
+            raise InputError(
+                f"judge '{name}': {file} has no '{lacking[0]}'; give a file with state_dict and "
+                "config"
+            )
+        return found["state_dict"], found["config"]
 
 
 def _download(name: str, model: str) -> tuple[Mapping[str, Tensor], Any]:
@@ -130,12 +134,10 @@ def _download(name: str, model: str) -> tuple[Mapping[str, Tensor], Any]:
             f"judge '{name}': Detoxify has no model '{model}'; use one of {', '.join(addresses)}, "
             "or a .ckpt or .safetensors file"
         )
-    try:
+    with loading_judge(name, model):
         loaded = torch.hub.load_state_dict_from_url(
             addresses[model], map_location="cpu", weights_only=True
         )
-    except Exception as error:
-        raise not_loaded(name, model, error) from error
     return loaded["state_dict"], loaded["config"]
 
 
@@ -144,7 +146,7 @@ def _build(
 ) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     """Make the classifier that the layout describes and fill it; every weight must be given."""
     base, trust = layout.base, request.trust_remote_code
-    try:
+    with loading_judge(request.name, base):
         config = AutoConfig.from_pretrained(
             base, num_labels=layout.outputs, trust_remote_code=trust
         )
@@ -153,8 +155,6 @@ def _build(
             config, dtype=torch.float32, trust_remote_code=trust
         )
         missing, extra = model.load_state_dict(weights, strict=False)
-    except Exception as error:
-        raise not_loaded(request.name, base, error) from error
     # position_ids: a buffer that older releases of transformers stored
     wrong = [*missing, *(key for key in extra if not key.endswith("position_ids"))]
     if wrong:

@@ -13,7 +13,7 @@ from ifguide.evaluation.judges.classifier import (
     ClassifierJudge,
     activation_of,
     files_of,
-    not_loaded,
+    loading_judge,
     placed,
     toxic_label,
 )
@@ -29,14 +29,12 @@ def load_checkpoint_judge(request: JudgeRequest) -> ClassifierJudge:
     """
     name, (checkpoint, label) = request.name, _checkpoint(request)
     trust = request.trust_remote_code
-    try:
+    with loading_judge(name, checkpoint):
         model, report = AutoModelForSequenceClassification.from_pretrained(
             checkpoint, dtype=torch.float32, output_loading_info=True, trust_remote_code=trust
         )
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=trust)
         tokenizer = as_its_file_says(tokenizer, checkpoint)
-    except Exception as error:
-        raise not_loaded(name, checkpoint, error) from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(

@@ -125,12 +125,6 @@ def judgements(
     return Judgements(columns[:, decides], categories, failed)
 
 
-def said_of(error: BaseException) -> str:
-    """Return what anything raised says, in one line; what is no ``Exception`` with its type."""
-    said, kind = one_line(error), type(error).__name__
-    return said if isinstance(error, Exception) or said == kind else f"{kind}: {said}"
-
-
 def _categories(judge: Judge) -> tuple[str, ...]:
     return judge.categories if isinstance(judge, CategoryJudge) else ()
 
@@ -144,7 +138,7 @@ def _judge_chunk(
     except _JudgeFailure as failure:
         where, error = _first_failing(judge, texts, ids, failure.error)
         raise JudgeError(
-            f"judge '{judge.name}' failed on {where}: {said_of(error)}; remove the text, or judge "
+            f"judge '{judge.name}' failed on {where}: {one_line(error)}; remove the text, or judge "
             "with another judge"
         ) from error
     if shape != ((len(texts), kinds) if kinds else (len(texts),)):

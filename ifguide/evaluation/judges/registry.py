@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ifguide.errors import InputError
-from ifguide.evaluation.judges.judging import Judge, said_of
+from ifguide.errors import InputError, reading
+from ifguide.evaluation.judges.judging import Judge
 from ifguide.registry import Registry
 
 SETTING = "evaluation.judges"
@@ -97,15 +97,9 @@ def load_judge(name: str, data_dir: Path = Path(), *, trust_remote_code: bool = 
         InputError: no such judge, its package is not installed, or its files cannot be loaded.
     """
     kind, request = _asked(name, data_dir, trust_remote_code)
-    try:
+    mend = "mend or remove the package that makes it"
+    with reading(f"judge '{name}'", mend, fault="it cannot be loaded"):
         judge = kind.load(request)
-    except (InputError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # some packages exit, and panics of Rust are no Exception
-        raise InputError(
-            f"judge '{name}': it cannot be loaded: {said_of(error)}; mend or remove the package "
-            "that makes it"
-        ) from error
     if judge.name != name:
         raise InputError(
             f"judge '{name}': its package made one that calls itself '{judge.name}'; a judge bears "

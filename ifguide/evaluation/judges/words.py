@@ -14,8 +14,9 @@ import numpy as np
 import regex
 from jaxtyping import Float
 
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
 from ifguide.evaluation.judges.registry import SETTING, JudgeKind, JudgeRequest
+from ifguide.files import check_plain
 
 _LETTER = r"[\p{L}\p{N}_]"
 _MARK = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]"
@@ -54,13 +55,10 @@ def _load(request: JudgeRequest) -> WordListJudge:
         InputError: the file cannot be read, or holds no word.
     """
     file = request.path(request.argument)
-    try:
+    what, mend = f"{SETTING}: {file}", "give a UTF-8 file with a word or phrase a line"
+    with reading(what, mend, fault="it cannot be read"):
+        check_plain(file, what)
         listed = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{SETTING}: {file}: it cannot be read ({one_line(error)}); give a UTF-8 file with "
-            "a word or phrase a line"
-        ) from error
     return WordListJudge(request.name, listed.splitlines())
 
 
