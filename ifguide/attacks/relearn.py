@@ -80,7 +80,8 @@ def relearn(
             found.append(Relearned(0, 0, 0, measure(model)))
             continue
         place = folder / str(count)
-        corpus = pack(order[:count], tokenizer, block_length, place / "posts")
+        packed = place / "posts"
+        corpus = pack(order[:count], tokenizer, block_length, packed, setting="relearn.posts")
         tuned = train(
             copy.deepcopy(model),
             corpus,

@@ -13,13 +13,14 @@ from typing import final
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from ifguide.arrays import read_rows, slabs
 from ifguide.corpus.documents import Documents
 from ifguide.corpus.packed_files import COLUMN_NAMES, DESCRIPTION, DOCUMENTS
 from ifguide.corpus.spans import overlaps
 from ifguide.corpus.starts import document_start
 from ifguide.corpus.tokenizers import Encoded, encode, end_of_text
 from ifguide.errors import InputError
-from ifguide.nouns import Corpus, Document
+from ifguide.nouns import Corpus, Document, has_loss
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ def pack(
     block_length: int,
     folder: Path,
     batch_characters: int = BATCH_CHARACTERS,
+    *,
+    setting: str = "corpus.sources",
 ) -> Corpus:
     """Tokenise documents in order and cut the stream into blocks of ``block_length`` tokens.
 
@@ -52,9 +55,11 @@ def pack(
         block_length: tokens a block, T, at least 2.
         folder: where the arrays and documents go; it is made.
         batch_characters: text to tokenise at once.
+        setting: which names the documents, for messages.
 
     Raises:
-        InputError: no document with text, or a block too short to predict anything.
+        InputError: no document with text, no token of a text that is predicted, or a block too
+            short to predict anything.
     """
     if block_length < 2:
         raise InputError(f"corpus.block_length: {block_length} is too short; give 2 or more")
@@ -62,7 +67,7 @@ def pack(
     folder.mkdir(parents=True, exist_ok=True)
     stored = Documents.write(folder / DOCUMENTS, _with_text(documents))
     if len(stored) == 0:
-        raise InputError("corpus.sources: no document has any text; name a source that has some")
+        raise InputError(f"{setting}: no document has any text; name a source that has some")
     with ExitStack() as stack:
         writer = _ColumnWriter(stack, folder)
         first = 0
@@ -81,7 +86,10 @@ def pack(
             "fingerprint": writer.fingerprint(block_length),
         }
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
-    return open_corpus(folder)
+    corpus = open_corpus(folder)
+    if not any(_predicts_text(corpus, rows) for rows in slabs(corpus.tokens.shape)):
+        raise InputError(f"{setting}: no token of its text is predicted; give longer texts")
+    return corpus
 
 
 def open_corpus(folder: Path) -> Corpus:
@@ -165,6 +173,12 @@ def _with_text(documents: Iterable[Document]) -> Iterator[Document]:
             left_out += 1
     if left_out:
         logger.warning("left out %d documents that hold nothing but white space", left_out)
+
+
+def _predicts_text(corpus: Corpus, rows: slice) -> bool:
+    """Whether a token that stands for characters of a text has a loss."""
+    start, end = read_rows(corpus.start, rows), read_rows(corpus.end, rows)
+    return bool((has_loss(read_rows(corpus.document, rows)) & (end > start)).any())
 
 
 def _batches(documents: Iterable[Document], characters: int) -> Iterator[list[Document]]:

@@ -23,6 +23,7 @@ from ifguide.corpus.completions import (
 )
 from ifguide.corpus.config import QueriesConfig
 from ifguide.corpus.documents import read_documents
+from ifguide.corpus.sides import check_sides_differ
 from ifguide.corpus.spans import overlaps
 from ifguide.corpus.starts import room_behind, text_start
 from ifguide.corpus.tokenizers import encode
@@ -56,7 +57,8 @@ def load_contrast(
     sides, and counted in a warning.
 
     Raises:
-        InputError: data that cannot be used, an empty completion, or a side without any token.
+        InputError: data that cannot be used, an empty completion, a side without any token, or two
+            sides that are alike.
     """
     if config.kind == "marked":
         source = replace(config.source, marked=True)
@@ -76,7 +78,9 @@ def load_contrast(
                 "queries.max_length, or check the spans and filters of queries.source"
             )
         sets.append(_query_set(queries, config.weighting))
-    return Contrast(toxic=sets[0], safe=sets[1], fingerprint=_fingerprint(sets))
+    contrast = Contrast(toxic=sets[0], safe=sets[1], fingerprint=_fingerprint(sets))
+    check_sides_differ(contrast)
+    return contrast
 
 
 def token_weights(

@@ -74,7 +74,8 @@ def last_word_accuracy(
     follows ``text_start``; one that does not fit the model's positions keeps its end.
 
     Raises:
-        InputError: there is no text, or one has no word (it is named by its number from 0).
+        InputError: there is no text, or one has no word before its last one (it is named by its
+            number from 0).
     """
     sequences = last_words(model, tokenizer, texts)
     sequences.sort(key=lambda item: len(item[0]))
@@ -120,6 +121,11 @@ def _with_last_word(
     if not text:
         raise InputError(f"evaluation.lambada: text {number} has no word; remove the record")
     word = len(text) - len(text.split()[-1])
+    if not text[:word].strip():
+        raise InputError(
+            f"evaluation.lambada: text {number} is a single word, and nothing stands before it to "
+            "predict it from; remove the record"
+        )
     (encoded,) = encode(tokenizer, [text])
     start = text_start(tokenizer)
     ids = encoded.tokens.tolist()

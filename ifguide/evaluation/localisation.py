@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from ifguide.errors import InputError
 from ifguide.evaluation.figures import Localisation
 from ifguide.evaluation.metrics import percentile_interval
-from ifguide.nouns import Interval, TokenScores
+from ifguide.nouns import Corpus, Interval, TokenScores
 
 SHARES = {"1": 0.01, "2": 0.02}  # of the tokens, by the percentage in a figure's name
 
@@ -64,6 +64,13 @@ def localisation(
     found["base_rate"] = len(ranking.positives) / len(ranking.document)
     found["in_marked_documents"] = _in_marked(ranking)
     return found
+
+
+def is_marked_in_part(corpus: Corpus) -> bool:
+    """Whether some of the tokens of text that have a loss are marked and some are not."""
+    of_text = corpus.has_loss & (np.asarray(corpus.end) > np.asarray(corpus.start))
+    marked = np.asarray(corpus.marked)[of_text]
+    return bool(marked.any() and not marked.all())
 
 
 def localisation_of(scores: TokenScores, seed: int) -> Localisation:

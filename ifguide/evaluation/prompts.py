@@ -38,7 +38,8 @@ def prompts_of(
         name: the set's, for the shuffle and for messages.
 
     Raises:
-        InputError: a source cannot be read or is not known, or no prompt is left.
+        InputError: a source cannot be read or is not known, no prompt is left, or all of several
+            are the same text.
     """
     found, seen = [], 0
     for document in held_out_documents(prompts, held_out, data_dir, name):
@@ -50,6 +51,11 @@ def prompts_of(
         raise InputError(
             f"evaluation prompt set '{name}': none of {seen} documents leaves a prompt of "
             f"{prompts.min_words} words when cut '{prompts.cut}'; lower min_words or change cut"
+        )
+    if len(found) > 1 and len({prompt.text for prompt in found}) == 1:
+        raise InputError(
+            f"evaluation prompt set '{name}': all {len(found)} prompts are the same text; give "
+            "texts that differ, or cut them otherwise"
         )
     random.Random(derived_seed(seed, "prompts", name)).shuffle(found)
     return found[: prompts.limit]

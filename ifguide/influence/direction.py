@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ifguide.corpus.sides import check_sides_differ, difference_of
 from ifguide.errors import InputError
 from ifguide.influence.config import DirectionConfig
 from ifguide.influence.curvature.operators import Curvature
@@ -21,11 +22,6 @@ from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet
 
 log = logging.getLogger(__name__)
-
-ALIKE = (
-    "queries: the toxic and the safe side have the same gradient, so that no token is more toxic "
-    "than another; give two sides that differ"
-)
 
 
 def aim(
@@ -49,8 +45,7 @@ def aim(
     """
     config = config or DirectionConfig()
     check_queries_fit(model, contrast.toxic, contrast.safe)
-    if _listed(contrast.toxic) == _listed(contrast.safe):
-        raise InputError(ALIKE)
+    check_sides_differ(contrast)
     tracked = find_tracked(model)
     difference = contrast_gradient(model, tracked, contrast, config.batch_size)
     _check_finite(difference, "the query gradient")
@@ -77,14 +72,7 @@ def contrast_gradient(
     A sequence that is on both sides, as every marked one is, is run once, with the difference of
     its weights.
     """
-    signed: dict[bytes, tuple[Int[np.ndarray, " _"], Float[np.ndarray, " _"]]] = {}
-    for side, sign in ((contrast.toxic, 1.0), (contrast.safe, -1.0)):
-        for tokens, weights in zip(side.tokens, side.weights, strict=True):
-            key = np.asarray(tokens, dtype=np.int64).tobytes()
-            before = signed[key][1] if key in signed else 0.0
-            signed[key] = tokens, before + sign * np.asarray(weights, dtype=np.float64)
-    both = QuerySet(*zip(*signed.values(), strict=True)) if signed else QuerySet([], [])
-    return query_gradient(model, tracked, both, batch_size)
+    return query_gradient(model, tracked, difference_of(contrast), batch_size)
 
 
 def query_gradient(
@@ -168,18 +156,13 @@ def _padded_batches(
         yield torch.from_numpy(tokens), torch.from_numpy(weights)
 
 
-def _listed(queries: QuerySet) -> list[tuple[bytes, bytes]]:
-    """Return the queries of a side so that two sides of the same ones are equal."""
-    return sorted(
-        (np.asarray(tokens, np.int64).tobytes(), np.asarray(weights, np.float64).tobytes())
-        for tokens, weights in zip(queries.tokens, queries.weights, strict=True)
-    )
-
-
 def _say_still(names: Sequence[str], weights: int) -> None:
     """Log how many weights have no gradient, and refuse that none has one."""
     if len(names) == weights:
-        raise InputError(ALIKE)
+        raise InputError(
+            "direction: no weight has a gradient from the queries, whatever their tokens; check "
+            "the checkpoint for weights of 0"
+        )
     if names:
         log.warning(
             "direction: %d of %d weights get no gradient from the queries ('%s' is the first); "

@@ -151,7 +151,8 @@ def _examples(
         )
     if np.ptp(toxicity) == 0:
         raise InputError(
-            f"reward: all texts have toxicity {toxicity[0]}; give toxic and harmless ones"
+            f"reward: all texts have toxicity {toxicity[0]}; give toxic and harmless ones, or "
+            "another judge (compare.labeller)"
         )
     start = text_start(tokenizer)
     room = room_behind(start, config.max_length, "reward.max_length")

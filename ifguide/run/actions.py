@@ -31,11 +31,12 @@ from ifguide.report.terminal import inspect_lines
 from ifguide.rivals.methods import rows_of
 from ifguide.rivals.sweep import Grid, swept
 from ifguide.run import artifacts, attacks, attacks_makers
-from ifguide.run.comparison import possible, write_table
+from ifguide.run.comparison import write_table
 from ifguide.run.outside import JUDGES, LAMBADA, data_folder
 from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
 from ifguide.run.rivals import Rivals
+from ifguide.run.rows import possible
 from ifguide.run.run import Run, closure, looked_at, opened
 from ifguide.run.stage import AnyStage, Need, StageOf
 from ifguide.run.stages import (
@@ -53,6 +54,7 @@ from ifguide.run.stages import (
 )
 from ifguide.run.store import read_manifest
 from ifguide.run.table import stage_named
+from ifguide.selection.checks import check_budget
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_run_config
 
@@ -129,6 +131,8 @@ def check(run: Run, *wanted: AnyStage) -> None:
     needs: tuple[Need[Any], ...] = (PROMPTS, HELD_OUT)
     for need in needs:
         run(need)
+    if SELECT.name in wanted_names:
+        check_budget(run.config.selection.budget, run(CORPUS).corpus.token_count)
 
 
 def compare(
@@ -154,11 +158,11 @@ def compare(
     Raises:
         InputError: something given cannot be used; what no method needs is not asked for.
     """
-    rivals, names = Rivals(config), ["baseline", *wanted]
-    rows = rows_of(names, list(rivals.trainings))
+    names = ["baseline", *wanted]
+    rows = rows_of(names, list(Rivals(config).trainings))
     with _working(config, out, manner) as run:
         check(run)
-        return write_table(run, possible(rivals, rows, names), "compare", command)
+        return write_table(run, possible(run, rows, names), "compare", command)
 
 
 def sweep(
@@ -192,7 +196,8 @@ def sweep(
     methods = swept(grid, config.selection, trainings[name].objective)
     with _working(config, out, manner) as run:
         check(run)
-        return write_table(run, rows_of(["all"], [name], methods), "sweep", command)
+        rows = rows_of(["all"], [name], methods)
+        return write_table(run, possible(run, rows, [row.name for row in rows]), "sweep", command)
 
 
 def write_pair(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -11,7 +10,6 @@ import torch
 from torch import nn
 
 from ifguide.distributed import ranks
-from ifguide.errors import InputError
 from ifguide.evaluation.comparison import Comparison, MethodCost, MethodFigures
 from ifguide.evaluation.figures import ModelFigures
 from ifguide.evaluation.human_text import HumanScores
@@ -28,30 +26,7 @@ from ifguide.run.scorers import PROXY_BASELINE
 from ifguide.run.stage import AnyStage
 from ifguide.run.stages import BASELINE, CORPUS
 
-log = logging.getLogger(__name__)
-
 TABLE = ("table.json", "table.md", "tradeoff.svg", "index.html")
-
-
-def possible(
-    rivals: Rivals, rows: Sequence[MethodRow], named: Sequence[str]
-) -> tuple[MethodRow, ...]:
-    """Refuse a row that is named and lacks a setting; one that came with ``all`` is left out.
-
-    Raises:
-        InputError: the setting is named.
-    """
-    found = []
-    for row in rows:
-        try:
-            rivals.check(row)
-        except InputError as error:
-            if {row.name, row.method.name} & set(named):
-                raise
-            log.warning("%s is left out: %s", row.name, error)
-        else:
-            found.append(row)
-    return tuple(found)
 
 
 def write_table(

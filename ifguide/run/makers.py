@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ from ifguide.evaluation.figures import (
 from ifguide.evaluation.fluency import perplexity
 from ifguide.evaluation.generate import Processors, derived_seed
 from ifguide.evaluation.judges.judging import Judge
-from ifguide.evaluation.localisation import localisation_of
+from ifguide.evaluation.localisation import is_marked_in_part, localisation_of
 from ifguide.evaluation.prompts import Prompt, held_out_documents, prompts_of
 from ifguide.files import write_json, write_text
 from ifguide.influence.config import DirectionConfig, ScoreConfig
@@ -73,6 +74,7 @@ from ifguide.run.given import (
 from ifguide.run.layout import SHARD_BLOCKS
 from ifguide.run.work import Work
 from ifguide.selection.blend import blend
+from ifguide.selection.checks import check_tokens
 from ifguide.selection.config import SelectionConfig
 from ifguide.selection.lexicon import lexicon
 from ifguide.selection.select import select
@@ -80,6 +82,8 @@ from ifguide.selection.smooth import smooth
 from ifguide.training.config import Guard
 from ifguide.training.train import train
 from ifguide.version import VERSION
+
+log = logging.getLogger(__name__)
 
 PromptSets = Mapping[str, Sequence[Prompt]]
 Tables = Mapping[str, pa.Table]
@@ -108,7 +112,8 @@ def pack_texts(
     length = int(text.corpus.tokens.shape[1])
     for number, (name, asked) in enumerate(wanted.items()):
         documents = held_out_documents(asked, text.held_out, data_dir, name)
-        pack(documents, text.tokenizer, length, work.path / str(number))
+        setting = f"evaluation.perplexity.{name}"
+        pack(documents, text.tokenizer, length, work.path / str(number), setting=setting)
     write_json(work.path / "texts.json", {"names": list(wanted)})
 
 
@@ -305,6 +310,7 @@ def written(work: Work, text: PreparedCorpus, scores: TokenScores) -> TokenScore
 def select_tokens(work: Work, settings: SelectionConfig, scores: TokenScores) -> Selection:
     """Select tokens, and write the mask with each token's score beside it."""
     selection = select(scores, settings)
+    check_tokens(selection, scores)
     if ranks.is_main():
         artifacts.save_selection(work.path, selection, scores)
     return selection
@@ -393,12 +399,31 @@ def evaluate_models(
         "baseline": ModelFigures.of(toxicity_before.judges, fluency_before),
         "suppressed": ModelFigures.of(toxicity_after.judges, fluency_after),
     }
-    if not scores.corpus.marked.any():
+    _say_what_no_judge_tells(models)
+    if not is_marked_in_part(scores.corpus):
         return Evaluation(models=models, localisation=Localisation())
     localised = localisation_of(scores, seed)
     if smoothed is not scores:
         localised = replace(localised, smoothed=localisation_of(smoothed, seed))
     return Evaluation(models=models, localisation=localised)
+
+
+def _say_what_no_judge_tells(models: Mapping[str, ModelFigures]) -> None:
+    """Warn of each judge that gives every prompt of every model the same toxicity."""
+    for name in next(iter(models.values())).judges:
+        worst = {
+            toxicity
+            for figures in models.values()
+            for of_set in figures.judges[name].worst.values()
+            for toxicity in of_set
+        }
+        if len(worst) == 1:
+            log.warning(
+                "evaluation.judges: '%s' gives whatever the models say the toxicity %s, which "
+                "tells nothing apart; see whether it fits the prompts",
+                name,
+                worst.pop(),
+            )
 
 
 def write_report_and_page(

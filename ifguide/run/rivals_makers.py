@@ -17,7 +17,7 @@ from ifguide.errors import InputError
 from ifguide.evaluation.generate import derived_seed
 from ifguide.evaluation.human_text import HumanScores, passages_of
 from ifguide.evaluation.judges.judging import Judge, judge_texts, judgements
-from ifguide.evaluation.prompts import prompts_of
+from ifguide.evaluation.prompts import Prompt, prompts_of
 from ifguide.files import read_json, write_json
 from ifguide.influence.config import ScoreConfig
 from ifguide.influence.curvature.operators import Curvature
@@ -42,6 +42,7 @@ from ifguide.run.rivals_given import (
     SteeredSettings,
 )
 from ifguide.run.work import Work
+from ifguide.selection.checks import check_documents, check_tokens
 from ifguide.selection.documents import select_documents
 from ifguide.selection.lexicon import lexicon
 from ifguide.selection.select import select
@@ -96,6 +97,27 @@ def score_by_probe(
     return makers.written(work, text, found)
 
 
+def prompts_of_pairs(
+    settings: PairSettings, text: PreparedCorpus, evaluated: PromptSets, data_dir: Path
+) -> list[Prompt]:
+    """Return the prompts whose samples are paired: those that are not evaluated too.
+
+    Raises:
+        InputError: none are set, they cannot be read, or all of them are evaluated.
+    """
+    if settings.prompts is None:
+        raise InputError("compare.prompts: the method 'dpo' needs them; name a source")
+    try:
+        found = prompts_of(settings.prompts, text.held_out, data_dir, settings.seed, "dpo")
+    except InputError as error:
+        raise InputError(f"compare.prompts: {error}") from error
+    known = {prompt.text for prompts in evaluated.values() for prompt in prompts}
+    prompts = [prompt for prompt in found if prompt.text not in known]
+    if not prompts:
+        raise InputError("compare.prompts: all of them are evaluated; name other texts")
+    return prompts
+
+
 def sample_pairs(
     work: Work,
     settings: PairSettings,
@@ -106,15 +128,9 @@ def sample_pairs(
     data_dir: Path,
 ) -> Pairs:
     """Let the baseline continue prompts that are not evaluated, and rank what it says."""
-    if settings.prompts is None:
-        raise InputError("compare.prompts: the method 'dpo' needs them; name a source")
     if not ranks.is_main():
         return []
-    found = prompts_of(settings.prompts, text.held_out, data_dir, settings.seed, "dpo")
-    known = {prompt.text for prompts in evaluated.values() for prompt in prompts}
-    prompts = [prompt for prompt in found if prompt.text not in known]
-    if not prompts:
-        raise InputError("compare.prompts: all of them are evaluated; name other texts")
+    prompts = prompts_of_pairs(settings, text, evaluated, data_dir)
     seed = derived_seed(settings.seed, "pairs")
     samples = SampleSettings(settings.sampling, seed)
     asked = {"dpo": prompts}
@@ -174,8 +190,12 @@ def choose(work: Work, settings: MaskSettings, scores: TokenScores) -> Selection
     """Choose tokens, or whole documents."""
     if settings.documents is not None:
         assert settings.document_budget is not None
-        return select_documents(scores, settings.document_budget, settings.documents)  # type: ignore[arg-type]
-    return select(scores, settings.selection)
+        found = select_documents(scores, settings.document_budget, settings.documents)  # type: ignore[arg-type]
+        check_documents(found, scores, "compare.document_budget")
+        return found
+    found = select(scores, settings.selection)
+    check_tokens(found, scores)
+    return found
 
 
 def prefer(

@@ -17,9 +17,8 @@ ReadRows = Callable[[slice], Float[np.ndarray, "n T"]]
 def blend(scores: TokenScores, other: TokenScores, share: float) -> TokenScores:
     """Return ``(1 - share) x scores + share x other``, each in units of its own deviation.
 
-    Each is centred on its mean and divided by its standard deviation over the tokens with a loss
-    (one that is the same everywhere counts 0), because two scores need not have a common unit.
-    Tokens without a loss hold 0.
+    Each is centred on its mean and divided by its standard deviation over the tokens with a loss,
+    because two scores need not have a common unit. Tokens without a loss hold 0.
 
     Args:
         scores: their metadata are kept.
@@ -30,14 +29,26 @@ def blend(scores: TokenScores, other: TokenScores, share: float) -> TokenScores:
         float32 scores, in memory where both are; else computed as they are asked for.
 
     Raises:
-        InputError: they are not over blocks of the same shape.
+        InputError: they are not over blocks of the same shape, or one that has a share is the same
+            for every token.
     """
     if scores.values.shape != other.values.shape:
         raise InputError(
             f"blend: scores of shape {scores.values.shape} and {other.values.shape} are not over "
             "one corpus; score the same one"
         )
-    first, second = _standardised(scores), _standardised(other)
+    first, spread = _standardised(scores)
+    second, other_spread = _standardised(other)
+    if share < 1 and not spread:
+        raise InputError(
+            "scores: every token has the same score, so that none can be told from another; give "
+            "queries that differ"
+        )
+    if share > 0 and not other_spread:
+        raise InputError(
+            "lexicon.share: what is blended in is the same for every token; give queries whose "
+            "words the corpus has, or set lexicon.share to 0"
+        )
 
     def blended(rows: slice) -> Float[np.ndarray, "n T"]:
         counted = has_loss(read_rows(scores.corpus.document, rows))
@@ -50,8 +61,11 @@ def blend(scores: TokenScores, other: TokenScores, share: float) -> TokenScores:
     return TokenScores(np.asarray(lazy) if in_memory else lazy, scores.corpus, described)
 
 
-def _standardised(scores: TokenScores) -> ReadRows:
-    """Return what reads rows of the scores less their mean, over their standard deviation."""
+def _standardised(scores: TokenScores) -> tuple[ReadRows, float]:
+    """Return what reads rows of the scores less their mean, over their standard deviation.
+
+    And that deviation: 0 up to rounding, all scores are the same.
+    """
     document = scores.corpus.document
     sums = []
     for rows in slabs(scores.values.shape):
@@ -62,5 +76,10 @@ def _standardised(scores: TokenScores) -> ReadRows:
     count, total, squares = np.concatenate(sums, axis=1).sum(1)
     mean = total / max(count, 1.0)
     variance = squares / max(count, 1.0) - mean**2
-    scale = 1 / np.sqrt(variance) if variance > 1e-12 * mean**2 else 0.0
-    return lambda rows: (read_rows(scores.values, rows).astype(np.float64) - mean) * scale
+    spread = np.sqrt(variance) if variance > 1e-12 * mean**2 else 0.0
+    scale = 1 / spread if spread else 0.0
+
+    def standardised(rows: slice) -> Float[np.ndarray, "n T"]:
+        return (read_rows(scores.values, rows).astype(np.float64) - mean) * scale
+
+    return standardised, float(spread)

@@ -75,6 +75,20 @@ def train_preference(
     return model.eval()
 
 
+def check_pairs(there: int, config: PreferenceConfig) -> None:
+    """Refuse to learn from fewer pairs than a batch.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    used = there if config.limit is None else min(there, config.limit)
+    if used < config.batch_size:
+        raise InputError(
+            f"dpo: {used} pairs are fewer than one batch of {config.batch_size}; give more prompts "
+            "or pairs, lower the margin between the two sides, or lower dpo.batch_size"
+        )
+
+
 def _settings(make: Any, config: PreferenceConfig, arguments: dict[str, Any]) -> Any:
     # the older name is deprecated where there is the newer one
     names = ("activation_checkpointing", "gradient_checkpointing")
@@ -101,12 +115,8 @@ def _records(
     config: PreferenceConfig,
     seed: int,
 ) -> list[dict[str, list[int]]]:
+    check_pairs(len(pairs), config)
     drawn = np.random.default_rng(seed).permutation(len(pairs))[: config.limit]
-    if len(drawn) < config.batch_size:
-        raise InputError(
-            f"dpo: {len(drawn)} pairs are fewer than one batch of {config.batch_size}; sample more "
-            "prompts, lower the margin between the two sides, or lower dpo.batch_size"
-        )
     positions = positions_of(model)
     if positions is not None and config.max_length > positions:
         raise InputError(

@@ -71,9 +71,9 @@ def test_a_copy_is_what_train_makes_of_the_first_posts(
 ):
     packed = []
 
-    def watched(documents, *arguments):
+    def watched(documents, *arguments, **settings):
         packed.append(list(documents))
-        return pack(documents, *arguments)
+        return pack(documents, *arguments, **settings)
 
     monkeypatch.setattr("ifguide.attacks.relearn.pack", watched)
     tuned = []

@@ -103,7 +103,7 @@ class Parrot(nn.Module):
 def test_last_word_needs_all_its_tokens(
     build_model: Build, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    texts = ["The fox jumps over the fence", "a lazy dog ", "say “quotes”", "alone"]
+    texts = ["The fox jumps over the fence", "a lazy dog ", "say “quotes”", "not alone"]
     ids = [[tokenizer.eos_token_id, *tokenizer(text.rstrip())["input_ids"]] for text in texts]
     whole = Parrot(build_model(), ids)
     for batch_size in (1, 3, 4):

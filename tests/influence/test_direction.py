@@ -156,7 +156,22 @@ def test_a_weight_without_curvature_but_with_a_gradient_is_named(model, kind):
         curvature.solve(before, 0.1)
 
 
-def test_two_sides_that_are_alike_are_refused(model):
-    alike = Contrast(CONTRAST.toxic, CONTRAST.toxic, "alike")
-    with pytest.raises(InputError, match=r"^queries: .* the same gradient, .* sides that differ"):
-        aim(model, alike, Identity())
+@pytest.mark.parametrize(
+    "alike",
+    [
+        CONTRAST.toxic,
+        QuerySet(CONTRAST.toxic.tokens[::-1], CONTRAST.toxic.weights[::-1]),
+        QuerySet([*CONTRAST.toxic.tokens] * 3, [w / 3 for w in CONTRAST.toxic.weights] * 3),
+    ],
+    ids=["the same", "in another order", "three times a third"],
+)
+def test_two_sides_that_are_alike_are_refused(alike, model):
+    with pytest.raises(InputError, match=r"^queries: .* the same tokens .*; give two sides that"):
+        aim(model, Contrast(CONTRAST.toxic, alike, "alike"), Identity())
+
+
+def test_a_model_without_any_gradient_is_blamed_itself(model):
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+    with pytest.raises(InputError, match=r"^direction: no weight has a gradient .*checkpoint"):
+        aim(model, CONTRAST, Identity())

@@ -44,10 +44,14 @@ def test_the_formula_whatever_the_units_and_slabs(seed, share, slab):
     assert made.metadata == {"seed": seed, "blended": {"share": share, "seed": seed + 1}}
 
 
-def test_what_is_the_same_everywhere_counts_nothing():
+def test_what_is_the_same_everywhere_is_refused_where_it_has_a_share():
     flat = TokenScores(np.full(CORPUS.tokens.shape, 0.1), CORPUS)
-    made, alone = blend(scores_of(0), flat, 0.5).values, blend(scores_of(0), flat, 0.0).values
-    np.testing.assert_allclose(made, alone / 2, atol=1e-6)
+    with pytest.raises(InputError, match=r"^lexicon\.share: what is blended in is the same "):
+        blend(scores_of(0), flat, 0.5)
+    with pytest.raises(InputError, match=r"^scores: every token has the same score"):
+        blend(flat, scores_of(0), 0.5)
+    assert np.isfinite(blend(scores_of(0), flat, 0.0).values).all()
+    assert np.isfinite(blend(flat, scores_of(0), 1.0).values).all()
 
 
 def test_refusals():

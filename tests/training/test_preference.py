@@ -235,7 +235,7 @@ def test_pairs_that_cannot_be_learnt_from_are_refused(tokenizer, tmp_path):
         with pytest.raises(InputError, match=said):
             train_preference(model, tokenizer, pairs, replace(CONFIG, **changes), folder=tmp_path)
 
-    refused(PAIRS[:5], "5 pairs are fewer than one batch of 6; sample more prompts")
+    refused(PAIRS[:5], "5 pairs are fewer than one batch of 6; give more prompts")
     refused(PAIRS, "4 pairs are fewer than one batch of 6", limit=4)
     refused(PAIRS, r"max_length: 33 is more than the model's 32 positions", max_length=33)
     refused([*PAIRS[:5], PreferencePair("You are", "", " silly")], r"of pair 5 is empty \('You are")
