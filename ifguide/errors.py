@@ -39,7 +39,12 @@ def escaped(text: str) -> str:
 
 @contextmanager
 def reading(
-    what: str, mend: str, *, fault: str = "cannot be read", lines: int | None = None
+    what: str,
+    mend: str,
+    *,
+    fault: str = "cannot be read",
+    lines: int | None = None,
+    passing: tuple[type[BaseException], ...] = (),
 ) -> Iterator[None]:
     """Turn whatever is raised while a named thing is read or loaded into a line about that thing.
 
@@ -51,13 +56,15 @@ def reading(
         mend: what to do.
         fault: what is wrong with it.
         lines: as in ``one_line``.
+        passing: what is not about the thing, and stays what it is.
 
     Raises:
         InputError: ``what: fault (what was raised); mend``. A full disk stays one.
     """
+    ours: tuple[type[BaseException], ...] = (InputError, KeyboardInterrupt, GeneratorExit, *passing)
     try:
         yield
-    except (InputError, KeyboardInterrupt, GeneratorExit):
+    except ours:
         raise
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in FULL:

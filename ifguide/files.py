@@ -59,11 +59,12 @@ def check_plain(file: Path, shown: str) -> None:
     Raises:
         InputError: nothing is there, or a folder, a pipe or a device; ``shown`` is what it names.
     """
-    if not file.exists():
-        raise InputError(f"{shown}: no such file (looked at {file}); correct the path")
-    if not file.is_file():
-        kind = "a folder" if file.is_dir() else "a pipe or a device"
-        raise InputError(f"{shown}: {kind}, not a plain file; give a file")
+    with reading(shown, "correct the path"):
+        if not file.exists():
+            raise InputError(f"{shown}: no such file (looked at {file}); correct the path")
+        if not file.is_file():
+            kind = "a folder" if file.is_dir() else "a pipe or a device"
+            raise InputError(f"{shown}: {kind}, not a plain file; give a file")
 
 
 def write_output(file: Path, text: str, *, replace: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import io
 import logging
 import os
@@ -26,7 +25,7 @@ from ifguide.commands.run import RUN, STAGE_COMMANDS
 from ifguide.commands.schema import SCHEMA
 from ifguide.commands.status import STATUS
 from ifguide.distributed import lost
-from ifguide.errors import InputError
+from ifguide.errors import FULL, InputError, one_line
 
 COMMANDS: tuple[Command, ...] = (
     DEMO,
@@ -82,11 +81,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("ifguide: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+        if error.filename is None and error.errno not in FULL:
             raise
+        what = InputError(
+            f"{error.filename or out}: {one_line(error)}; nothing finished is lost: mend it and "
+            "run the same command again"
+        )
+        print(f"ifguide: error: {what}", file=sys.stderr)
+        return 2
+    except MemoryError:
         print(
-            f"ifguide: error: {error.filename or out}: {os.strerror(error.errno)}; nothing "
-            "finished is lost: mend it and run the same command again",
+            "ifguide: error: there is not enough memory; nothing finished is lost: lower batch "
+            "sizes or block lengths, or use a larger machine",
             file=sys.stderr,
         )
         return 2

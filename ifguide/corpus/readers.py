@@ -25,13 +25,15 @@ def read_path(path: Path, shown: str, split: str) -> Iterator[Record]:
     Raises:
         InputError: nothing there, a format that is not known, or a file that cannot be read.
     """
-    if is_saved_dataset(path):
+    with reading(shown, "correct the path"):
+        saved, files = is_saved_dataset(path), []
+        if not saved:
+            files = list_files(path, shown)
+            _name_unread(path, shown)
+    if saved:
         with reading(shown, "save the dataset again with save_to_disk"):
             yield from read_saved(path, shown, split)
-        return
-    if path.is_dir():
-        _name_unread(path, shown)
-    for file, name in list_files(path, shown):
+    for file, name in files:
         where = f"{shown.rstrip('/')}/{name}" if path.is_dir() else shown
         with reading(where, "check the file, or name another one"):
             if file.stat().st_size == 0:

@@ -18,6 +18,7 @@ from ifguide.corpus.fields import Record, identifier, number_field
 from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path
 from ifguide.corpus.subsets import read_subset
 from ifguide.errors import InputError
+from ifguide.files import check_plain
 
 Item = TypeVar("Item")
 Tally = dict[str, int]  # how many items each filter let through, in the order of the filters
@@ -110,8 +111,7 @@ def subset_file(subset: str, data_dir: Path) -> Path:
         InputError: it is not there.
     """
     file = locate(subset, data_dir)
-    if not file.is_file():
-        raise InputError(f"{subset}: no such file (looked at {file}); correct the path")
+    check_plain(file, f"subset: {subset}")
     return file
 
 

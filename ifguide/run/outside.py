@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ifguide.corpus.config import Source
 from ifguide.corpus.sources import files_of
 from ifguide.corpus.tokenizer_files import tokenizer_files
-from ifguide.errors import InputError
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.judges.registry import judge_files, judge_identity, load_judge
+from ifguide.files import check_plain
 from ifguide.influence.pair_files import PAIR, LogprobFiles, read_pair
 from ifguide.lazily import functions_of
 from ifguide.models.config import ModelConfig
@@ -111,8 +111,7 @@ def _open_logprobs(config: Config) -> LogprobFiles | None:
         return None
     plus, minus, pair = (folder / name for name in (given.plus, given.minus, given.pair))
     for file in (plus, minus):
-        if not file.is_file():
-            raise InputError(f"{file}: no such file; give a file of log-probabilities")
+        check_plain(file, str(file))
     read_pair(pair)
     return LogprobFiles(plus=plus, minus=minus, pair=pair, force=given.force)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, final
 
 from ifguide.distributed import ranks
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
 from ifguide.evaluation.figures import Cost
 from ifguide.files import fingerprint_of, plain
 from ifguide.run.folder import CONFIG, RunFolder
@@ -28,6 +27,9 @@ from ifguide.version import VERSION
 log = logging.getLogger(__name__)
 
 A = TypeVar("A")
+
+
+MEND = "mend what these settings name"  # of what lies outside
 
 
 class UndeclaredError(TypeError):
@@ -68,7 +70,7 @@ class Run:
         """
         if need not in self._nouns:
             if isinstance(need, Outside):
-                with opening(need.name, "mend what these settings name"):
+                with reading(need.name, MEND, passing=(UndeclaredError,)):
                     self._nouns[need] = need.open(self.config)
             else:
                 self._nouns[need] = self._stage_noun(cast(AnyStage, need))
@@ -173,7 +175,8 @@ class Run:
                 )
             return self(need)
 
-        with opening(str(place.path), "delete it and run again"):
+        ours = (MemoryError, UndeclaredError)
+        with reading(str(place.path), "delete it and run again", passing=ours):
             return stage.load(place.path, get)
 
     def _is_there(self, stage: AnyStage, place: StageFolder) -> bool:
@@ -258,14 +261,12 @@ class Run:
         """
         if need not in self._reads:
             try:
-                with opening(need.name, "mend what these settings name"):
+                with reading(need.name, MEND):
                     known_by = plain(need.known_by(self.config))
-                files = sorted((name, file) for file, name in need.files(self.config))
-                found = {
-                    "files": {name: self.folder.checksums.of(file) for name, file in files},
-                    "known_by": known_by,
-                }
-            except (InputError, OSError) as error:
+                    files = sorted((name, file) for file, name in need.files(self.config))
+                    sums = {name: self.folder.checksums.of(file) for name, file in files}
+                found = {"files": sums, "known_by": known_by}
+            except InputError as error:
                 recorded = None if self.folder.writes else self._recorded(need)
                 if recorded is None:
                     raise
@@ -291,23 +292,6 @@ class Run:
 
     def _folder(self, stage: AnyStage) -> StageFolder:
         return StageFolder(self.folder.root, stage.name, stage.files, self.folder.checksums)
-
-
-@contextmanager
-def opening(name: str, mend: str) -> Iterator[None]:
-    """Turn whatever is raised while a named thing is opened into a line about that thing.
-
-    Raises:
-        InputError: it cannot be opened; a full disk stays one, and so does a lack of memory.
-    """
-    try:
-        yield
-    except (InputError, MemoryError, UndeclaredError):
-        raise
-    except Exception as error:  # loaders of other packages raise what they like
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(f"{name}: it cannot be opened ({one_line(error)}); {mend}") from error
 
 
 def closure(stages: Iterable[AnyStage]) -> list[AnyStage]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
@@ -30,6 +31,7 @@ Place = tuple[str | int, ...]
 
 RUN_MARK = "ifguide-run.json"  # what a run folder is known by
 TRUST = "trust_remote_code"
+_LONGEST_NAME = 255  # bytes of a file's or folder's, wherever there are any
 _MISSING = "give the YAML file of the run"
 _WORDS = {
     bool: "true or false",
@@ -216,11 +218,24 @@ def _config_of(plain: Any) -> Config:
     for name in ("model", "tokenizer"):
         section = getattr(config, name)
         folder = Path(section.path or "").expanduser()
-        if section.path and folder.is_dir():
+        if section.path and not os.path.isdir(folder):
+            _check_hub_name(section.path, folder, f"{name}.path")
+        elif section.path:
             whole[name] = replace(section, path=str(folder.resolve()))
             if name == "model":
                 refuse_ignored(section, name, ("revision",), "path is a folder on this machine")
     return replace(config, **whole)
+
+
+def _check_hub_name(name: str, file: Path, setting: str) -> None:
+    """Refuse the name of a model or tokenizer that is neither a folder nor like one on the hub."""
+    if os.path.lexists(file):
+        raise InputError(f"{setting}: '{name}' is no folder; give a checkpoint's folder")
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in file.parts):
+        raise InputError(
+            f"{setting}: '{visible(name, 60)}' is longer than a name may be; give a checkpoint's "
+            "folder, or a name on the hub"
+        )
 
 
 def _without_trust(plain: Any) -> Any:

@@ -248,7 +248,18 @@ def _unfit(place: tuple[str, ...], kind: Any) -> Iterator[tuple[str, Any]]:
 
 def _may_pass(place: tuple[str, ...], value: Any) -> bool:
     """Whether a run may take this: a text that is any text, or a number in the setting's range."""
-    free = {"title", "name", "text", "id", "kind", "ids", "revision", "config", "data_dir"}
+    free = {
+        "title",
+        "name",
+        "text",
+        "id",
+        "kind",
+        "ids",
+        "revision",
+        "config",
+        "data_dir",
+        "labeller",
+    }
     return (isinstance(value, str) and place[-1] in free) or isinstance(value, int)
 
 
@@ -260,7 +271,8 @@ def _setting_case(place: tuple[str, ...], what: str, value: Any, *, may_pass: bo
         (folder / "run.yaml").write_text(_yaml(plain), encoding="utf-8")
         return ["run", "run.yaml", "--out", "out", "--quiet"]
 
-    names = (place[-1], ".".join(place[:2]), place[0], "run.yaml, line")
+    shown = (_visible(value),) if isinstance(value, str) else ()
+    names = (place[-1], ".".join(place[:2]), place[0], "run.yaml, line", *shown)
     return Case(f"settings: {_row(what)}", f"{'.'.join(place)}: {what}", make, names, may_pass)
 
 

@@ -1,0 +1,518 @@
+"""Malformed files of every kind that is read: from each format's grammar, and damage to its bytes.
+
+Each kind of file is laid down sound, beside settings that read it, and one thing about it is
+changed. Where a change may leave something that can be read, the run may go through.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import gzip
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hostile.harness import Case
+from hostile.settings_cases import lay_places
+from micro import SETTINGS, write_settings
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from ifguide.commands.main import main
+from ifguide.corpus.builtin import builtin_posts
+from ifguide.corpus.tokenizers import train_tokenizer
+
+POSTS = 60
+RUN = ("run", "run.yaml", "--out", "out", "--quiet")
+BINARY, JSON, LINES, TEXT = "binary", "json", "lines", "text"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file: how it is laid down sound, and what reads it.
+
+    Args:
+        name: of the kind.
+        file: its place in the folder.
+        lay: lays it, and all else that the command needs, into a folder.
+        grammar: what its bytes are.
+        names: what a line about it may name beside the file itself.
+        arguments: the command that reads it.
+        needed: whether the command must refuse to go on without it.
+    """
+
+    name: str
+    file: str
+    lay: Callable[[Path], None]
+    grammar: str
+    names: tuple[str, ...] = ()
+    arguments: Sequence[str] = RUN
+    needed: bool = True
+
+
+def all_cases() -> list[Case]:
+    """Return all of this side."""
+    return [case for kind in kinds() for case in _cases(kind)]
+
+
+def kinds() -> list[Kind]:
+    """Return every kind of file that is read."""
+    found = [
+        Kind("corpus .jsonl", "posts.jsonl", _settings(corpus="posts.jsonl"), LINES),
+        Kind("corpus .json", "posts.json", _settings(corpus="posts.json"), JSON),
+        Kind("corpus .jsonl.gz", "posts.jsonl.gz", _settings(corpus="posts.jsonl.gz"), BINARY),
+        Kind("corpus .parquet", "posts.parquet", _settings(corpus="posts.parquet"), BINARY),
+        Kind("corpus folder", "texts/a.txt", _settings(corpus="texts"), TEXT),
+        Kind("saved dataset", "saved/state.json", _settings(corpus="saved"), JSON, ("saved",)),
+        Kind(
+            "saved dataset", "saved/dataset_info.json", _settings(corpus="saved"), JSON, ("saved",)
+        ),
+        Kind(
+            "saved dataset",
+            "saved/data-00000-of-00001.arrow",
+            _settings(corpus="saved"),
+            BINARY,
+            ("saved",),
+        ),
+        Kind("subset .txt", "ids.txt", _settings(subset="ids.txt"), TEXT, ("subset", "source")),
+        Kind("subset .json", "ids.json", _settings(subset="ids.json"), JSON, ("subset",)),
+        Kind("subset .npy", "ids.npy", _settings(subset="ids.npy"), BINARY, ("subset",)),
+        Kind("queries", "pairs.jsonl", _settings(queries="pairs.jsonl"), LINES, ("queries",)),
+        Kind("prompts", "prompts.jsonl", _settings(prompts="prompts.jsonl"), LINES, ("toxic",)),
+        Kind(
+            "perplexity", "held.jsonl", _settings(perplexity="held.jsonl"), LINES, ("perplexity",)
+        ),
+        Kind("lambada", "last.jsonl", _settings(lambada="last.jsonl"), LINES, ("lambada",)),
+        Kind("word list", "words.txt", _settings(words="words.txt"), TEXT, ("judges",)),
+        Kind(
+            "log-probabilities", "plus.npy", _settings(logprobs=".npy"), BINARY, ("scores", "pair")
+        ),
+        Kind(
+            "log-probabilities",
+            "plus.jsonl",
+            _settings(logprobs=".jsonl"),
+            LINES,
+            ("scores", "pair"),
+        ),
+    ]
+    for name, grammar in (
+        ("tokenizer.json", JSON),
+        ("tokenizer_config.json", JSON),
+    ):
+        found.append(
+            Kind(
+                "tokenizer", f"tokenizer/{name}", _settings(tokenizer=True), grammar, ("tokenizer",)
+            )
+        )
+    for name, grammar in (
+        ("config.json", JSON),
+        ("generation_config.json", JSON),
+        ("model.safetensors", BINARY),
+    ):
+        found.append(Kind("model", f"model/{name}", _settings(model=True), grammar, ("model",)))
+        if name != "generation_config.json":
+            found.append(Kind("judge", f"judge/{name}", _settings(judge=True), grammar, ("judge",)))
+    found.append(
+        Kind(
+            "adapter",
+            "adapter/adapter_config.json",
+            _settings(adapter=True),
+            JSON,
+            ("adapter", "model"),
+        )
+    )
+    found.append(
+        Kind(
+            "adapter",
+            "adapter/adapter_model.safetensors",
+            _settings(adapter=True),
+            BINARY,
+            ("adapter", "model"),
+        )
+    )
+    for name in (
+        "config.yaml",
+        "ifguide-run.json",
+        "report.json",
+        "corpus/manifest.json",
+        "select/manifest.json",
+        "judge/suppressed/manifest.json",
+    ):
+        grammar = TEXT if name.endswith("yaml") else JSON
+        for command, *options in (
+            ("inspect", "done"),
+            ("judge", "done", "--judges", "rule"),
+            ("status", "done"),
+            ("run", "done/config.yaml", "--out", "done", "--quiet"),
+        ):
+            found.append(
+                Kind(
+                    f"run folder, {command}",
+                    f"done/{name}",
+                    _done,
+                    grammar,
+                    ("done", "folder", "stage", "corpus"),
+                    [command, *options],
+                    needed=False,
+                )
+            )
+    return found
+
+
+# what is changed
+
+
+def _cases(kind: Kind) -> Iterator[Case]:
+    drawn = random.Random(kind.file)
+    names = (kind.file, kind.file.split("/")[0], Path(kind.file).name, *kind.names)
+    for what, (change, may_pass) in _changes(kind, drawn).items():
+        make = functools.partial(_made, kind, change)
+        yield Case(
+            f"files: {kind.name}", f"{kind.file}: {what}", make, names, may_pass or not kind.needed
+        )
+
+
+def _made(kind: Kind, change: Callable[[Path], None], folder: Path) -> Sequence[str]:
+    lay_places(folder)
+    kind.lay(folder)
+    change(folder / kind.file)
+    return kind.arguments
+
+
+def _changes(kind: Kind, drawn: random.Random) -> dict[str, tuple[Callable[[Path], None], bool]]:
+    """Return what is done to a file, by name, and whether it may be read after that."""
+    seed = drawn.randrange(2**32)
+    found: dict[str, tuple[Callable[[Path], None], bool]] = {
+        "missing": (Path.unlink, kind.file.startswith(("model/gen", "tokenizer/tokenizer_config"))),
+        "empty": (_with(b""), False),
+        "cut in half": (lambda f: f.write_bytes(f.read_bytes()[: f.stat().st_size // 2]), True),
+        "random bytes": (_with(random.Random(seed).randbytes(3000)), kind.grammar == TEXT),
+        "NULs": (_with(bytes(2000)), kind.grammar == TEXT),
+        "an LFS pointer": (
+            _with(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+            kind.grammar == TEXT,
+        ),
+        "a web page": (_with(b"<!DOCTYPE html><html>401</html>"), kind.grammar == TEXT),
+        "another format": (_with(gzip.compress(b"[]")), kind.grammar == TEXT),
+        "a folder": (_instead(lambda f: f.mkdir()), False),
+        "a pipe": (_instead(os.mkfifo), False),
+        "a link to nothing": (_instead(lambda f: f.symlink_to("gone")), False),
+        "a link to itself": (_instead(lambda f: f.symlink_to(f.name)), False),
+        "/dev/zero": (_instead(lambda f: f.symlink_to("/dev/zero")), False),
+        "/proc/self/mem": (_instead(lambda f: f.symlink_to("/proc/self/mem")), False),
+    }
+    for number in range(3):
+        found[f"flipped bits {number}"] = (_flipped(seed + number), True)
+    if kind.grammar in (JSON, LINES):
+        for what, text in _JSON_TEXTS.items():
+            found[what] = (_with(text), False)
+    if kind.grammar in (JSON, LINES, TEXT):
+        found["UTF-16"] = (lambda f: f.write_bytes(f.read_text().encode("utf-16")), True)
+        found["a byte order mark"] = (
+            lambda f: f.write_bytes(b"\xef\xbb\xbf" + f.read_bytes()),
+            True,
+        )
+        found["not UTF-8"] = (lambda f: f.write_bytes(f.read_bytes() + b"\xff\xfe\xe9"), True)
+    if kind.grammar == LINES:
+        found |= {what: (_record(change), may) for what, (change, may) in _RECORDS.items()}
+        found["two records on a line"] = (
+            lambda f: f.write_bytes(f.read_bytes().replace(b"}\n{", b"}{")),
+            False,
+        )
+        found["carriage returns"] = (
+            lambda f: f.write_bytes(f.read_bytes().replace(b"\n", b"\r\n")),
+            True,
+        )
+    if kind.grammar == JSON and (
+        "config" in kind.file or "manifest" in kind.file or "tokenizer" in kind.file
+    ):
+        for key, value in _drawn_fields(kind, drawn):
+            found[f"{key} is {json.dumps(value)[:30]}"] = (_field(key, value), True)
+    return found
+
+
+_JSON_TEXTS = {
+    "a number": b"3",
+    "null": b"null",
+    "a text": b'"a"',
+    "a list of numbers": b"[1, 2, 3]",
+    "nested 100,000 deep": b"[" * 100_000 + b"]" * 100_000,
+    "groups 100,000 deep": b'{"a": ' * 100_000 + b"1" + b"}" * 100_000,
+    "a number of 5,000 digits": b'{"text": ' + b"9" * 5000 + b"}",
+    "an open bracket": b'{"text": "a"',
+}
+LONG = "x" * 100_000
+_VALUES: dict[str, Any] = {
+    "null": None,
+    "a number": 3,
+    "a list": ["a"],
+    "a record": {"a": 1},
+    "true": True,
+    "blanks": " \n\t ",
+    "empty": "",
+    "half a surrogate": "a\ud800",
+}
+
+
+def _set(**fields: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda record: {**record, **fields}
+
+
+_RECORDS: dict[str, tuple[Callable[[dict[str, Any]], Any], bool]] = {
+    "a record that is a list": (lambda record: [record], False),
+    "a record that is a number": (lambda record: 3, False),
+    "no field": (lambda record: {}, False),
+    "10,000 field names": (lambda record: {f"f{k}": k for k in range(10_000)}, False),
+    "an unknown name with an escape": (lambda record: {"a\x1b[31m\n": 1}, False),
+    **{
+        f"first field {what}": (lambda r, v=value: {**r, _first(r): v}, True)
+        for what, value in _VALUES.items()
+    },
+    **{f"id {what}": (_set(id=value), True) for what, value in _VALUES.items()},
+    "id of 100,000 characters": (_set(id=LONG), True),
+    "id with an escape": (_set(id="a\x1b[31m\nb"), True),
+    "id 2**64": (_set(id=2**64), True),
+    "spans reversed": (_set(spans=[[3, 1]]), True),
+    "spans beyond the text": (_set(spans=[[0, 10**12]]), True),
+    "spans negative": (_set(spans=[[-1, 2]]), True),
+    "spans of fractions": (_set(spans=[[0.5, 2]]), True),
+    "spans of booleans": (_set(spans=[[False, True]]), True),
+    "spans of three": (_set(spans=[[0, 1, 2]]), True),
+    "spans a text": (_set(spans="[[0, 1]]"), True),
+    "spans nested": (_set(spans=[[[0, 1]]]), True),
+    "spans NaN": (_set(spans=[[float("nan"), 1]]), True),
+    "spans 2**64": (_set(spans=[[0, 2**64]]), True),
+}
+
+
+def _first(record: dict[str, Any]) -> str:
+    return next(name for name in record if name != "id")
+
+
+def _record(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    """Return what changes the second record of a file of lines."""
+
+    def changed(file: Path) -> None:
+        lines = file.read_text().splitlines()
+        found = json.loads(lines[1])
+        lines[1] = json.dumps(change(found) if isinstance(found, dict) else change({"text": "a"}))
+        file.write_text("\n".join(lines) + "\n")
+
+    return changed
+
+
+def _with(content: bytes) -> Callable[[Path], None]:
+    return lambda file: file.write_bytes(content) and None
+
+
+def _instead(make: Callable[[Path], Any]) -> Callable[[Path], None]:
+    def changed(file: Path) -> None:
+        file.unlink()
+        make(file)
+
+    return changed
+
+
+def _flipped(seed: int) -> Callable[[Path], None]:
+    def changed(file: Path) -> None:
+        raw = bytearray(file.read_bytes())
+        for place in random.Random(seed).sample(range(len(raw)), min(5, len(raw))):
+            raw[place] ^= 1 << (seed % 8)
+        file.write_bytes(raw)
+
+    return changed
+
+
+_FIELD_VALUES = [None, "x", -1, 0, 2**64, 1e300, [], {}, True, LONG, "a\x1b[31m"]
+
+
+def _drawn_fields(kind: Kind, drawn: random.Random) -> Iterator[tuple[str, Any]]:
+    """Yield fields of a JSON file with values that do not belong there, some of all."""
+    with tempfile.TemporaryDirectory() as folder:
+        kind.lay(Path(folder))
+        held = json.loads((Path(folder) / kind.file).read_text())
+    if isinstance(held, dict):
+        for key in sorted(held):
+            for value in drawn.sample(_FIELD_VALUES, 2):
+                yield key, value
+
+
+def _field(key: str, value: Any) -> Callable[[Path], None]:
+    def changed(file: Path) -> None:
+        held = json.loads(file.read_text())
+        file.write_text(json.dumps({**held, key: value}))
+
+    return changed
+
+
+# sound files
+
+
+@functools.cache
+def _sound() -> Path:
+    """Make a model, a classifier, a tokenizer and a finished run once."""
+    folder = Path(tempfile.mkdtemp())
+    posts = [post.text for post in builtin_posts(POSTS, 0)]
+    tokenizer = train_tokenizer(posts, 400)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    sizes = dict(SETTINGS["model"]["scratch"])
+    config = AutoConfig.for_model(sizes.pop("model_type"), vocab_size=len(tokenizer), **sizes)
+    model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder / "model")
+    judge = AutoModelForSequenceClassification.from_config(
+        AutoConfig.for_model(
+            "llama",
+            vocab_size=len(tokenizer),
+            num_labels=2,
+            pad_token_id=0,
+            id2label={0: "fine", 1: "toxic"},
+            **sizes,
+        )
+    )
+    judge.save_pretrained(folder / "judge")
+    for name in ("model", "judge"):
+        tokenizer.save_pretrained(folder / name)
+    from peft import LoraConfig, get_peft_model
+
+    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(
+        folder / "adapter"
+    )
+    assert main(["run", str(write_settings(folder)), "--out", str(folder / "done"), "--quiet"]) == 0
+    return folder
+
+
+def _done(folder: Path) -> None:
+    shutil.copytree(_sound() / "done", folder / "done")
+
+
+def _posts(text: str = "text", **fields: str) -> list[dict[str, Any]]:
+    return [
+        {text: post.text, "id": post.id, "spans": [list(span) for span in post.spans]}
+        for post in builtin_posts(POSTS, 0)
+    ]
+
+
+def _write(file: Path, records: list[dict[str, Any]]) -> None:
+    """Write records in the format that the file's name says."""
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    if file.name.endswith(".gz"):
+        file.write_bytes(gzip.compress(lines.encode()))
+    elif file.suffix == ".json":
+        file.write_text(json.dumps(records))
+    elif file.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(records), file)
+    elif file.suffix == ".jsonl":
+        file.write_text(lines)
+    elif file.name == "saved":
+        import datasets
+
+        datasets.Dataset.from_list(records).save_to_disk(str(file))
+    else:
+        file.mkdir()
+        for number, record in enumerate(records[:20]):
+            (file / f"{'a' if number == 0 else number}.txt").write_text(record["text"])
+
+
+def _settings(**given: Any) -> Callable[[Path], None]:
+    """Return what lays settings that read the given files, and these files, sound."""
+
+    def lay(folder: Path) -> None:
+        plain = copy.deepcopy(SETTINGS)
+        evaluation = plain["evaluation"]
+        for what, name in given.items():
+            file = folder / str(name)
+            if what == "corpus":
+                _write(file, _posts())
+                spans = {} if name == "texts" else {"spans": "spans"}
+                extra = {"path": name, **spans}
+                plain["corpus"]["sources"].append({"name": "more", **extra})
+            elif what == "subset":
+                ids = list(range(5, 25))
+                if file.suffix == ".npy":
+                    np.save(file, np.array(ids))
+                else:
+                    file.write_text(
+                        json.dumps(ids) if file.suffix == ".json" else "\n".join(map(str, ids))
+                    )
+                _write(folder / "posts.jsonl", _posts())
+                plain["corpus"]["sources"].append(
+                    {"name": "more", "path": "posts.jsonl", "subset": name}
+                )
+            elif what == "queries":
+                pairs = [
+                    {"toxic": f"you fool {k}", "safe": f"my friend {k}", "id": str(k)}
+                    for k in range(20)
+                ]
+                _write(file, pairs)
+                plain["queries"] = {"kind": "pairs", "source": {"path": name}, "max_length": 64}
+            elif what == "prompts":
+                _write(file, _posts())
+                evaluation["toxic"] = {"source": {"path": name}, "cut": "words", "limit": 3}
+            elif what == "perplexity":
+                _write(file, _posts())
+                evaluation["perplexity"] = {"benign": {"source": {"path": name}}}
+            elif what == "lambada":
+                _write(file, _posts()[:10])
+                evaluation["lambada"] = {"path": name}
+            elif what == "words":
+                file.write_text("fool\nidiot\nmoron\n")
+                evaluation["judges"] = [f"words:{name}"]
+            elif what == "logprobs":
+                _lay_logprobs(folder, plain, name)
+            elif what == "judge":
+                shutil.copytree(_sound() / "judge", folder / "judge")
+                evaluation["judges"] = ["hf:judge"]
+            else:
+                _lay_model(folder, plain, what)
+        (folder / "run.yaml").write_text(json.dumps(plain))
+
+    return lay
+
+
+def _lay_model(folder: Path, plain: dict[str, Any], what: str) -> None:
+    if what == "tokenizer":
+        shutil.copytree(_sound() / "tokenizer", folder / "tokenizer")
+        plain["tokenizer"] = {"path": "tokenizer"}
+        return
+    shutil.copytree(_sound() / "model", folder / "model")
+    plain["model"] = {"path": what}
+    plain["tokenizer"] = {"path": "model"}
+    if what == "adapter":
+        shutil.copytree(_sound() / "adapter", folder / "adapter")
+        held = json.loads((folder / "adapter/adapter_config.json").read_text())
+        held["base_model_name_or_path"] = "model"
+        (folder / "adapter/adapter_config.json").write_text(json.dumps(held))
+
+
+def _lay_logprobs(folder: Path, plain: dict[str, Any], ending: str) -> None:
+    """Lay a pair beside log-probabilities of the right shape, as somebody's engine writes them."""
+    shutil.copytree(_pair(), folder / "pair")
+    tokens = np.load(folder / "pair" / "tokens.npy")
+    drawn = np.random.default_rng(0)
+    for name in ("plus", "minus"):
+        values = -drawn.random(tokens.shape).astype(np.float32)
+        if ending == ".npy":
+            np.save(folder / f"{name}.npy", values)
+        else:
+            lines = "".join(json.dumps(row) + "\n" for row in values.tolist())
+            (folder / f"{name}.jsonl").write_text(lines)
+    names = {side: f"{side}{ending}" for side in ("plus", "minus")}
+    plain["scores"]["logprobs"] = {**names, "pair": "pair", "force": True}
+
+
+@functools.cache
+def _pair() -> Path:
+    folder = _sound() / "the-pair"
+    done = _sound() / "done"
+    given = [str(done / "config.yaml"), "--out", str(done), "--to", str(folder), "--quiet"]
+    assert main(["export-pair", *given]) == 0
+    return folder
