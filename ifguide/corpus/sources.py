@@ -150,8 +150,11 @@ def source_fingerprint(source: Source, data_dir: Path) -> str:
 
 
 def _saved_files(folder: Path) -> list[tuple[Path, str]]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return [(file, file.relative_to(folder).as_posix()) for file in files]
+    """Return all that lies in a saved dataset, seen to be plain files: ``datasets`` opens them."""
+    found = sorted(file for file in folder.rglob("*") if not file.is_dir())
+    for file in found:
+        check_plain(file, str(file))
+    return [(file, file.relative_to(folder).as_posix()) for file in found]
 
 
 def _count(items: Iterable[Item], label: str, tally: Tally) -> Iterator[Item]:

@@ -264,7 +264,7 @@ class Run:
                 with reading(need.name, MEND):
                     known_by = plain(need.known_by(self.config))
                     files = sorted((name, file) for file, name in need.files(self.config))
-                    sums = {name: self.folder.checksums.of(file) for name, file in files}
+                sums = {name: self._sum(need, file) for name, file in files}
                 found = {"files": sums, "known_by": known_by}
             except InputError as error:
                 recorded = None if self.folder.writes else self._recorded(need)
@@ -274,6 +274,10 @@ class Run:
                 found = dict(recorded)
             self._reads[need] = found
         return self._reads[need]
+
+    def _sum(self, need: Outside[Any], file: Path) -> str:
+        with reading(f"{need.name}: {file}", MEND):
+            return self.folder.checksums.of(file)
 
     def _recorded(self, need: Outside[Any]) -> Mapping[str, Any] | None:
         """Return what a finished stage has read of something outside."""
