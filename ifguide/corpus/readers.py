@@ -67,10 +67,11 @@ def list_files(path: Path, shown: str) -> list[tuple[Path, str]]:
         InputError: the path does not exist or has no file of a known format.
     """
     if path.is_dir():
-        found = [(file, name) for file, name in _files_in(path) if format_of(name)]
+        found = [(file, name) for file, name in _files_in(path) if _is_read(file)]
         if not found:
             raise InputError(
-                f"{shown}: the folder holds no file that can be read ({known_endings()})"
+                f"{shown}: the folder holds no file that can be read ({known_endings()}); "
+                "put one there, or name another path"
             )
         return found
     if not path.exists():
@@ -82,8 +83,13 @@ def list_files(path: Path, shown: str) -> list[tuple[Path, str]]:
     return [(path, path.name)]
 
 
+def _is_read(file: Path) -> bool:
+    """Whether what lies in a folder is a file of a known format: no pipe, device or dead link."""
+    return format_of(file.name) is not None and file.is_file()
+
+
 def _files_in(folder: Path) -> list[tuple[Path, str]]:
-    """Return a folder's files by name, those in linked folders too; hidden ones are left out."""
+    """Return what lies in a folder by name, in linked folders too; hidden names are left out."""
     found = []
     for place, folders, files in os.walk(folder, followlinks=True):
         inner = Path(place)
@@ -94,7 +100,7 @@ def _files_in(folder: Path) -> list[tuple[Path, str]]:
             for name in folders
             if name[0] != "." and not _is_around(Path(os.path.realpath(inner / name)), reached)
         ]
-        found += [inner / name for name in files if name[0] != "." and (inner / name).is_file()]
+        found += [inner / name for name in files if name[0] != "."]
     return sorted(((f, f.relative_to(folder).as_posix()) for f in found), key=lambda pair: pair[1])
 
 
@@ -104,8 +110,8 @@ def _is_around(outer: Path, reached: list[Path]) -> bool:
 
 
 def _name_unread(folder: Path, shown: str) -> None:
-    """Log the files of a folder that are of no format that is read."""
-    unread = [name for _, name in _files_in(folder) if not format_of(name)]
+    """Log what lies in a folder and is not read: other formats, pipes, devices and dead links."""
+    unread = [name for file, name in _files_in(folder) if not _is_read(file)]
     if unread:
         log.warning(
             "%s: not read: %d of its files ('%s' is the first); what is read ends in %s",
