@@ -253,6 +253,11 @@ class Run:
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
+    def _sum(self, setting: str, file: Path) -> str:
+        """Return the checksum of a file outside; a line about it names the file."""
+        with reading(f"{setting}: {file}", "check the file, or name another one"):
+            return self.folder.checksums.of(file)
+
     def _read(self, need: Outside[Any]) -> Mapping[str, Any]:
         """Return what decides something outside: its files' checksums and what else it is known by.
 
@@ -264,7 +269,7 @@ class Run:
                 with reading(need.name, MEND):
                     known_by = plain(need.known_by(self.config))
                     files = sorted((name, file) for file, name in need.files(self.config))
-                    sums = {name: self.folder.checksums.of(file) for name, file in files}
+                    sums = {name: self._sum(need.name, file) for name, file in files}
                 found = {"files": sums, "known_by": known_by}
             except InputError as error:
                 recorded = None if self.folder.writes else self._recorded(need)
