@@ -70,8 +70,8 @@ def list_files(path: Path, shown: str) -> list[tuple[Path, str]]:
         found = [(file, name) for file, name in _entries_of(path) if _is_read(file)]
         if not found:
             raise InputError(
-                f"{shown}: the folder holds no file that can be read; put one there that ends in "
-                f"{known_endings()}"
+                f"{shown}: the folder holds no file that can be read ({known_endings()}); put one "
+                "there, or name another path"
             )
         return found
     if not path.exists():

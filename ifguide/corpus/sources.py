@@ -17,7 +17,7 @@ from ifguide.corpus.config import QueriesConfig, Source
 from ifguide.corpus.fields import Record, identifier, number_field
 from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path
 from ifguide.corpus.subsets import read_subset
-from ifguide.errors import InputError
+from ifguide.errors import InputError, reading
 from ifguide.files import check_plain
 
 Item = TypeVar("Item")
@@ -137,13 +137,16 @@ def source_fingerprint(source: Source, data_dir: Path) -> str:
 
     A hub dataset is known by name, config, revision and split: set ``revision`` to pin it.
     The folder the data lie in does not count.
+
+    Raises:
+        InputError: a file cannot be read; the line names it.
     """
     settings = {key: value for key, value in asdict(source).items() if value != {}}
     for place in ("path", "subset"):
         settings[place] = settings[place] is not None
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for file, name in files_of(source, data_dir):
-        with file.open("rb") as stream:
+        with reading(str(file), "check the file, or name another one"), file.open("rb") as stream:
             contents = hashlib.file_digest(stream, "sha256").hexdigest()
         digest.update(f"{name}\0{contents}\n".encode())
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 
 import datasets
 import pyarrow as pa
@@ -218,7 +219,18 @@ def test_bad_paths(tmp_path):
     assert refused(tmp_path, path="gone.jsonl").startswith("gone.jsonl: no such file or folder")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.md").write_text("x")
-    assert "empty: the folder holds no file that can be read" in refused(tmp_path, path="empty")
+    said = refused(tmp_path, path="empty")
+    assert said.startswith("empty: the folder holds no file that can be read (.jsonl, ")
+    assert said.endswith("; put one there, or name another path")
+
+
+def test_what_is_no_file_in_a_folder_is_named(tmp_path, write_lines, caplog):
+    (tmp_path / "posts").mkdir()
+    write_lines("posts/b.jsonl", [{"text": "kept"}])
+    os.mkfifo(tmp_path / "posts" / "a.jsonl")
+    (tmp_path / "posts" / "c.jsonl").symlink_to("gone")
+    assert [document.text for document in read(tmp_path, path="posts")] == ["kept"]
+    assert "posts: not read: 2 of its files ('a.jsonl' is the first)" in caplog.text
 
 
 def test_reading_is_a_stream(tmp_path, write_lines):

@@ -96,7 +96,7 @@ def test_listing_opens_nothing(data_dir):
         ({"path": "posts.csv"}, "posts.csv: a file of an unknown kind; give one of .jsonl, "),
         ({"path": "pipe.jsonl"}, "pipe.jsonl: a pipe or device, which is read once only; give"),
         ({"path": "hollow"}, "hollow: the folder holds no file that can be read (.jsonl, "),
-        ({"builtin": 3, "subset": "gone.npy"}, "gone.npy: no such file (looked at "),
+        ({"builtin": 3, "subset": "gone.npy"}, "subset: gone.npy: no such file (looked at "),
     ],
 )
 def test_what_is_not_there_is_refused(settings, said, data_dir):

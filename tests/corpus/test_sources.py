@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,3 +201,10 @@ def test_fingerprint_of_a_folder_counts_names(tmp_path):
     assert source_fingerprint(Source(path="texts"), tmp_path) != before
     with pytest.raises(InputError, match="no such file or folder"):
         source_fingerprint(Source(path="gone"), tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that fails to read")
+def test_a_file_that_fails_while_it_is_fingerprinted_is_named(tmp_path):
+    (tmp_path / "posts.jsonl").symlink_to("/proc/self/mem")
+    with pytest.raises(InputError, match=r"posts\.jsonl: cannot be read \(.*; check the file"):
+        source_fingerprint(Source(path="posts.jsonl"), tmp_path)
