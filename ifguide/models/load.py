@@ -25,6 +25,7 @@ from ifguide.models.config import ModelConfig
 from ifguide.models.forward import positions_of
 from ifguide.models.losses import embedding_of
 from ifguide.models.model_files import model_files
+from ifguide.models.scratch_size import check_memory, check_numbers
 
 # what transformers raises when settings contradict one another, or name no model
 _UNMAKEABLE = (
@@ -112,6 +113,7 @@ def check_fits(
 
 def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> nn.Module:
     settings = dict(config.scratch or {})
+    check_numbers(settings)
     end, start = end_of_text(tokenizer), text_start(tokenizer)
     settings.setdefault("vocab_size", vocabulary_of(tokenizer))
     settings = {"bos_token_id": start[0], "eos_token_id": end, "pad_token_id": end, **settings}
@@ -119,6 +121,7 @@ def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed:
     try:
         architecture = AutoConfig.for_model(model_type, **settings)
         _refuse_unknown(architecture, settings)
+        check_memory(architecture, getattr(torch, config.dtype))
         set_seed(seed)
         return AutoModelForCausalLM.from_config(
             architecture, dtype=getattr(torch, config.dtype), trust_remote_code=False

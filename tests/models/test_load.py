@@ -194,3 +194,21 @@ def test_neither_or_both_of_folder_and_config(settings):
 def test_a_config_without_a_family():
     with pytest.raises(InputError, match=r"model.scratch: model_type is missing; name a family"):
         ModelConfig(scratch={"hidden_size": 8})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("vocab_size", 10**12, "model.scratch.vocab_size: it is above 2147483647; give a smaller"),
+        ("vocab_size", 10**400, "model.scratch.vocab_size: it is above"),
+        ("num_hidden_layers", 10**6, "model.scratch.num_hidden_layers: it is above 10000; give"),
+        ("rms_norm_eps", float("nan"), "model.scratch.rms_norm_eps: nan is not finite; give a"),
+        ("rope_parameters", {"rope_theta": float("inf")}, "model.scratch.rope_parameters.rope_th"),
+        ("hidden_size", 2**30, "model.scratch: its weights take "),
+    ],
+)
+def test_numbers_that_no_machine_can_hold_are_refused_at_once(tokenizer, name, value, said):
+    scratch = {"model_type": "llama", "num_hidden_layers": 1, "num_attention_heads": 2}
+    with pytest.raises(InputError) as refused:
+        load_model(ModelConfig(scratch={**scratch, name: value}), tokenizer, 16, seed=0)
+    assert str(refused.value).startswith(said)
