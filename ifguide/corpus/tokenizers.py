@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from ifguide.corpus.config import SMALLEST, TokenizerConfig, too_small
 from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, reading
+from ifguide.parts import tell
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -90,6 +91,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
+    tell("learning the tokenizer")
     bpe.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,

@@ -22,6 +22,7 @@ from ifguide.models.precision import is_half
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus
+from ifguide.parts import tell
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def calibrate(
         return -one.spearman if by_rank else one.sum_error
 
     for step in steps:
+        tell(f"trying a step of {step:g}")
         scores = engine_at(step, points)(blocks_BT, every).double()
         error = (scores - exact_BT).sum(1).abs().max() / exact_BT.sum(1).abs().max()
         if torch.isfinite(error):

@@ -24,6 +24,7 @@ from ifguide.files import check_output, check_output_folder, copy_files, json_te
 from ifguide.influence.pair_files import PerturbedPair
 from ifguide.influence.trial import try_out
 from ifguide.models.forward import check_queries_fit
+from ifguide.parts import tell
 from ifguide.report.attacks import attack_figures, attack_markdown
 from ifguide.report.ranked import ranked_documents
 from ifguide.report.standalone import standalone
@@ -35,6 +36,7 @@ from ifguide.run.comparison import write_table
 from ifguide.run.outside import JUDGES, LAMBADA, data_folder
 from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
+from ifguide.run.progress import progress_line
 from ifguide.run.rivals import Rivals
 from ifguide.run.rows import possible
 from ifguide.run.run import Run, closure, looked_at, opened
@@ -114,14 +116,19 @@ def check(run: Run, *wanted: AnyStage) -> None:
 
     if ranks.agree(stand):
         return
-    _ = run(JUDGES)
-    model = run(INITIAL).open()
     wanted_names = {stage.name for stage in closure(wanted)}
-    try_out(
-        model,
-        run.config.curvature if not wanted or FIT.name in wanted_names else None,
-        run.config.scores if not wanted or SCORE.name in wanted_names else None,
-    )
+    with progress_line("judges", None, quiet=run.quiet):
+        _ = run(JUDGES)
+    initial = run(INITIAL)
+    with progress_line("trial", None, quiet=run.quiet):
+        tell("loading the model")
+        model = initial.open()
+        tell("trying the model")
+        try_out(
+            model,
+            run.config.curvature if not wanted or FIT.name in wanted_names else None,
+            run.config.scores if not wanted or SCORE.name in wanted_names else None,
+        )
     tokenizer, contrast, texts = run(CORPUS).tokenizer, run(QUERIES), run(LAMBADA)
     before = len(text_start(tokenizer))
     prompt_room(model, run.config.evaluation.sampling.tokens, before)

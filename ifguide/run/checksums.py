@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import final
 
 from ifguide.files import write_text
+from ifguide.parts import tell
 
 TICK = 100_000_000  # ns; two writes within it may bear the same time
 COARSE_TICK = 2_500_000_000  # the same where a file system counts whole seconds
@@ -45,6 +46,7 @@ class Checksums:
         for known in (self._fresh, self._known):
             if key in known and known[key][0] == before:
                 return known[key][1]
+        tell(f"checking {file.name}")
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if _stat(file) == before and _is_settled(before):

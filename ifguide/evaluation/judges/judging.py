@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ifguide.errors import InputError, one_line
+from ifguide.parts import tell
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ def judgements(
     columns = np.full((len(texts), max(1, len(kinds))), np.nan)
     failed: dict[str, str] = {}
     for first in range(0, len(texts), CHUNK):
+        tell(f"{judge.name}, text {first:,} of {len(texts):,}")
         part = slice(first, first + CHUNK)
         chunk, chunk_ids = list(texts[part]), names[part]
         try:
