@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ifguide.errors import InputError, one_line
 from ifguide.influence.config import ENGINES, CurvatureConfig, ScoreConfig
 from ifguide.influence.engines.engine import ScoreEngine, WeightDirection
-from ifguide.models.forward import evaluating, positions_of
+from ifguide.models.forward import evaluating, few_tokens
 from ifguide.models.hooks import observed
-from ifguide.models.losses import device_of, embedding_of, forward_logits, forward_losses
+from ifguide.models.losses import embedding_of, forward_logits, forward_losses
 from ifguide.models.precision import is_half, widened
 from ifguide.models.quantised import is_quantised
 from ifguide.models.tracked import TrackedWeight, find_tracked
@@ -44,7 +44,7 @@ def try_out(
         InputError: the model cannot be run, sees later tokens, or cannot do what the curvature or
             the engine needs; the line says what it can.
     """
-    tokens = _tokens(model)
+    tokens = few_tokens(model, TOKENS)
     with evaluating(model):
         _check_causal(model, tokens)
         tracked = find_tracked(model)
@@ -57,14 +57,6 @@ def try_out(
                 )
         if scores is not None and scores.logprobs is None:
             _check_engine(model, tracked, tokens, scores)
-
-
-def _tokens(model: nn.Module) -> Int[Tensor, "2 T"]:
-    vocabulary, positions = len(embedding_of(model).weight), positions_of(model)
-    plain = max(2, vocabulary // 2)  # what stands for images and the like comes last
-    length = TOKENS if positions is None else min(TOKENS, positions)
-    draw = torch.Generator().manual_seed(0)
-    return torch.randint(plain, (2, length), generator=draw).to(device_of(model))
 
 
 def _check_causal(model: nn.Module, tokens: Int[Tensor, "2 T"]) -> None:
