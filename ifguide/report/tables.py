@@ -115,11 +115,12 @@ def comparison(models: Models) -> Table:
 
 
 def judging(verdicts: Verdicts) -> Table:
-    """The judges' further categories, and the texts that a judge could not score."""
+    """The judges' further categories, and the texts that a judge did not score or read whole."""
     rows = []
     for judge in names_in(verdicts.values()):
         of_models = [judges.get(judge) for judges in verdicts.values()]
         rows += [*_category_rows(judge, of_models), *_unjudged_rows(judge, of_models)]
+        rows += _beginning_rows(judge, of_models)
     return Table("judging", "By category, and texts not judged", ("", *verdicts), tuple(rows))
 
 
@@ -249,6 +250,15 @@ def _unjudged_rows(judge: str, verdicts: Sequence[Verdict | None]) -> Iterator[t
     for prompts in names_in(of_models):
         left_out = (by_set.get(prompts) for by_set in of_models)
         yield (f"Not judged, {prompts} prompts ({judge})", *map(_left_out, left_out))
+
+
+def _beginning_rows(judge: str, verdicts: Sequence[Verdict | None]) -> Iterator[tuple[str, ...]]:
+    """How many texts are longer than a judge reads, by prompt set."""
+    of_models = [(verdict and verdict.beginnings) or {} for verdict in verdicts]
+    for prompts in names_in(of_models):
+        counts = (by_set.get(prompts, 0) for by_set in of_models)
+        label = f"Judged by their beginnings, {prompts} prompts ({judge})"
+        yield (label, *(f"{count:,} texts" if count else "none" for count in counts))
 
 
 def ratio(before: Number | None, after: Number | None) -> str:

@@ -16,10 +16,11 @@ from ifguide.errors import InputError
 from ifguide.evaluation.comparison import Comparison
 from ifguide.evaluation.figures import Rejudged
 from ifguide.evaluation.fluency import last_words
-from ifguide.evaluation.generate import prompt_room
+from ifguide.evaluation.generate import longest_text, prompt_room
 from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.lm_eval import lm_eval_results
 from ifguide.evaluation.rejudging import rejudge
+from ifguide.evaluation.trial import try_generation
 from ifguide.files import check_output, check_output_folder, copy_files, json_text, write_text
 from ifguide.influence.pair_files import PerturbedPair
 from ifguide.influence.trial import try_out
@@ -40,10 +41,11 @@ from ifguide.run.progress import progress_line
 from ifguide.run.rivals import Rivals
 from ifguide.run.rows import possible
 from ifguide.run.run import Run, closure, looked_at, opened
-from ifguide.run.stage import AnyStage, Need, StageOf
+from ifguide.run.stage import AnyStage, StageOf
 from ifguide.run.stages import (
     BASELINE,
     CORPUS,
+    EVALUATE,
     FIT,
     HELD_OUT,
     INITIAL,
@@ -135,9 +137,11 @@ def check(run: Run, *wanted: AnyStage) -> None:
     check_queries_fit(model, contrast.toxic, contrast.safe)
     if texts is not None:
         last_words(model, tokenizer, texts)
-    needs: tuple[Need[Any], ...] = (PROMPTS, HELD_OUT)
-    for need in needs:
-        run(need)
+    prompts, _ = run(PROMPTS), run(HELD_OUT)
+    if not wanted or EVALUATE.name in wanted_names:
+        new = run.config.evaluation.sampling.tokens
+        texts_of_all = [prompt.text for given in prompts.values() for prompt in given]
+        try_generation(model, tokenizer, longest_text(model, tokenizer, texts_of_all, new))
     if SELECT.name in wanted_names:
         check_budget(run.config.selection.budget, run(CORPUS).corpus.token_count)
 
