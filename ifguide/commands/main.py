@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
+from ifguide.commands import streams
 from ifguide.commands.attack import ATTACK
 from ifguide.commands.command import Command
 from ifguide.commands.compare import COMPARE, SWEEP
@@ -26,7 +27,7 @@ from ifguide.commands.run import RUN, STAGE_COMMANDS
 from ifguide.commands.schema import SCHEMA
 from ifguide.commands.status import STATUS
 from ifguide.distributed import lost
-from ifguide.errors import InputError
+from ifguide.errors import InputError, escaped
 
 COMMANDS: tuple[Command, ...] = (
     DEMO,
@@ -52,9 +53,14 @@ setting of the YAML can be overridden with a dotted option, e.g. --selection.bud
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 2 after one line about input that cannot be used."""
+    """Run a command and return its exit status.
+
+    0, also when the reader of standard output, such as ``head``, has enough; 2 after one line about
+    input that cannot be used, 1 when another process of the run has ended, 130 when interrupted,
+    and 141 when nobody reads the error stream any more.
+    """
     out: Path | None = None
-    _write_anywhere(sys.stdout, sys.stderr)
+    streams.prepare()
     try:
         parsed, overrides = _parser().parse_known_args(arguments)
         parsed.arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -70,9 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = command.do(parsed, overrides)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever read our output, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        unread = streams.silenced()
+        if not unread:
+            raise
+        return 0 if sys.stdout in unread else 128 + signal.SIGPIPE
     except InputError as error:
         print(f"ifguide: error: {error}", file=sys.stderr)
         return 2
@@ -85,18 +93,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
             raise
         print(
-            f"ifguide: error: {error.filename or out}: {os.strerror(error.errno)}; nothing "
-            "finished is lost: mend it and run the same command again",
+            f"ifguide: error: {escaped(str(error.filename or out or 'standard output'))}: "
+            f"{os.strerror(error.errno)}; nothing finished is lost: mend it and run the same "
+            "command again",
             file=sys.stderr,
         )
         return 2
-
-
-def _write_anywhere(*streams: TextIO) -> None:
-    """Write what a terminal's encoding lacks as escapes, instead of failing at it."""
-    for stream in streams:
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 class _Parser(argparse.ArgumentParser):
