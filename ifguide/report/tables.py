@@ -21,7 +21,7 @@ from ifguide.evaluation.figures import (
     Verdict,
 )
 from ifguide.nouns import Interval
-from ifguide.report.display import visible_text
+from ifguide.report.display import visible_text, width_of
 
 Number = int | float
 Figure = Interval | float | None
@@ -345,13 +345,18 @@ def plain_text(table: Table) -> str:
         tuple(visible_text(cell, one_line=True) for cell in line)
         for line in (table.header, *table.rows)
     ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
+    widths = [max(width_of(line[column]) for line in lines) for column in range(len(table.header))]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     texts = [
         "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
+            _padded(cell, width, left=bool(column))
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     ]
     return "\n".join([table.title, rule, texts[0], rule, *texts[1:]])
+
+
+def _padded(cell: str, width: int, *, left: bool) -> str:
+    room = " " * (width - width_of(cell))
+    return room + cell if left else cell + room

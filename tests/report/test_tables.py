@@ -16,8 +16,8 @@ from ifguide.evaluation.figures import (
     Unjudged,
 )
 from ifguide.nouns import Interval
-from ifguide.report.comparison import markdown
 from ifguide.report.display import visible_text
+from ifguide.report.markdown import markdown
 from ifguide.report.tables import (
     Table,
     comparison,
