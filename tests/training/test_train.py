@@ -15,7 +15,6 @@ from ifguide.models.losses import forward_losses
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Selection
 from ifguide.training.config import Objective, TrainingConfig
-from ifguide.training.objectives import suppression_loss
 from ifguide.training.train import MaskedBlocks, SuppressionTrainer, train
 
 CONFIG = TrainingConfig(
@@ -308,7 +307,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         model.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
     with pytest.raises(InputError, match="the loss is nan at update 1; lower"):
         train(model, random_corpus(), None, CONFIG, folder=tmp_path)
-    diverging = replace(CONFIG, learning_rate=1e30, epochs=3.0)
+    diverging = replace(CONFIG, learning_rate=1e9, epochs=3.0)
     with pytest.raises(InputError, match=r"the loss is (nan|-?inf) at update 3; lower"):
         train(
             tiny_model("llama", torch.float32),
@@ -320,9 +319,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def test_a_weight_that_is_not_finite_after_the_last_update_is_named(tmp_path):
-    config = replace(CONFIG, learning_rate=1e39, batch_size=6)
+    config = replace(CONFIG, learning_rate=1e9, weight_decay=1e9, batch_size=6)
+    model = tiny_model("llama", torch.float32)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[0] = 1e25  # of a token that the corpus has not
     with pytest.raises(InputError, match=r"weight 'model\.\S+' is not finite after the last"):
-        train(tiny_model("llama", torch.float32), random_corpus(), None, config, folder=tmp_path)
+        train(model, random_corpus(), None, config, folder=tmp_path)
 
 
 def test_a_mask_of_another_corpus_is_refused(tmp_path):
@@ -342,20 +344,3 @@ def test_batches_carry_the_mask_on_the_axis_of_the_predicted_token():
         np.testing.assert_array_equal(block["suppress"], selection.suppress[i])
         np.testing.assert_array_equal(block["labels"] != -100, corpus.has_loss[i])
     assert not MaskedBlocks(corpus, None)[0]["suppress"].any()
-
-
-def test_the_count_may_come_once_a_device(tmp_path):
-    """As ``nn.DataParallel`` hands it over."""
-    model, corpus = tiny_model("llama", torch.float32), random_corpus()
-    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
-    trainer = SuppressionTrainer(model=model, args=arguments)
-    batch = torch.utils.data.default_collate([MaskedBlocks(corpus, None)[i] for i in range(6)])
-    one, many = (
-        trainer.compute_loss(model, batch, num_items_in_batch=count)
-        for count in (torch.tensor(66), torch.full((2, 1), 66))
-    )
-    logits, has_loss = model(input_ids=batch["input_ids"]).logits, batch["labels"] != -100
-    expected = suppression_loss(
-        logits, batch["input_ids"], batch["suppress"], has_loss, Objective()
-    )
-    assert one.item() == many.item() == pytest.approx(expected.item())
