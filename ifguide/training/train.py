@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer
 
 from ifguide.errors import InputError
 from ifguide.models.layout import check_layout, is_laid_out
 from ifguide.models.sharded import is_sharded
 from ifguide.nouns import Corpus, Selection
+from ifguide.training.arguments import training_arguments
 from ifguide.training.collate import NO_LOSS, predicted_tokens
 from ifguide.training.config import Objective, TrainingConfig
 from ifguide.training.guard import PerplexityGuard
 from ifguide.training.objectives import suppression_loss
-from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
+from ifguide.training.running import own_attributes, run_trainer
 
 BESIDE = ("labels", "suppress")  # of a batch, what the model is not called with
 
@@ -140,6 +141,7 @@ def train(
     seed: int = 0,
     progress: Callable[[int], None] = lambda tokens: None,
     measure: Callable[[nn.Module], float] | None = None,
+    held_out: Corpus | None = None,
 ) -> nn.Module:
     """Train a model in place, without learning the selected tokens, and return it.
 
@@ -152,16 +154,19 @@ def train(
         seed: orders the blocks and draws any dropout.
         progress: called with the number of tokens just done, over all processes.
         measure: gives a model's perplexity on the text that ``config.guard`` watches.
+        held_out: the blocks that are evaluated where ``config.trainer`` asks for it.
 
     Raises:
-        InputError: the mask belongs to another corpus, or the loss or a weight is not finite.
+        InputError: the mask belongs to another corpus, transformers refuses ``config.trainer``, or
+            the loss or a weight is not finite.
     """
     watch = _guard_of(config, measure, folder)
     with own_attributes(model):
         trainer = SuppressionTrainer(
             model=model,
-            args=TrainingArguments(**trainer_arguments(config, folder, seed, model)),
+            args=training_arguments(config, folder, seed, model),
             train_dataset=MaskedBlocks(corpus, selection),
+            eval_dataset=None if held_out is None else MaskedBlocks(held_out, None),
             objective=config.objective,
             callbacks=watch,
         )
