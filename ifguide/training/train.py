@@ -10,17 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 from ifguide.errors import InputError
+from ifguide.models.forward import evaluating
 from ifguide.models.layout import check_layout, is_laid_out
+from ifguide.models.readout import passed_through, readout_of
 from ifguide.models.sharded import is_sharded
 from ifguide.nouns import Corpus, Selection
 from ifguide.training.arguments import training_arguments
 from ifguide.training.collate import NO_LOSS, predicted_tokens
-from ifguide.training.config import Objective, TrainingConfig
+from ifguide.training.config import OBJECTIVES, Objective, TrainingConfig
 from ifguide.training.guard import PerplexityGuard
-from ifguide.training.objectives import suppression_loss
+from ifguide.training.objectives import (
+    SuppressionTerm,
+    suppression_loss,
+    suppression_loss_of_states,
+)
 from ifguide.training.running import own_attributes, run_trainer
 
 BESIDE = ("labels", "suppress")  # of a batch, what the model is not called with
@@ -50,6 +56,7 @@ class SuppressionTrainer(Trainer):
         self.objective = objective or Objective()
         self.model_accepts_loss_kwargs = True  # so that Trainer counts an update's tokens for us
         self._tried_layout = False
+        self._head = self._head_in_chunks()
 
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, Tensor]], device: torch.device
@@ -73,19 +80,24 @@ class SuppressionTrainer(Trainer):
         Raises:
             InputError: it is not finite.
         """
-        tokens = inputs["input_ids"]
         call = {name: value for name, value in inputs.items() if name not in BESIDE}
         self._try_layout(call)
-        outputs = model(**call, use_cache=False)
         objective = self.objective.at(self.state.global_step / max(1, self.state.max_steps))
-        loss = suppression_loss(
-            outputs.logits,
-            tokens,
+        rest = (
+            inputs["input_ids"],
             inputs["suppress"],
             predicted_tokens(inputs),
             objective,
             num_items_in_batch,
         )
+        if self._head is None or return_outputs:
+            outputs = model(**call, use_cache=False)
+            loss = suppression_loss(outputs.logits, *rest)
+        else:
+            with passed_through(self._head):
+                outputs = model(**call, use_cache=False)
+            with self.accelerator.autocast():
+                loss = suppression_loss_of_states(outputs.logits, self._head, *rest)
         if not torch.isfinite(loss):
             raise InputError(
                 f"training: the loss is {loss.item()} at update {self.state.global_step + 1}; "
@@ -95,6 +107,15 @@ class SuppressionTrainer(Trainer):
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def _head_in_chunks(self) -> nn.Linear | None:
+        """Return the head where the loss can be taken from its inputs, None where from logits."""
+        term: SuppressionTerm = OBJECTIVES.get(self.objective.kind, "training.objective.kind")
+        wrapped = self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.torch_compile
+        if wrapped or not term.by_token or not isinstance(self.model, PreTrainedModel):
+            return None
+        with evaluating(self.model):
+            return readout_of(self.model).head
 
     def _try_layout(self, call: dict[str, Tensor]) -> None:
         """Try once whether the model reads sequences right that begin within their rows."""

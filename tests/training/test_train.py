@@ -15,6 +15,7 @@ from ifguide.models.losses import forward_losses
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Selection
 from ifguide.training.config import Objective, TrainingConfig
+from ifguide.training.objectives import suppression_loss
 from ifguide.training.train import MaskedBlocks, SuppressionTrainer, train
 
 CONFIG = TrainingConfig(
@@ -344,3 +345,40 @@ def test_batches_carry_the_mask_on_the_axis_of_the_predicted_token():
         np.testing.assert_array_equal(block["suppress"], selection.suppress[i])
         np.testing.assert_array_equal(block["labels"] != -100, corpus.has_loss[i])
     assert not MaskedBlocks(corpus, None)[0]["suppress"].any()
+
+
+@pytest.mark.parametrize("kind", ["penalty", "clamped", "unlikelihood", "masking"])
+def test_gradients_in_chunks_are_those_of_all_logits(tmp_path, family, kind):
+    """Whatever the family does to its logits; where its head is no plain map, from logits."""
+    model, corpus = tiny_model(family), uneven_corpus()
+    blocks = MaskedBlocks(corpus, selection_of(corpus))
+    batch = torch.utils.data.default_collate([blocks[i] for i in range(6)])
+    objective = Objective(kind=kind)
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    trainer = SuppressionTrainer(model=model, args=arguments, objective=objective)
+    with full_precision(model):
+        found = trainer.compute_loss(model, batch)
+        logits = model(input_ids=batch["input_ids"]).logits
+    rest = (batch["input_ids"], batch["suppress"], torch.from_numpy(corpus.has_loss), objective)
+    expected = suppression_loss(logits, *rest)
+    weights = list(model.parameters())
+    torch.testing.assert_close(
+        [found, *torch.autograd.grad(found, weights)],
+        [expected, *torch.autograd.grad(expected, weights)],
+        rtol=1e-9,
+        atol=1e-11,
+    )
+
+
+def test_a_plain_head_never_makes_all_logits(tmp_path):
+    model, corpus = tiny_model("llama", torch.float32), random_corpus()
+    shapes = []
+    trained = SuppressionTrainer(
+        model=model,
+        args=TrainingArguments(str(tmp_path), use_cpu=True, report_to="none"),
+    )
+    model.register_forward_hook(lambda _, args, outputs: shapes.append(outputs.logits.shape))
+    batch = torch.utils.data.default_collate([MaskedBlocks(corpus, None)[i] for i in range(6)])
+    trained.compute_loss(model, batch)
+    assert shapes == [(6, 12, 16)]
+    assert "forward" not in vars(model.lm_head)
