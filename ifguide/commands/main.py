@@ -25,7 +25,7 @@ from ifguide.commands.run import RUN, STAGE_COMMANDS
 from ifguide.commands.schema import SCHEMA
 from ifguide.commands.status import STATUS
 from ifguide.distributed import lost
-from ifguide.errors import FULL, InputError, one_line
+from ifguide.errors import FULL, InputError, escaped, one_line
 
 COMMANDS: tuple[Command, ...] = (
     DEMO,
@@ -90,11 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None and error.errno not in FULL:
             raise
-        what = InputError(
-            f"{error.filename or out or 'standard output'}: {one_line(error)}; nothing finished is lost: mend it and "
-            "run the same command again"
-        )
-        print(f"ifguide: error: {what}", file=sys.stderr)
+        what = error.filename or out or "standard output"
+        mend = "nothing finished is lost: mend it and run the same command again"
+        line = InputError(f"{what}: {one_line(error)}; {mend}")
+        print(f"ifguide: error: {line}", file=sys.stderr)
         return 2
     except MemoryError:
         print(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
 from ifguide.attacks.config import KINDS, AttackConfig
 from ifguide.corpus.starts import text_start
 from ifguide.distributed import ranks
@@ -61,6 +63,7 @@ from ifguide.run.table import stage_named
 from ifguide.selection.checks import check_budget
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_run_config
+from ifguide.training.arguments import training_arguments
 
 COPIES = ("report.json", "report.html")  # beside the stages
 ATTACKS = "attacks"
@@ -131,6 +134,7 @@ def check(run: Run, *wanted: AnyStage) -> None:
             run.config.curvature if not wanted or FIT.name in wanted_names else None,
             run.config.scores if not wanted or SCORE.name in wanted_names else None,
         )
+        _check_trainings(run, model)
     tokenizer, contrast, texts = run(CORPUS).tokenizer, run(QUERIES), run(LAMBADA)
     before = len(text_start(tokenizer))
     prompt_room(model, run.config.evaluation.sampling.tokens, before)
@@ -144,6 +148,19 @@ def check(run: Run, *wanted: AnyStage) -> None:
         try_generation(model, tokenizer, longest_text(model, tokenizer, texts_of_all, new))
     if SELECT.name in wanted_names:
         check_budget(run.config.selection.budget, run(CORPUS).corpus.token_count)
+
+
+def _check_trainings(run: Run, model: nn.Module) -> None:
+    """Let transformers see what is given for its trainer."""
+    config = run.config
+    rivals = {f"compare.trainings.{name}": t for name, t in config.compare.trainings.items()}
+    for group, training in {
+        "baseline": config.baseline,
+        "training": config.training,
+        **rivals,
+    }.items():
+        if training is not None and training.trainer:
+            training_arguments(training, run.folder.root, config.seed, model, group)
 
 
 def compare(
