@@ -303,7 +303,7 @@ def judge(
         found = {
             name: run(stage)
             for name, stage in samples_of(config).items()
-            if run.standing(stage).state not in ("not made", "begun")
+            if (standing := run.standing(stage)).state not in ("not made", "begun") or standing.why
         }
     if not found:
         raise InputError(f"{folder}: it holds no continuations; run `ifguide evaluate` first")

@@ -17,11 +17,11 @@ from ifguide.files import fingerprint_of, plain
 from ifguide.run.folder import CONFIG, RunFolder
 from ifguide.run.progress import progress_line
 from ifguide.run.stage import AnyStage, Need, Outside, Stage
-from ifguide.run.standing import Standing, changes, setting_changes
+from ifguide.run.standing import Standing, State, changes, setting_changes
 from ifguide.run.store import MANIFEST, NO_COST, Manifest, StageFolder, read_manifest, working
 from ifguide.run.work import Work
 from ifguide.settings.config import Config
-from ifguide.settings.reader import to_yaml
+from ifguide.settings.reader import to_kept_yaml
 from ifguide.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,9 @@ class Run:
         place = self._folder(stage)
         found = place.manifest()
         if found is None:
-            return Standing(stage=stage, state="begun" if place.has_begun() else "not made")
+            why = f"it has files and no {MANIFEST}" if place.has_lost_its_manifest() else ""
+            state: State = "begun" if place.has_begun() else "not made"
+            return Standing(stage=stage, state=state, why=why)
         now = self._as_made(stage, found) if as_made else self.fingerprint(stage)
         if found.fingerprint != now:
             why = "; ".join(changes(found, self._manifest(stage)))
@@ -353,7 +355,7 @@ def opened(
                 if not replace:
                     run.refuse_other_settings(known)
                 if not finished:
-                    _write_config(folder, to_yaml(config, trust=False))
+                    _write_config(folder, to_kept_yaml(config))
             ranks.barrier()
             yield run
         finally:
