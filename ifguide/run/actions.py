@@ -378,6 +378,7 @@ def lm_eval(
 
 def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContextManager[Run]:
     manner = manner or Manner()
+    reported = {stage.name for stage in closure([REPORT])}
     return opened(
         config,
         out,
@@ -385,6 +386,7 @@ def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContex
         quiet=manner.quiet,
         replace=manner.replace,
         verify=manner.verify,
+        shown=lambda stage: stage.name in reported,
     )
 
 

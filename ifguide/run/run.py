@@ -45,6 +45,7 @@ class Run:
         folder: claimed, or opened to be looked at.
         quiet: no progress lines.
         makes: which stages may be made; the others must be there, and stand.
+        shown: which stages the pages beside the stages rest on.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Run:
         *,
         quiet: bool = False,
         makes: Callable[[AnyStage], bool] = lambda stage: True,
+        shown: Callable[[AnyStage], bool] = lambda stage: False,
     ) -> None:
-        self.config, self.folder, self.quiet = config, folder, quiet
+        self.config, self.folder, self.quiet, self._shown = config, folder, quiet, shown
         self._makes = makes if folder.writes else lambda stage: False
         self._nouns: dict[Need[Any], Any] = {}
         self._fingerprints: dict[Need[Any], str] = {}
@@ -232,10 +234,15 @@ class Run:
         ranks.barrier()
 
     def _begin(self, stage: AnyStage, place: StageFolder) -> Cost:
-        """Say why a stage that was made is made again, and clear its place."""
+        """Say why a stage that was made is made again, and clear its place.
+
+        Where it will be another one, the pages go that show the old one.
+        """
         standing = self.standing(stage)
         if standing.state in ("stale", "damaged"):
             log.warning("%s: made again: %s", stage.name, standing.why)
+        if standing.state == "stale" and self._shown(stage):
+            self.folder.drop_pages()
         return place.begin(self._manifest(stage))
 
     def _manifest(self, stage: AnyStage) -> Manifest:
@@ -325,6 +332,7 @@ def opened(
     replace: bool = False,
     verify: bool = False,
     makes: Callable[[AnyStage], bool] = lambda stage: True,
+    shown: Callable[[AnyStage], bool] = lambda stage: False,
     finished: bool = False,
 ) -> Iterator[Run]:
     """Claim a run folder for these settings, on every rank.
@@ -333,7 +341,7 @@ def opened(
         config: the settings.
         out: the folder.
         known: the stages that must not have been made under other settings, unless ``replace``.
-        quiet, makes: see ``Run``.
+        quiet, makes, shown: see ``Run``.
         replace: what was made under other settings may be made again.
         verify: read every byte of what is there, instead of trusting sizes and times.
         finished: the folder must be that of a run already.
@@ -350,7 +358,7 @@ def opened(
             else RunFolder(out, writes=True, verify=False)
         )
         try:
-            run = Run(config, folder, quiet=quiet, makes=makes)
+            run = Run(config, folder, quiet=quiet, makes=makes, shown=shown)
             if ranks.is_main():
                 if not replace:
                     run.refuse_other_settings(known)

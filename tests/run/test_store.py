@@ -485,6 +485,8 @@ def test_json_that_cannot_be_read_is_one_line(tmp_path):
     for content in (None, "", "{", json.dumps([1])[:-1]):
         if content is not None:
             file.write_text(content)
-        with pytest.raises(InputError, match=r"a\.json: (no such file|cannot be read .*delete it)") as error:
+        with pytest.raises(
+            InputError, match=r"a\.json: (no such file|cannot be read .*delete it)"
+        ) as error:
             read_json(file)
         assert one_line(error)
