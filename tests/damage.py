@@ -1,15 +1,16 @@
 """Files of a run folder that are damaged, and what a command makes of them."""
 
 import contextlib
-import io
 import json
 import random
 import re
 import shutil
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ifguide.commands.main import main
+from ifguide.settings.reader import RUN_MARK
 
 NOTICED, AGAIN, NOTHING, FAULT = "noticed", "made again", "without effect", "fault"
 ENDS = (NOTICED, AGAIN, NOTHING, FAULT)
@@ -38,7 +39,7 @@ class Outcome:
     code: int | str
     printed: str
     complaint: str
-    files: dict[str, bytes]
+    files: dict[str, bytes] = field(repr=False)
 
 
 def damage(file, way, draws):
@@ -61,13 +62,18 @@ def typed(command, config, out):
 
 def outcome(command, config, out):
     """Run a command in this process."""
-    printed, complaint = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaint):
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as printed,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as complaint,
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(complaint),
+    ):
         try:
             code = main(typed(command, config, out))
         except Exception as error:  # noqa: BLE001 - whatever is raised is a fault
             code = f"{type(error).__name__}: {error}"
-    return Outcome(code, printed.getvalue(), complaint.getvalue(), held(out))
+        texts = [stream.seek(0) or stream.read() for stream in (printed, complaint)]
+    return Outcome(code, *texts, held(out))
 
 
 def held(out):
@@ -123,7 +129,8 @@ def shown(printed):
 
 def _decides(name):
     """Whether a file is the same wherever runs are: it says nothing of times."""
-    return not name.startswith(("report", ".", "compare/", "attacks/")) and "state.json" not in name
+    told = ("report", ".", "compare/", "attacks/", RUN_MARK)
+    return not name.startswith(told) and "state.json" not in name
 
 
 def _is_same(name, files, others):

@@ -132,8 +132,17 @@ class Run:
         return self._fingerprints[need]
 
     def cost(self, stage: AnyStage) -> Cost:
-        """Return what a finished stage has cost."""
+        """Return what a finished stage has cost.
+
+        Raises:
+            InputError: its files are there and its manifest is gone.
+        """
         found = self._folder(stage).manifest()
+        if found is None and self._folder(stage).has_lost_its_manifest():
+            raise InputError(
+                f"{self.folder.root / stage.name}: it has files and no {MANIFEST}; move it away "
+                f"and run `ifguide {stage.command}`"
+            )
         return found.cost if found else NO_COST
 
     def refuse_other_settings(self, stages: Iterable[AnyStage]) -> None:
