@@ -331,7 +331,7 @@ def judge(
         found = {
             name: run(stage)
             for name, stage in samples_of(config).items()
-            if run.standing(stage).state not in ("not made", "begun")
+            if (standing := run.standing(stage)).state not in ("not made", "begun") or standing.why
         }
     if not found:
         raise InputError(f"{folder}: it holds no continuations; run `ifguide evaluate` first")
@@ -406,6 +406,7 @@ def lm_eval(
 
 def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContextManager[Run]:
     manner = manner or Manner()
+    reported = {stage.name for stage in closure([REPORT])}
     return opened(
         config,
         out,
@@ -413,6 +414,7 @@ def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContex
         quiet=manner.quiet,
         replace=manner.replace,
         verify=manner.verify,
+        shown=lambda stage: stage.name in reported,
     )
 
 
