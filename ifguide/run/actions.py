@@ -32,7 +32,7 @@ from ifguide.rivals.methods import rows_of
 from ifguide.rivals.sweep import Grid, swept
 from ifguide.run import artifacts, attacks, attacks_makers
 from ifguide.run.comparison import write_table
-from ifguide.run.outside import JUDGES, LAMBADA, data_folder
+from ifguide.run.outside import CHECKPOINT, JUDGES, LAMBADA, data_folder
 from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
 from ifguide.run.rivals import Rivals
@@ -114,7 +114,7 @@ def check(run: Run, *wanted: AnyStage) -> None:
 
     if ranks.agree(stand):
         return
-    _ = run(JUDGES)
+    _ = run(JUDGES), run(CHECKPOINT)
     model = run(INITIAL).open()
     wanted_names = {stage.name for stage in closure(wanted)}
     try_out(
@@ -367,6 +367,11 @@ def lm_eval(
             checkpoint: str | Path = run.path(stage)
         else:
             run.path(CORPUS)
+            if config.model.gguf is not None:
+                raise InputError(
+                    f"--model: the baseline is {config.model.named_by}, which lm-eval does not "
+                    "read; name a trained model"
+                )
             checkpoint = str(config.model.path)
     return lm_eval_results(
         checkpoint, tasks, include=include, limit=limit, trust_remote_code=trust_remote_code
