@@ -248,7 +248,7 @@ def test_scores_can_be_taken_at_the_weights_that_training_starts_from(finished, 
         config = write_settings(tmp_path / name, **given, **changes, **weights)
         assert run("score", config, tmp_path / name / "out") == 0
     untrained, initial, baseline = (
-        np.load(tmp_path / name / "out" / "score" / "scores-00000.npy") for name in folders
+        np.load(next((tmp_path / name / "out" / "score").glob("scores-*.npy"))) for name in folders
     )
     assert np.array_equal(initial, untrained, equal_nan=True)
     assert not np.array_equal(initial, baseline, equal_nan=True)
