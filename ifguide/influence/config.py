@@ -90,6 +90,9 @@ class ScoreConfig:
     """How the corpus is scored.
 
     Args:
+        weights: whose curvature, direction and scores: those of the trained ``baseline``, or of the
+            checkpoint that its training starts from (``initial``), which finds marks better where
+            that knows the language already.
         engine: ``jvp`` (exact, one pass with dual numbers), ``difference`` (two plain passes,
             to a stated tolerance), ``position`` (the authors' form), or one that another package
             registers; see their modules.
@@ -106,6 +109,7 @@ class ScoreConfig:
         logprobs: scores from files of log-probabilities, instead of computing them.
     """
 
+    weights: Literal["baseline", "initial"] = "baseline"
     engine: str = "jvp"
     step: Positive | None = None
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -15,6 +15,8 @@ class ModelConfig:
 
     Args:
         path: a local checkpoint folder or a name on the model hub.
+        gguf: a GGUF file: its name in ``path``, or without ``path`` where it lies. Its weights are
+            dequantised for good, and trained and saved like any others.
         scratch: a Hugging Face config (``model_type``, widths, layers), for random weights from
             the seed; ``vocab_size`` and the ids of special tokens are the tokenizer's.
         revision: of a hub name.
@@ -23,23 +25,37 @@ class ModelConfig:
     """
 
     unrecorded: ClassVar = ("trust_remote_code",)
-    uncounted: ClassVar = ("path",)  # its files count
+    uncounted: ClassVar = ("path", "gguf")  # their files count
 
     path: str | None = None
+    gguf: str | None = None
     scratch: dict[str, Any] | None = None
     revision: str | None = None
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        if (self.path is None) == (self.scratch is None):
-            found = "neither" if self.path is None else "both"
+        stored = self.path is not None or self.gguf is not None
+        if stored == (self.scratch is not None):
+            found = "both" if stored else "neither"
             raise InputError(
-                "model: set one of path (a checkpoint or hub name) and scratch (a config); "
-                f"{found} is set"
+                "model: set one of path (a checkpoint or hub name) and scratch (a config), or gguf "
+                f"(a file); {found} is set"
             )
+        if self.gguf is not None:
+            code = "a GGUF file brings no code along"
+            refuse_ignored(self, "model", ("trust_remote_code",), code)
+            if self.path is None:
+                refuse_ignored(self, "model", ("revision",), "no path names a hub's repository")
         if self.scratch is not None and "model_type" not in self.scratch:
             raise InputError("model.scratch: model_type is missing; name a family, e.g. gpt_neox")
         if self.scratch is not None:
             hub = ("revision", "trust_remote_code")
             refuse_ignored(self, "model", hub, "scratch takes nothing from a hub")
+
+    @property
+    def named_by(self) -> str:
+        """What messages call the model: the setting that names it, and how."""
+        if self.scratch is not None:
+            return "model.scratch"
+        return f"model.path: '{self.path}'" if self.gguf is None else f"model.gguf: '{self.gguf}'"

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    GgufConfig,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
     set_seed,
 )
 
+from ifguide.corpus.gguf_files import gguf_place
 from ifguide.corpus.starts import text_start
 from ifguide.corpus.tokenizers import end_of_text, loading, vocabulary_of
 from ifguide.errors import InputError, reading
+from ifguide.extras import import_extra
 from ifguide.models.adapters import check_adapter, let_adapters_learn
 from ifguide.models.config import ModelConfig
 from ifguide.models.forward import positions_of
@@ -41,7 +47,7 @@ def load_model(
             not finite.
     """
     model = _from_scratch(config, tokenizer, seed) if config.scratch else _pretrained(config)
-    check_fits(model, tokenizer, block_length, config.path or "model.scratch")
+    check_fits(model, tokenizer, block_length, config.path or config.gguf or "model.scratch")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).eval()
 
@@ -133,32 +139,42 @@ def _refuse_unknown(architecture: PreTrainedConfig, settings: Iterable[str]) -> 
 
 
 def _pretrained(config: ModelConfig) -> nn.Module:
-    folder, name = Path(config.path or ""), f"model.path: '{config.path}'"
-    check_adapter(folder)
     mend = "give a checkpoint folder or a hub name (the hub needs the network)"
-    if stored_quantised(folder):
+    place = config.path
+    options: dict[str, Any] = {}
+    drawn: AbstractContextManager[Any] = nullcontext()
+    if config.gguf is not None:
+        mend = "give a GGUF file of a family that transformers can read from one"
+        import_extra("gguf", "gguf", "gguf", "model.gguf")
+        place, name = gguf_place(config.path, config.gguf)
+        options = {"gguf_file": name, "quantization_config": GgufConfig(dequantize=True)}
+        drawn = redirect_stderr(StringIO())  # a bar that transformers draws whatever is set
+    elif stored_quantised(Path(place or "")):
         mend = "it is quantised: install what reads it here, or give a dequantised checkpoint"
-    with loading(name, mend, "set model.trust_remote_code"):
+    check_adapter(Path(place or ""))
+    with loading(config.named_by, mend, "set model.trust_remote_code"), drawn:
         model, found = AutoModelForCausalLM.from_pretrained(
-            config.path,
+            place,
             revision=config.revision or "main",
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
+            **options,
         )
         let_adapters_learn(model)
         keep_differentiable(model)
     for name, stored, wanted in found["mismatched_keys"]:
         raise InputError(
-            f"model.path: '{config.path}' holds the weight '{name}' as {list(stored)}, its "
-            f"config.json says {list(wanted)}; give the two that belong together"
+            f"{config.named_by} holds the weight '{name}' as {list(stored)}, its "
+            f"{'header' if config.gguf else 'config.json'} says {list(wanted)}; give the two that "
+            "belong together"
         )
     missing = sorted(found["missing_keys"])
     if missing:
         raise InputError(
-            f"model.path: '{config.path}' lacks the weight '{missing[0]}', which would be random; "
-            "give a whole checkpoint of a causal language model"
+            f"{config.named_by} lacks the weight '{missing[0]}', which would be random; give a "
+            "whole checkpoint of a causal language model"
         )
-    refuse_untrainable(model, name)
+    refuse_untrainable(model, config.named_by)
     return model

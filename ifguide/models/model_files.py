@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ifguide.corpus.gguf_files import gguf_file
 from ifguide.files import read_json
 from ifguide.models.config import ModelConfig
 
@@ -16,12 +17,15 @@ def model_files(config: ModelConfig) -> list[Path]:
     """Return the files of a local folder that decide what ``load_model`` loads from there.
 
     These are all weights, code and ``.json`` files in the folder itself, and for an adapter the
-    same of its base model, where that is a folder. There are none for a name on the hub, and none
-    for a model that is made from a config.
+    same of its base model, where that is a folder; of a GGUF file it is that file. There are none
+    for a name on the hub, and none for a model that is made from a config.
 
     Raises:
-        InputError: what an adapter is of cannot be read.
+        InputError: what an adapter is of cannot be read, or there is no such GGUF file.
     """
+    if config.gguf is not None:
+        file = gguf_file(config.path, config.gguf, "model.gguf")
+        return [] if file is None else [file]
     folder = Path(config.path or "")
     if not config.path or not folder.is_dir():
         return []

@@ -36,7 +36,7 @@ from ifguide.rivals.methods import rows_of
 from ifguide.rivals.sweep import Grid, swept
 from ifguide.run import artifacts, attacks, attacks_makers
 from ifguide.run.comparison import write_table
-from ifguide.run.outside import JUDGES, LAMBADA, data_folder
+from ifguide.run.outside import CHECKPOINT, JUDGES, LAMBADA, data_folder
 from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
 from ifguide.run.progress import progress_line
@@ -123,7 +123,7 @@ def check(run: Run, *wanted: AnyStage) -> None:
         return
     wanted_names = {stage.name for stage in closure(wanted)}
     with progress_line("judges", None, quiet=run.quiet):
-        _ = run(JUDGES)
+        _ = run(JUDGES), run(CHECKPOINT)
     initial = run(INITIAL)
     with progress_line("trial", None, quiet=run.quiet):
         tell("loading the model")
@@ -395,6 +395,11 @@ def lm_eval(
             checkpoint: str | Path = run.path(stage)
         else:
             run.path(CORPUS)
+            if config.model.gguf is not None:
+                raise InputError(
+                    f"--model: the baseline is {config.model.named_by}, which lm-eval does not "
+                    "read; name a trained model"
+                )
             checkpoint = str(config.model.path)
     return lm_eval_results(
         checkpoint, tasks, include=include, limit=limit, trust_remote_code=trust_remote_code

@@ -241,11 +241,16 @@ def _measure(
     return lambda model: perplexity(model, watched[guard.text], size)
 
 
+def model_scored(work: Work, weights: str, initial: Checkpoint, baseline: Checkpoint) -> Checkpoint:
+    """Return the model whose curvature, direction and scores are taken."""
+    return initial if weights == "initial" else baseline
+
+
 def fit_curvature(
-    work: Work, settings: FitSettings, text: PreparedCorpus, baseline: Checkpoint
+    work: Work, settings: FitSettings, text: PreparedCorpus, scored: Checkpoint
 ) -> Curvature:
     """Fit H to a sample of blocks, with labels drawn from the model."""
-    model, corpus, config = baseline.model, text.corpus, settings.curvature
+    model, corpus, config = scored.model, text.corpus, settings.curvature
     return fit(model, corpus, config, seed=settings.seed, progress=work.progress)
 
 
@@ -253,23 +258,23 @@ def aim_at(
     work: Work,
     settings: DirectionConfig,
     contrast: Contrast,
-    baseline: Checkpoint,
+    scored: Checkpoint,
     curvature: Curvature,
 ) -> Direction:
     """Turn the queries' gradients into a direction."""
-    return aim(baseline.model, contrast, curvature, settings)
+    return aim(scored.model, contrast, curvature, settings)
 
 
 def score_corpus(
     work: Work,
     settings: ScoreConfig,
     text: PreparedCorpus,
-    baseline: Checkpoint,
+    scored: Checkpoint,
     direction: Direction,
     logprobs: LogprobFiles | None,
 ) -> TokenScores:
     """Score every token of the corpus, or take what an engine of somebody else's has found."""
-    model, corpus, sink = baseline.model, text.corpus, shards(work, text, settings.shard_blocks)
+    model, corpus, sink = scored.model, text.corpus, shards(work, text, settings.shard_blocks)
     if logprobs is not None:
         return score_from_logprobs(
             model, corpus, direction, logprobs, sink=sink, progress=work.progress
@@ -459,8 +464,8 @@ def write_report_and_page(
 
 
 def write_pair(
-    work: Work, step: float, text: PreparedCorpus, baseline: Checkpoint, direction: Direction
+    work: Work, step: float, text: PreparedCorpus, scored: Checkpoint, direction: Direction
 ) -> None:
     """Write the perturbed checkpoints, the corpus's tokens and how to go on."""
     if ranks.is_main():
-        export_pair(baseline.model, text.tokenizer, text.corpus, direction, work.path, step)
+        export_pair(scored.model, text.tokenizer, text.corpus, direction, work.path, step)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ifguide.corpus.config import Source
+from ifguide.corpus.config import Source, TokenizerConfig
 from ifguide.corpus.sources import files_of
 from ifguide.corpus.tokenizer_files import tokenizer_files
 from ifguide.evaluation.judges.judging import Judge
@@ -68,18 +68,27 @@ def judges_of(name: str, names: Callable[[Config], Iterable[str]]) -> Outside[li
 
 
 def checkpoint_of(name: str, model: Callable[[Config], ModelConfig]) -> Outside[ModelConfig]:
-    """Declare the files of a model that settings name; who needs it loads it."""
+    """Declare the files of a model that settings name; who needs it loads it.
+
+    Opening it refuses a file that is named and is not there, before anything is made.
+    """
 
     def files(config: Config) -> Files:
         for file in model_files(model(config)):
             yield file, f"{file.parent.name}/{file.name}"
 
-    return Outside(name=name, files=files, known_by=lambda c: _hub(model(c).path), open=model)
+    def look_up(config: Config) -> ModelConfig:
+        model_files(model(config))
+        return model(config)
+
+    return Outside(name=name, files=files, known_by=lambda c: _hub(model(c)), open=look_up)
 
 
-def _hub(path: str | None) -> str:
+def _hub(given: ModelConfig | TokenizerConfig) -> str:
     """Return the name of what is no folder on this machine: nothing else tells what is in it."""
-    return path if path and not Path(path).expanduser().is_dir() else ""
+    if not given.path or Path(given.path).expanduser().is_dir():
+        return ""
+    return given.path if given.gguf is None else f"{given.path}/{given.gguf}"
 
 
 def _query_sources(config: Config) -> Iterable[Source | None]:
@@ -120,7 +129,7 @@ CORPUS_TEXTS = texts_of("corpus.sources", lambda config: config.corpus.sources)
 TOKENIZER = Outside(
     name="tokenizer",
     files=_tokenizer_files,
-    known_by=lambda config: _hub(config.tokenizer.path),
+    known_by=lambda config: _hub(config.tokenizer),
     open=lambda config: config.tokenizer,
 )
 CHECKPOINT = checkpoint_of("model", lambda config: config.model)

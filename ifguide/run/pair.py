@@ -8,7 +8,7 @@ from ifguide.influence.pair_files import DEFAULT_STEP, PAIR, PerturbedPair, read
 from ifguide.lazily import functions_of
 from ifguide.run.layout import MODEL_FILES
 from ifguide.run.stage import Stage, StageOf, needs
-from ifguide.run.stages import AIM, BASELINE, CORPUS
+from ifguide.run.stages import AIM, CORPUS, SCORED
 
 if TYPE_CHECKING:
     from ifguide.run import makers
@@ -21,7 +21,7 @@ def perturbed(step: float | None = None) -> StageOf[PerturbedPair]:
     return Stage(
         name="pair",
         about="the models θ+εv and θ-εv, for scores by any engine",
-        needs=needs(CORPUS, BASELINE, AIM),
+        needs=needs(CORPUS, SCORED, AIM),
         settings=lambda config: DEFAULT_STEP if step is None else step,
         section="--step",
         make=makers.write_pair,

@@ -56,29 +56,27 @@ def score_along(
     work: Work,
     settings: ScoreConfig,
     text: PreparedCorpus,
-    baseline: Checkpoint,
+    scored: Checkpoint,
     direction: Direction,
 ) -> TokenScores:
     """Score the corpus along a direction."""
     sink = makers.shards(work, text, settings.shard_blocks)
-    return score(
-        baseline.model, text.corpus, direction, settings, sink=sink, progress=work.progress
-    )
+    return score(scored.model, text.corpus, direction, settings, sink=sink, progress=work.progress)
 
 
 def score_plainly(
     work: Work,
     settings: PlainSettings,
     text: PreparedCorpus,
-    baseline: Checkpoint,
+    scored: Checkpoint,
     curvature: Curvature,
     contrast: Contrast,
 ) -> TokenScores:
     """Score the corpus along the toxic queries' direction, nothing set against them."""
     none = QuerySet((), ())
     toxic = Contrast(contrast.toxic, none, f"toxic side of {contrast.fingerprint}")
-    direction = aim(baseline.model, toxic, curvature, settings.direction)
-    return score_along(work, settings.scores, text, baseline, direction)
+    direction = aim(scored.model, toxic, curvature, settings.direction)
+    return score_along(work, settings.scores, text, scored, direction)
 
 
 def score_by_lexicon(

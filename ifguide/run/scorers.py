@@ -20,7 +20,7 @@ from ifguide.run.outside import checkpoint_of
 from ifguide.run.proxy import proxy_model
 from ifguide.run.rivals_given import PlainSettings
 from ifguide.run.stage import Get, Stage, StageOf, needs
-from ifguide.run.stages import AIM, BASELINE, CORPUS, FIT, QUERIES
+from ifguide.run.stages import AIM, BASELINE, CORPUS, FIT, QUERIES, SCORED
 from ifguide.settings.config import Config
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def open_on_input_axis(folder: Path, get: Get) -> TokenScores:
     return input_axis.on_input_axis(open_scores(folder, get))
 
 
-SCORED: dict[str, Any] = {  # what all stages of scores share
+STORED: dict[str, Any] = {  # what all stages of scores share
     "save": artifacts.save_scores,
     "load": open_scores,
     "files": SCORE_FILES,
@@ -63,21 +63,21 @@ SCORED: dict[str, Any] = {  # what all stages of scores share
 POSITION = Stage(
     name="scores/position",
     about="the authors' scores: what enters the gradient through a token's own position",
-    needs=needs(CORPUS, BASELINE, AIM),
+    needs=needs(CORPUS, SCORED, AIM),
     settings=by_position,
     section="scores",
     make=rivals_makers.score_along,
     passes=factories.scoring_passes,
-    **{**SCORED, "load": open_on_input_axis},
+    **{**STORED, "load": open_on_input_axis},
 )
 PLAIN = Stage(
     name="scores/plain",
     about="influence on the toxic queries alone",
-    needs=needs(CORPUS, BASELINE, FIT, QUERIES),
+    needs=needs(CORPUS, SCORED, FIT, QUERIES),
     settings=lambda config: PlainSettings(computed(config), config.direction),
     make=rivals_makers.score_plainly,
     passes=factories.scoring_passes,
-    **SCORED,
+    **STORED,
 )
 LEXICON = Stage(
     name="scores/lexicon",
@@ -86,7 +86,7 @@ LEXICON = Stage(
     settings=lambda config: config.compare.lexicon_prior,
     section="compare.lexicon_prior",
     make=rivals_makers.score_by_lexicon,
-    **SCORED,
+    **STORED,
 )
 PROBE = Stage(
     name="scores/probe",
@@ -95,7 +95,7 @@ PROBE = Stage(
     settings=lambda config: None,
     make=rivals_makers.score_by_probe,
     passes=lambda settings, noun: 1.0,
-    **SCORED,
+    **STORED,
 )
 PROXY_INITIAL = factories.initial(
     "proxy/initial", CORPUS, checkpoint_of("compare.proxy", proxy_model), proxy_model
@@ -111,7 +111,7 @@ PROXY = Stage(
     section="scores",
     make=rivals_makers.score_along,
     passes=factories.scoring_passes,
-    **SCORED,
+    **STORED,
 )
 
 SCORERS: Registry[StageOf[TokenScores]] = Registry(

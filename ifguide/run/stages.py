@@ -79,12 +79,23 @@ PROMPTS = Stage(
 )
 INITIAL = factories.initial("initial", CORPUS, CHECKPOINT, lambda config: config.model)
 BASELINE = factories.baseline("baseline", CORPUS, INITIAL)
-FIT = factories.fitted("fit", CORPUS, BASELINE)
-AIM = factories.aimed("aim", QUERIES, BASELINE, FIT)
+SCORED = Stage(
+    name="scored",
+    about="the model that scores are taken of: the baseline, or what its training starts from",
+    needs=needs(INITIAL, BASELINE),
+    settings=lambda config: config.scores.weights,
+    section="scores.weights",
+    make=makers.model_scored,
+    load=factories.not_kept,
+    files=(),
+    kept=lambda config: False,
+)
+FIT = factories.fitted("fit", CORPUS, SCORED)
+AIM = factories.aimed("aim", QUERIES, SCORED, FIT)
 SCORE = Stage(
     name="score",
     about="S_ij = v . grad l_ij: what each training token teaches, along v (Eq. 8)",
-    needs=needs(CORPUS, BASELINE, AIM, LOGPROBS),
+    needs=needs(CORPUS, SCORED, AIM, LOGPROBS),
     settings=lambda config: config.scores,
     section="scores",
     version=2,

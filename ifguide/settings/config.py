@@ -62,6 +62,14 @@ class Config:
                 "baseline: it is null, but model.scratch has random weights; say how to train the "
                 "baseline, or give model.path"
             )
+        if self.baseline is None:
+            since = "there is no baseline, and the checkpoint is scored as it is"
+            refuse_ignored(self.scores, "scores", ("weights",), since)
+        if self.model.scratch is not None and self.scores.weights == "initial":
+            raise InputError(
+                "scores.weights: initial ones are random (model.scratch); score by the baseline, "
+                "or give model.path"
+            )
         if self.baseline is not None and self.baseline.start == "baseline":
             raise InputError("baseline.start: the baseline cannot start from itself; use initial")
         if self.curvature.kind == "identity":

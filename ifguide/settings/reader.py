@@ -220,7 +220,7 @@ def _hint(key: str, known: Sequence[str]) -> str:
 
 
 def _config_of(plain: Any) -> Config:
-    """Return the settings with local folders of models in full, so that they hold from anywhere."""
+    """Return the settings with models' own places in full, so that they hold from anywhere."""
     config = checked(Config, plain)
     whole: dict[str, Any] = {}
     for name in ("model", "tokenizer"):
@@ -232,6 +232,9 @@ def _config_of(plain: Any) -> Config:
             whole[name] = replace(section, path=str(folder.resolve()))
             if name == "model":
                 refuse_ignored(section, name, ("revision",), "path is a folder on this machine")
+        elif section.gguf:
+            file = Path(section.gguf).expanduser()
+            whole[name] = replace(section, gguf=str(file.resolve()))
     return replace(config, **whole)
 
 

@@ -236,6 +236,24 @@ def test_fine_tuning_a_checkpoint_folder(finished, tmp_path, monkeypatch):
     assert figures(tmp_path / "again") == figures(tmp_path / "tuned")
 
 
+def test_scores_can_be_taken_at_the_weights_that_training_starts_from(finished, tmp_path):
+    given = {
+        "model": {"path": str(finished / "baseline")},
+        "tokenizer": {"path": str(finished / "corpus" / "tokenizer")},
+    }
+    folders = {"untrained": {"baseline": None}, "initial": {}, "baseline": {}}
+    for name, changes in folders.items():
+        (tmp_path / name).mkdir()
+        weights = {} if name == "untrained" else {"scores__weights": name}
+        config = write_settings(tmp_path / name, **given, **changes, **weights)
+        assert run("score", config, tmp_path / name / "out") == 0
+    untrained, initial, baseline = (
+        np.load(next((tmp_path / name / "out" / "score").glob("scores-*.npy"))) for name in folders
+    )
+    assert np.array_equal(initial, untrained, equal_nan=True)
+    assert not np.array_equal(initial, baseline, equal_nan=True)
+
+
 def test_suppression_can_start_from_the_baseline(copied, micro_config, finished):
     assert run("run", micro_config, copied, "--training.start", "baseline", "--replace") == 0
     ours, before = (figures(out)["models"] for out in (copied, finished))

@@ -107,6 +107,11 @@ def test_a_yaml_file_that_is_not_utf8(refused, tmp_path):
         ({"seed": -1}, "seed: -1 is not in [0, 4294967295]; give e.g. 0"),
         ({"model__path": "x"}, "model: set one of path (a checkpoint or hub name) and scratch"),
         ({"model__scratch": {"hidden_size": 8}}, "model.scratch: model_type is missing; name a"),
+        ({"scores__weights": "initial"}, "scores.weights: initial ones are random"),
+        (
+            {"model": {"gguf": "x"}, "baseline": None, "scores__weights": "initial"},
+            "scores.weights: 'initial' would be ignored, since there is no baseline",
+        ),
         ({"baseline": None}, "baseline: it is null, but model.scratch has random weights"),
         ({"baseline__start": "baseline"}, "baseline.start: the baseline cannot start from itself"),
     ],
