@@ -164,7 +164,7 @@ def option_cases() -> Iterator[Case]:
             "options",
             name,
             _micro_with(options),
-            (visible_start(options[0].removeprefix("--")), "option"),
+            (visible_start(options[0].removeprefix("--")), "option", "command line"),
         )
     for what, value in NUMBERS.items():
         shown = yaml.safe_dump(value).split("\n")[0]
