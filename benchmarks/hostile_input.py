@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from hostile import file_cases, settings_cases  # noqa: E402
+from hostile import command_cases, file_cases, settings_cases  # noqa: E402
 from hostile.harness import LINE, TAKEN, ending  # noqa: E402
 
 import ifguide.run.actions  # noqa: E402, F401 - once, and not in every child
@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", default="", help="cases whose kind and name hold this")
     given = parser.parse_args()
-    every = [*settings_cases.all_cases(), *file_cases.all_cases()]
+    sides = (settings_cases, command_cases, file_cases)
+    every = [case for side in sides for case in side.all_cases()]
     cases = [c for c in every if given.only in f"{c.kind}: {c.name}"]
     found: dict[str, Counter[str]] = {}
     otherwise = []

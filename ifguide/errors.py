@@ -24,7 +24,7 @@ class InputError(ValueError):
 
     def __init__(self, line: str) -> None:
         whole = escaped(line)
-        short = f"{whole[: LINE * 2 // 3]} ... {whole[-LINE // 4 :]}"
+        short = f"{whole[: LINE // 2]} ... {whole[-LINE * 9 // 20 :]}"
         super().__init__(whole if len(whole) <= LINE else short)
 
 

@@ -6,6 +6,7 @@ Unlike our own LAMBADA and perplexity, its tasks put no token before a text unle
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,13 @@ def lm_eval_results(
         trust_remote_code: run code that the checkpoint brings along.
 
     Raises:
-        InputError: lm-eval is not installed or does not know a task.
+        InputError: lm-eval is not installed or does not know a task, there is no such folder, or
+            no document would be asked.
     """
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit: {limit} is below 1; give the number of documents a task")
+    if include is not None and not os.path.isdir(include):
+        raise InputError(f"--include: {include} is no folder; give the folder of the task files")
     package = import_extra("lm_eval", "lm-eval", "lm-eval", "ifguide lm-eval")
     tasks_module = import_extra("lm_eval.tasks", "lm-eval", "lm-eval", "ifguide lm-eval")
     manager = tasks_module.TaskManager(include_path=str(include) if include else None)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from ifguide.errors import InputError
 from ifguide.files import read_json
+from ifguide.ranges import Range
 
 PAIR = "pair.json"
 DEFAULT_STEP = 0.03  # engines compute in bfloat16, where smaller steps are lost in its rounding
+STEPS = Range(0, 1, above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,16 @@ class LogprobFiles:
     minus: Path
     pair: Path
     force: bool = False
+
+
+def check_step(step: float) -> None:
+    """Refuse a step that is no share of the weights' norm.
+
+    Raises:
+        InputError: it is not above 0 and at most 1.
+    """
+    if step not in STEPS:
+        raise InputError(f"--step: {step} is not in {STEPS}; give a share such as {DEFAULT_STEP}")
 
 
 def read_pair(folder: Path) -> PerturbedPair:

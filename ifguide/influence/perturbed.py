@@ -33,6 +33,7 @@ from ifguide.influence.pair_files import (
     PAIR,
     LogprobFiles,
     PerturbedPair,
+    check_step,
     read_pair,
 )
 from ifguide.influence.perturbed_readme import README
@@ -60,10 +61,9 @@ def export_pair(
     written last, so that a folder that has it is whole.
 
     Raises:
-        InputError: the step is not above 0, or the direction is 0 or of another model.
+        InputError: the step is no share, or the direction is 0 or of another model.
     """
-    if not 0 < step < float("inf"):
-        raise InputError(f"--step: {step} is not a number above 0; give a share such as 0.03")
+    check_step(step)
     if is_sharded(model):
         raise InputError("model: a sharded model cannot be exported; load it whole")
     tracked = find_tracked(model)

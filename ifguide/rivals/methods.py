@@ -196,8 +196,10 @@ def rows_of(
         methods: what there is; by default all that are registered.
 
     Raises:
-        InputError: a method or a way of training is not known.
+        InputError: no name is given, or a method or a way of training is not known.
     """
+    if not wanted:
+        raise InputError("--methods: none is given; use all, METHOD or METHOD@TRAINING")
     there = list(all_methods() if methods is None else methods)
     every = [row for method in there for row in _in_every_way(method, trainings)]
     asked: set[str] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ifguide.influence.pair_files import DEFAULT_STEP, PAIR, PerturbedPair, read_pair
+from ifguide.influence.pair_files import DEFAULT_STEP, PAIR, PerturbedPair, check_step, read_pair
 from ifguide.lazily import functions_of
 from ifguide.run.layout import MODEL_FILES
 from ifguide.run.stage import Stage, StageOf, needs
@@ -17,7 +17,13 @@ else:
 
 
 def perturbed(step: float | None = None) -> StageOf[PerturbedPair]:
-    """Declare the checkpoints θ+εv and θ-εv; ``step`` is ‖εv‖ as a share of the weights' norm."""
+    """Declare the checkpoints θ+εv and θ-εv; ``step`` is ‖εv‖ as a share of the weights' norm.
+
+    Raises:
+        InputError: the step is no share.
+    """
+    if step is not None:
+        check_step(step)
     return Stage(
         name="pair",
         about="the models θ+εv and θ-εv, for scores by any engine",

@@ -175,7 +175,7 @@ def kinds() -> list[Kind]:
                 Kind(
                     f"run folder, {command}",
                     f"done/{name}",
-                    _done,
+                    lay_finished,
                     grammar,
                     ("done", "folder", "stage", "corpus"),
                     [command, *options],
@@ -398,8 +398,14 @@ def _sound() -> Path:
     return folder
 
 
-def _done(folder: Path) -> None:
+def lay_finished(folder: Path) -> None:
+    """Lay a finished run into a folder, as ``done``."""
     shutil.copytree(_sound() / "done", folder / "done")
+
+
+def lay_model(folder: Path) -> None:
+    """Lay a sound model with its tokenizer into a folder."""
+    shutil.copytree(_sound() / "model", folder / "model")
 
 
 def _posts(text: str = "text", **fields: str) -> list[dict[str, Any]]:

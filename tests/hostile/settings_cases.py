@@ -131,7 +131,9 @@ def text_cases() -> Iterator[Case]:
         yield Case("YAML", name, _lays_yaml(text), ("run.yaml",))
     for name, place in PLACES.items():
         if name != "NUL":
-            yield Case("the settings' file", name, _gives("run", place), (_visible(place), "YAML"))
+            yield Case(
+                "the settings' file", name, _gives("run", place), (visible_start(place), "YAML")
+            )
     for what in ("a folder", "a pipe", "a link to itself"):
         yield Case(
             "the settings' file", f"--out is {what}", _gives_out(what), ("--out", "a-", "run")
@@ -162,7 +164,7 @@ def option_cases() -> Iterator[Case]:
             "options",
             name,
             _micro_with(options),
-            (_visible(options[0].removeprefix("--")), "option"),
+            (visible_start(options[0].removeprefix("--")), "option", "command line"),
         )
     for what, value in NUMBERS.items():
         shown = yaml.safe_dump(value).split("\n")[0]
@@ -181,7 +183,7 @@ def option_cases() -> Iterator[Case]:
             if what == "NUL":
                 continue
             make = _lays(lambda folder: None, command, place, *more)
-            yield Case("run folders", f"{command}: {what}", make, (_visible(place), "folder"))
+            yield Case("run folders", f"{command}: {what}", make, (visible_start(place), "folder"))
 
 
 def all_cases() -> list[Case]:
@@ -271,7 +273,7 @@ def _setting_case(place: tuple[str, ...], what: str, value: Any, *, may_pass: bo
         (folder / "run.yaml").write_text(_yaml(plain), encoding="utf-8")
         return ["run", "run.yaml", "--out", "out", "--quiet"]
 
-    shown = (_visible(value),) if isinstance(value, str) else ()
+    shown = (visible_start(value),) if isinstance(value, str) else ()
     names = (place[-1], ".".join(place[:2]), place[0], "run.yaml, line", *shown)
     return Case(f"settings: {_row(what)}", f"{'.'.join(place)}: {what}", make, names, may_pass)
 
@@ -312,7 +314,7 @@ def _put(plain: Any, place: list[str], value: Any) -> None:
         plain = plain[part]
 
 
-def _visible(value: Any) -> str:
+def visible_start(value: Any) -> str:
     return ascii(str(value))[1:-1][:30]
 
 

@@ -4,7 +4,7 @@ import random
 from itertools import groupby
 
 import pytest
-from hostile import file_cases, settings_cases
+from hostile import command_cases, file_cases, settings_cases
 from hostile.harness import LINE, TAKEN, ending
 
 EACH = 2  # of a kind
@@ -12,7 +12,7 @@ EACH = 2  # of a kind
 
 def drawn():
     """Some cases of each kind, the same ones each time."""
-    every = [*settings_cases.all_cases(), *file_cases.all_cases()]
+    every = [*command_cases.all_cases(), *settings_cases.all_cases(), *file_cases.all_cases()]
     kinds = groupby(sorted(every, key=lambda case: case.kind), key=lambda case: case.kind)
     draw = random.Random(5)
     return [case for _, cases in kinds for case in draw.sample([*cases], EACH)]
