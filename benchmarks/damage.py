@@ -60,8 +60,8 @@ def record(counts: Counts, faults: list[str], seed: int) -> str:
     lines = [
         "# Damage in a finished run",
         "",
-        f"`python benchmarks/damage.py --seed {seed}`: every file of a finished micro run, one at a",
-        "time, and each command that reads the run.",
+        "Made by `python benchmarks/damage.py`: every file of a finished micro run, one at a time,",
+        f"and commands that read the run (seed {seed}).",
         "",
         "| command | damage | files | " + " | ".join(ENDS) + " |",
         "|---|---|---:|" + "---:|" * len(ENDS),
