@@ -117,9 +117,8 @@ def training_arguments(
     """
     own = config.trainer if isinstance(config, TrainingConfig) else {}
     named = f"{group or config.group}{'.trainer' if own else ''}"
-    old = ("ignore", ".*gradient_checkpointing", FutureWarning)  # a name that is deprecated
     with reading(named, "mend it", fault="refused by transformers"), warnings.catch_warnings():
-        warnings.filterwarnings(*old)
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # an old name
         arguments = TrainingArguments(**{**trainer_arguments(config, folder, seed, model), **own})
         for tracker in get_reporting_integration_callbacks(arguments.report_to):
             tracker()
