@@ -115,7 +115,7 @@ class SuppressionTrainer(Trainer):
     def _head_in_chunks(self) -> nn.Linear | None:
         """Return the head where the loss can be taken from its inputs, None where from logits."""
         term: SuppressionTerm = OBJECTIVES.get(self.objective.kind, "training.objective.kind")
-        wrapped = self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.torch_compile
+        wrapped = self.args.world_size > 1 or self.is_deepspeed_enabled or self.args.torch_compile
         if wrapped or not term.by_token or not isinstance(self.model, PreTrainedModel):
             return None
         with evaluating(self.model):
