@@ -141,8 +141,8 @@ def readout_of(model: nn.Module) -> Readout:
 @contextmanager
 def passed_through(head: nn.Linear) -> Iterator[None]:
     """Let the head return what it is given, so that a model's logits are its last states."""
-    head.forward = lambda states: states  # type: ignore[assignment, method-assign]
+    vars(head)["forward"] = lambda states: states
     try:
         yield
     finally:
-        del head.forward
+        del vars(head)["forward"]

@@ -118,7 +118,7 @@ def training_arguments(
     own = config.trainer if isinstance(config, TrainingConfig) else {}
     named = f"{group or config.group}{'.trainer' if own else ''}"
     with reading(named, "mend it", fault="refused by transformers"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # its name
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # an old name
         arguments = TrainingArguments(**{**trainer_arguments(config, folder, seed, model), **own})
         for tracker in get_reporting_integration_callbacks(arguments.report_to):
             tracker()

@@ -28,6 +28,7 @@ OBJECTIVES: Registry[Any] = Registry(
         "clamped": "ifguide.training.objectives:CLAMPED",
         "unlikelihood": "ifguide.training.objectives:UNLIKELIHOOD",
         "masking": "ifguide.training.objectives:MASKING",
+        "npo": "ifguide.training.objectives:NPO",
     },
     "ifguide.training.objectives:SuppressionTerm",
 )
@@ -94,22 +95,29 @@ class Objective:
         kind: ``penalty``: ``-λ l`` (paper Eq. 9), unbounded below. ``clamped``: ``-λ min(l,
             ceiling)``, so a token whose loss has reached the ceiling is pushed no further.
             ``unlikelihood``: ``-λ log(1 - p)`` (Welleck et al. 2020), bounded below by 0.
-            ``masking``: 0, the token is left out. Or one that another package registers.
+            ``masking``: 0, the token is left out. ``npo``: ``λ (2/β) log(1 + (p/p₀)^β)`` with p₀
+            the probability in the model that training starts from (Zhang et al. 2024, token by
+            token): bounded below by 0, and at the start a penalty. Or one that another package
+            registers.
         weight: λ.
         ceiling: the clamped penalty's ceiling on a token's loss, in nats.
+        beta: NPO's β; the less, the more like a penalty.
         ramp: λ rises in a line from 0 over this share of all updates, and stays; 0 has no rise.
     """
 
     kind: str = "penalty"
     weight: NotNegative = 1.0
     ceiling: Positive = 12.0
+    beta: Positive = 0.1
     ramp: Share = 0.0
 
     def __post_init__(self) -> None:
         OBJECTIVES.check(self.kind, "training.objective.kind")
         group = "training.objective"
         check_ranges(self, group)
-        if self.kind in ("penalty", "unlikelihood", "masking"):
+        if self.kind in ("penalty", "clamped", "unlikelihood", "masking"):
+            refuse_ignored(self, group, ("beta",), f"kind is {self.kind}, not npo")
+        if self.kind in ("penalty", "unlikelihood", "masking", "npo"):
             refuse_ignored(self, group, ("ceiling",), f"kind is {self.kind}, not clamped")
         if self.kind == "masking":
             refuse_ignored(self, group, ("weight", "ramp"), "kind masking leaves tokens out")

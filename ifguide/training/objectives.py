@@ -17,19 +17,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ifguide.errors import InputError
 from ifguide.models.chunked import summed_over_tokens
 from ifguide.models.losses import token_losses
 from ifguide.training.config import OBJECTIVES, Objective
 
-Term = Callable[
-    [
-        Float[Tensor, "B n"],
-        Float[Tensor, "B n V"] | None,
-        Int[Tensor, "B n"],
-        Objective,
-    ],
-    Float[Tensor, "B n"],
-]
+Term = Callable[..., Float[Tensor, "B n"]]
 
 
 @dataclass(frozen=True)
@@ -42,12 +35,15 @@ class SuppressionTerm:
             them, their ids [B, n], and the settings. It is given all tokens of a batch; what it
             returns for those that are not selected is never read.
         needs_logits: whether ``logits`` are handed over; otherwise they are None.
-        by_token: whether each token's term depends on its own loss and id alone. Then training
+        needs_reference: whether the tokens' losses in the model that training starts from, [B, n],
+            are handed over as a fifth argument.
+        by_token: whether each token's term depends on its own losses and id alone. Then training
             takes the loss in chunks of tokens, and never holds all logits.
     """
 
     term: Term
     needs_logits: bool = False
+    needs_reference: bool = False
     by_token: bool = False
 
 
@@ -70,10 +66,18 @@ def _masking(losses: Tensor, logits: Tensor | None, tokens: Tensor, objective: O
     return torch.zeros_like(losses)
 
 
+def _npo(
+    losses: Tensor, logits: Tensor | None, tokens: Tensor, objective: Objective, reference: Tensor
+) -> Tensor:
+    beta = objective.beta
+    return objective.weight * 2 / beta * F.softplus(beta * (reference.to(losses) - losses))
+
+
 PENALTY = SuppressionTerm(_penalty, by_token=True)
 CLAMPED = SuppressionTerm(_clamped, by_token=True)
 UNLIKELIHOOD = SuppressionTerm(_unlikelihood, by_token=True)
 MASKING = SuppressionTerm(_masking, by_token=True)
+NPO = SuppressionTerm(_npo, needs_reference=True, by_token=True)
 
 
 def suppression_loss(
@@ -83,6 +87,7 @@ def suppression_loss(
     has_loss: Bool[Tensor, "B T"],
     objective: Objective,
     count: Tensor | int | None = None,
+    reference: Float[Tensor, "B T"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the mean over tokens of ``l`` for benign and the objective's term for selected ones.
 
@@ -93,14 +98,18 @@ def suppression_loss(
         has_loss: which tokens count; column 0 never does.
         objective: what selected tokens contribute.
         count: the number to divide by, where the mean runs over more than this batch.
+        reference: the tokens' losses in the model that training starts from, where the objective
+            needs them.
 
     Raises:
-        InputError: no objective has this name.
+        InputError: no objective has this name, or it needs a reference and there is none.
     """
     losses = token_losses(logits, tokens)
     chosen: SuppressionTerm = OBJECTIVES.get(objective.kind, "training.objective.kind")
+    given = _reference(chosen, reference)
     predicting = logits[:, :-1] if chosen.needs_logits else None
-    selected = chosen.term(losses[:, 1:], predicting, tokens[:, 1:], objective)
+    before = [] if given is None else [given[:, 1:]]
+    selected = chosen.term(losses[:, 1:], predicting, tokens[:, 1:], objective, *before)
     counted = has_loss.clone()
     counted[:, 0] = False
     terms = torch.where(suppress, F.pad(selected, (1, 0)), losses)
@@ -116,6 +125,7 @@ def suppression_loss_of_states(
     has_loss: Bool[Tensor, "B T"],
     objective: Objective,
     count: Tensor | int | None = None,
+    reference: Float[Tensor, "B T"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return ``suppression_loss`` of the logits that ``head`` makes of ``states``, in chunks.
 
@@ -124,10 +134,25 @@ def suppression_loss_of_states(
     chosen: SuppressionTerm = OBJECTIVES.get(objective.kind, "training.objective.kind")
     counted = has_loss[:, 1:]
     labels, selected = tokens[:, 1:][counted].long(), suppress[:, 1:][counted]
+    given = _reference(chosen, reference)
+    before = [] if given is None else [given[:, 1:][counted]]
 
     def weigh(losses: Tensor, rows: Tensor) -> Tensor:
-        terms = chosen.term(losses[None], None, labels[rows][None], objective)[0]
+        there = [values[rows][None] for values in before]
+        terms = chosen.term(losses[None], None, labels[rows][None], objective, *there)[0]
         return torch.where(selected[rows], terms, losses)
 
     total = summed_over_tokens(states[:, :-1][counted], head, labels, weigh)
     return total / torch.as_tensor(len(labels) if count is None else count).clamp(min=1)
+
+
+def _reference(chosen: SuppressionTerm, reference: Tensor | None) -> Tensor | None:
+    """Return the reference's losses if the term needs them."""
+    if not chosen.needs_reference:
+        return None
+    if reference is None:
+        raise InputError(
+            "training.objective.kind: it compares with the model that training starts from; give "
+            "the batch that model's losses as 'reference'"
+        )
+    return reference

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer
@@ -27,9 +28,10 @@ from ifguide.training.objectives import (
     suppression_loss,
     suppression_loss_of_states,
 )
+from ifguide.training.reference import reference_losses
 from ifguide.training.running import own_attributes, run_trainer
 
-BESIDE = ("labels", "suppress")  # of a batch, what the model is not called with
+BESIDE = ("labels", "suppress", "reference")  # of a batch, what the model is not called with
 
 
 class SuppressionTrainer(Trainer):
@@ -37,7 +39,8 @@ class SuppressionTrainer(Trainer):
 
     A batch holds ``input_ids``, ``labels`` (the same ids, -100 where there is no loss) and
     ``suppress``, all [B, T] on the axis of the predicted token; ``SuppressionCollator`` makes
-    them. Whatever else it holds (``attention_mask``, ``position_ids``, ...) the model is called
+    them. An objective that compares with the start reads its losses from ``reference``, [B, T].
+    Whatever else it holds (``attention_mask``, ``position_ids``, ...) the model is called
     with; what is padding, and where a row goes on with another sequence, is read off it. Works
     with everything that Trainer works with: accumulation, several processes, checkpoints,
     callbacks.
@@ -89,6 +92,7 @@ class SuppressionTrainer(Trainer):
             predicted_tokens(inputs),
             objective,
             num_items_in_batch,
+            inputs.get("reference"),
         )
         if self._head is None or return_outputs:
             outputs = model(**call, use_cache=False)
@@ -111,7 +115,7 @@ class SuppressionTrainer(Trainer):
     def _head_in_chunks(self) -> nn.Linear | None:
         """Return the head where the loss can be taken from its inputs, None where from logits."""
         term: SuppressionTerm = OBJECTIVES.get(self.objective.kind, "training.objective.kind")
-        wrapped = self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.torch_compile
+        wrapped = self.args.world_size > 1 or self.is_deepspeed_enabled or self.args.torch_compile
         if wrapped or not term.by_token or not isinstance(self.model, PreTrainedModel):
             return None
         with evaluating(self.model):
@@ -129,7 +133,12 @@ class SuppressionTrainer(Trainer):
 class MaskedBlocks(Dataset[dict[str, Tensor]]):
     """The corpus's blocks with the tokens to suppress, as ``SuppressionTrainer`` reads them."""
 
-    def __init__(self, corpus: Corpus, selection: Selection | None) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        selection: Selection | None,
+        reference: Float[np.ndarray, "N T"] | None = None,
+    ) -> None:
         if selection is not None and selection.corpus.fingerprint != corpus.fingerprint:
             raise InputError(
                 f"selection: its mask was made for corpus {selection.corpus.fingerprint[:12]}, not "
@@ -137,6 +146,7 @@ class MaskedBlocks(Dataset[dict[str, Tensor]]):
             )
         self.corpus = corpus
         self.suppress = None if selection is None else selection.suppress
+        self.reference = reference
 
     def __len__(self) -> int:
         return len(self.corpus.tokens)
@@ -149,7 +159,10 @@ class MaskedBlocks(Dataset[dict[str, Tensor]]):
         else:
             suppress = torch.from_numpy(np.array(self.suppress[block]))
         labels = torch.where(has_loss, tokens, NO_LOSS)
-        return {"input_ids": tokens, "labels": labels, "suppress": suppress}
+        batch = {"input_ids": tokens, "labels": labels, "suppress": suppress}
+        if self.reference is not None:
+            batch["reference"] = torch.from_numpy(self.reference[block])
+        return batch
 
 
 def train(
@@ -186,7 +199,7 @@ def train(
         trainer = SuppressionTrainer(
             model=model,
             args=training_arguments(config, folder, seed, model),
-            train_dataset=MaskedBlocks(corpus, selection),
+            train_dataset=_blocks(model, corpus, selection, config),
             eval_dataset=None if held_out is None else MaskedBlocks(held_out, None),
             objective=config.objective,
             callbacks=watch,
@@ -195,6 +208,20 @@ def train(
     for guard in watch:
         guard.restore(model)
     return model.eval()
+
+
+def _blocks(
+    model: nn.Module, corpus: Corpus, selection: Selection | None, config: TrainingConfig
+) -> MaskedBlocks:
+    """Return the corpus's blocks, with the start's losses where the objective needs them."""
+    plain, place = MaskedBlocks(corpus, selection), "training.objective.kind"
+    term: SuppressionTerm = OBJECTIVES.get(config.objective.kind, place)
+    if not term.needs_reference:
+        return plain
+    if selection is None:
+        return MaskedBlocks(corpus, None, np.zeros(corpus.tokens.shape, np.float32))
+    losses = reference_losses(model, selection, config.batch_size)
+    return MaskedBlocks(corpus, selection, losses)
 
 
 def _guard_of(
