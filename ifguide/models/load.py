@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable
-from contextlib import nullcontext, redirect_stderr
+from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -153,17 +155,24 @@ def _refuse_unknown(architecture: PreTrainedConfig, settings: Iterable[str]) -> 
             )
 
 
+def _from_gguf(config: ModelConfig) -> tuple[str, dict[str, Any]]:
+    """Return where a GGUF file is, and how transformers is asked to dequantise it for good."""
+    import_extra("gguf", "gguf", "gguf", "model.gguf")
+    place, name = gguf_place(config.path, config.gguf or "")
+    return place, {"gguf_file": name, "quantization_config": GgufConfig(dequantize=True)}
+
+
 def _pretrained(config: ModelConfig) -> nn.Module:
-    mend = "give a checkpoint folder or a hub name (the hub needs the network)"
-    place, options, drawn = config.path, {}, nullcontext()
-    if config.gguf is not None:
+    if config.gguf is None:
+        mend = "give a checkpoint folder or a hub name (the hub needs the network)"
+        place, options, shown = config.path or "", {}, sys.stderr
+    else:
         mend = "give a GGUF file of a family that transformers can read from one"
-        import_extra("gguf", "gguf", "gguf", "model.gguf")
-        place, name = gguf_place(config.path, config.gguf)
-        options = {"gguf_file": name, "quantization_config": GgufConfig(dequantize=True)}
-        drawn = redirect_stderr(StringIO())  # a bar that transformers draws whatever is set
-    check_adapter(Path(place or ""))
-    with loading(config.named_by, mend, "set model.trust_remote_code"), drawn:
+        place, options = _from_gguf(config)
+        shown = StringIO()  # takes a bar that transformers draws whatever is set
+    check_adapter(Path(place))
+    trust = "set model.trust_remote_code"
+    with loading(config.named_by, mend, trust), redirect_stderr(shown):
         model, found = AutoModelForCausalLM.from_pretrained(
             place,
             revision=config.revision or "main",
