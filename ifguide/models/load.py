@@ -163,9 +163,10 @@ def _from_gguf(config: ModelConfig) -> tuple[str, dict[str, Any]]:
 
 
 def _pretrained(config: ModelConfig) -> nn.Module:
+    options: dict[str, Any] = {}
     if config.gguf is None:
         mend = "give a checkpoint folder or a hub name (the hub needs the network)"
-        place, options, shown = config.path or "", {}, sys.stderr
+        place, shown = config.path or "", sys.stderr
     else:
         mend = "give a GGUF file of a family that transformers can read from one"
         place, options = _from_gguf(config)
