@@ -37,6 +37,7 @@ from transformers.utils import logging
 from ifguide.errors import one_line
 from ifguide.evaluation.config import Sampling
 from ifguide.evaluation.generate import sample_continuations
+from ifguide.evaluation.trial import try_generation
 from ifguide.influence.config import CurvatureConfig, ScoreConfig
 from ifguide.influence.engines.jvp import ForwardMode
 from ifguide.influence.trial import try_out
@@ -228,6 +229,7 @@ def saving(model: nn.Module) -> float:
 def trial(model: nn.Module) -> float:
     """Do what ``ifguide run`` does before any training."""
     try_out(model, CurvatureConfig(), ScoreConfig())
+    try_generation(model, word_tokenizer(), 20)
     return 0.0
 
 

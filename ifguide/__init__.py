@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ifguide.selection.config import LexiconConfig, SelectionConfig, SmoothingConfig
     from ifguide.selection.select import select
     from ifguide.selection.smooth import smooth
+    from ifguide.training.collate import SuppressionCollator
     from ifguide.training.config import Objective, TrainingConfig
     from ifguide.training.objectives import suppression_loss
     from ifguide.training.train import SuppressionTrainer, train
@@ -50,6 +51,7 @@ __all__ = [
     "Selection",
     "SelectionConfig",
     "SmoothingConfig",
+    "SuppressionCollator",
     "SuppressionTrainer",
     "TokenScores",
     "TrainingConfig",
@@ -81,6 +83,7 @@ _HOMES = {  # where each name is at home, as in the imports above
     "selection.config": ["LexiconConfig", "SelectionConfig", "SmoothingConfig"],
     "selection.select": ["select"],
     "selection.smooth": ["smooth"],
+    "training.collate": ["SuppressionCollator"],
     "training.config": ["Objective", "TrainingConfig"],
     "training.objectives": ["suppression_loss"],
     "training.train": ["SuppressionTrainer", "train"],

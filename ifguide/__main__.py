@@ -1,7 +1,19 @@
-"""``python -m ifguide``, which is also what torchrun starts."""
+"""The command ``ifguide``: ``python -m ifguide``, which is also what torchrun starts."""
 
 import sys
 
-from ifguide.commands.main import main
+INTERRUPTED = 130
 
-sys.exit(main())
+
+def start() -> int:
+    """Run the command line; an interruption is quiet also while it is being imported."""
+    try:
+        from ifguide.commands.main import main
+
+        return main()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(start())

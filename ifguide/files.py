@@ -16,6 +16,7 @@ from typing import Any
 from ifguide.errors import InputError, reading
 
 TEMPORARY = ".ifguide-tmp"  # how the name of a file ends that is being written
+SEAL = "seal"  # in a JSON file: the checksum of all else that it holds
 
 
 def write_text(file: Path, text: str) -> None:
@@ -43,7 +44,28 @@ def write_json(file: Path, value: Any) -> None:
 
 def json_text(value: Any) -> str:
     """Return a value of dataclasses and what JSON holds as the text of a JSON file."""
-    return json.dumps(value, indent=2, default=asdict) + "\n"
+    return json.dumps(value, indent=2, default=asdict, allow_nan=False) + "\n"
+
+
+def write_sealed(file: Path, value: Any) -> None:
+    """Write a whole JSON object or nothing, with a checksum that ``read_sealed`` looks at."""
+    held = json.loads(json_text(value))
+    write_json(file, {**held, SEAL: fingerprint_of(held)})
+
+
+def read_sealed(file: Path, mend: str = "delete it and run again") -> Any:
+    """Read a JSON file of ours; one that is older than seals is taken as it is.
+
+    Raises:
+        InputError: it cannot be read, or what it holds is not what was written.
+    """
+    held = read_json(file)
+    if not isinstance(held, dict) or SEAL not in held:
+        return held
+    seal = held.pop(SEAL)
+    if seal != fingerprint_of(held):
+        raise InputError(f"{file}: it is damaged; {mend}")
+    return held
 
 
 def read_json(file: Path) -> Any:

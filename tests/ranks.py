@@ -7,30 +7,75 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from tiny import random_corpus, tiny_model
+from tiny import VOCABULARY, random_corpus, tiny_model
 from toys import config, scored
+from transformers import PrinterCallback, TrainingArguments
 
 from ifguide.distributed import ranks
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Selection
 from ifguide.run.artifacts import ScoreShards
 from ifguide.run.run import opened
-from ifguide.training.config import TrainingConfig
-from ifguide.training.train import train
+from ifguide.training.collate import SuppressionCollator
+from ifguide.training.config import Objective, TrainingConfig
+from ifguide.training.train import SuppressionTrainer, train
 
 
-def train_here(folder, batch_size, progress=lambda tokens: None):
+def train_here(folder, batch_size, progress=lambda tokens: None, accumulation=1):
     """Train a tiny model on blocks of which the last are mostly padding; return its weights."""
     corpus = random_corpus(blocks=8, length=12, padding=20)
     suppress = np.random.default_rng(1).random(corpus.tokens.shape) < 0.2
     nothing = np.zeros(0)
     selection = Selection(suppress, 0.0, 0, nothing.astype(int), nothing, corpus)
     config = TrainingConfig(
-        batch_size=batch_size, epochs=2.0, learning_rate=1e-3, warmup=0.0, checkpoint_every=3
+        batch_size=batch_size,
+        accumulation=accumulation,
+        epochs=2.0,
+        learning_rate=1e-3,
+        warmup=0.0,
+        checkpoint_every=3,
     )
     model = tiny_model("llama")  # in float64: see test_train.py
     with full_precision(model):
         train(model, corpus, selection, config, folder=folder, progress=progress)
+    return {name: p.detach().contiguous() for name, p in model.named_parameters()}
+
+
+def train_padded_here(folder, batch_size, accumulation=1):
+    """Make one update of plain descent on sequences padded on the left; return the weights."""
+    draw = torch.Generator().manual_seed(0)
+    rows = [
+        {
+            "input_ids": torch.randint(VOCABULARY, (n,), generator=draw),
+            "suppress": torch.rand(n, generator=draw) < 0.3,
+        }
+        for n in (5, 8, 1, 9, 2, 5, 12, 3)
+    ]
+    model = tiny_model("llama")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = SuppressionTrainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(folder),
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulation,
+            max_steps=1,
+            max_grad_norm=0,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+            log_level="error",
+            save_strategy="no",
+            remove_unused_columns=False,
+        ),
+        train_dataset=rows,
+        data_collator=SuppressionCollator(pad=0, layout="left"),
+        optimizers=(optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)),
+        objective=Objective(weight=0.5),
+    )
+    trainer.remove_callback(PrinterCallback)
+    with full_precision(model):
+        trainer.train()
     return {name: p.detach().contiguous() for name, p in model.named_parameters()}
 
 
@@ -74,6 +119,10 @@ def main(folder):
     for _ in range(2):
         with opened(config(), folder / "run", quiet=True) as run:
             run.ensure(scored(make_shards))
+    accumulated = train_here(folder / "accumulated", 1, accumulation=2)
+    save_file(accumulated, folder / f"accumulated-{ranks.rank()}.safetensors")
+    padded = train_padded_here(folder / "padded", 2, accumulation=2)
+    save_file(padded, folder / f"padded-{ranks.rank()}.safetensors")
     seen = []
     weights = train_here(folder / "whole", 1, seen.append)
     assert seen == [24] * 8  # over all processes

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import io
 import logging
-import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
+from ifguide.commands import streams
 from ifguide.commands.attack import ATTACK
 from ifguide.commands.command import Command
 from ifguide.commands.compare import COMPARE, SWEEP
@@ -25,7 +25,7 @@ from ifguide.commands.run import RUN, STAGE_COMMANDS
 from ifguide.commands.schema import SCHEMA
 from ifguide.commands.status import STATUS
 from ifguide.distributed import lost
-from ifguide.errors import FULL, InputError, one_line
+from ifguide.errors import FULL, InputError, escaped, one_line
 
 COMMANDS: tuple[Command, ...] = (
     DEMO,
@@ -51,9 +51,14 @@ setting of the YAML can be overridden with a dotted option, e.g. --selection.bud
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 2 after one line about input that cannot be used."""
+    """Run a command and return its exit status.
+
+    0, also when the reader of standard output, such as ``head``, has enough; 2 after one line about
+    input that cannot be used, 1 when another process of the run has ended, 130 when interrupted,
+    and 141 when nobody reads the error stream any more.
+    """
     out: Path | None = None
-    _write_anywhere(sys.stdout, sys.stderr)
+    streams.prepare()
     try:
         parsed, overrides = _parser().parse_known_args(arguments)
         parsed.arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -69,9 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = command.do(parsed, overrides)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever read our output, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        unread = streams.silenced()
+        if not unread:
+            raise
+        return 0 if sys.stdout in unread else 128 + signal.SIGPIPE
     except InputError as error:
         print(f"ifguide: error: {error}", file=sys.stderr)
         return 2
@@ -83,11 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None and error.errno not in FULL:
             raise
-        what = InputError(
-            f"{error.filename or out}: {one_line(error)}; nothing finished is lost: mend it and "
-            "run the same command again"
-        )
-        print(f"ifguide: error: {what}", file=sys.stderr)
+        what = error.filename or out or "standard output"
+        mend = "nothing finished is lost: mend it and run the same command again"
+        line = InputError(f"{what}: {one_line(error)}; {mend}")
+        print(f"ifguide: error: {line}", file=sys.stderr)
         return 2
     except MemoryError:
         print(
@@ -98,13 +104,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _write_anywhere(*streams: TextIO) -> None:
-    """Write what a terminal's encoding lacks as escapes, instead of failing at it."""
-    for stream in streams:
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line, as all others."""
 
@@ -113,13 +112,19 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see `{self.prog} --help`")
 
 
+class _OneLine(logging.Formatter):
+    """Warnings of one line each, whatever names stand in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return escaped(super().format(record))
+
+
 def _configure_output(*, quiet: bool) -> None:
     """Send warnings to the error stream."""
-    logging.basicConfig(
-        level=logging.ERROR if quiet else logging.WARNING,
-        format="%(levelname)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, handlers=[handler])
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 

@@ -10,6 +10,7 @@ from typing import Any
 from ifguide.corpus.fields import Record, describe
 from ifguide.corpus.raw import decode, lines_of, open_bytes
 from ifguide.errors import InputError, one_line
+from ifguide.parts import told
 
 BEGINNING = 1024  # bytes, looked at to tell a list from lines
 
@@ -17,7 +18,8 @@ BEGINNING = 1024  # bytes, looked at to tell a list from lines
 def read_json_lines(file: Path, shown: str, name: str) -> Iterator[Record]:
     """Yield the record of each line that is not blank, a line in memory at a time."""
     with open_bytes(file) as stream:
-        for number, line in enumerate(lines_of(stream), 1):
+        lines = told(lines_of(stream), f"reading {shown}, line", every=100_000)
+        for number, line in enumerate(lines, 1):
             place = f"{shown}, line {number}"
             text = decode(line, place).strip()
             if text:

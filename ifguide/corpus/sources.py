@@ -19,6 +19,7 @@ from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_
 from ifguide.corpus.subsets import read_subset
 from ifguide.errors import InputError, reading
 from ifguide.files import check_plain
+from ifguide.parts import told
 
 Item = TypeVar("Item")
 Tally = dict[str, int]  # how many items each filter let through, in the order of the filters
@@ -168,7 +169,8 @@ def _count(items: Iterable[Item], label: str, tally: Tally) -> Iterator[Item]:
 
 def _identified(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterator[Record]:
     seen: dict[str, int] = {}
-    for number, raw in enumerate(_raw_records(source, data_dir, seed_of_builtin)):
+    records = _raw_records(source, data_dir, seed_of_builtin)
+    for number, raw in enumerate(told(records, f"reading {source.name}, record", every=1000)):
         record = replace(raw, number=number)
         if source.id == "id" and not seen and "id" not in record.fields:
             yield replace(record, id=str(number))

@@ -31,7 +31,7 @@ PROBES = (
 
 
 def as_its_file_says(
-    tokenizer: PreTrainedTokenizerBase, place: str | Path
+    tokenizer: PreTrainedTokenizerBase, place: str | Path, revision: str = "main"
 ) -> PreTrainedTokenizerBase:
     """Return a tokenizer that cuts as the file in ``place`` says: the given one where it does.
 
@@ -40,8 +40,9 @@ def as_its_file_says(
     Args:
         tokenizer: as its class made it.
         place: the folder, or the name on the hub, that it was loaded from.
+        revision: of the name on the hub.
     """
-    file = _file_of(place)
+    file = _file_of(place, revision)
     own_code = type(tokenizer).__module__.startswith("transformers_modules")
     if file is None or own_code or not tokenizer.is_fast:
         return tokenizer
@@ -74,11 +75,11 @@ def as_its_file_says(
     return found
 
 
-def _file_of(place: str | Path) -> Path | None:
+def _file_of(place: str | Path, revision: str) -> Path | None:
     if Path(place).is_dir():
         file = Path(place) / FILE
         return file if file.is_file() else None
-    cached = try_to_load_from_cache(str(place), FILE)
+    cached = try_to_load_from_cache(str(place), FILE, revision=revision)
     return Path(cached) if isinstance(cached, str) else None
 
 

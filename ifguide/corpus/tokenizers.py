@@ -19,6 +19,7 @@ from ifguide.corpus.gguf_files import gguf_place
 from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, reading
 from ifguide.extras import import_extra
+from ifguide.parts import tell
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -98,6 +99,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
+    tell("learning the tokenizer")
     bpe.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,

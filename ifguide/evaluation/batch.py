@@ -150,22 +150,34 @@ def minds_padding(
 
 def _first_logits(model: nn.Module, heads: Heads) -> list[Tensor]:
     """Return the logits [V] of a batch's first prompt at two steps: from it, and from its cache."""
-    recorder = _Recorder()
-    settings = replace(heads, end=None).settings(max_new_tokens=2, do_sample=False)
+    return forced_logits(model, heads, [0, 0])
+
+
+def forced_logits(model: nn.Module, heads: Heads, following: Sequence[int]) -> list[Tensor]:
+    """Return the logits [V] of the first prompt at each step of a generation.
+
+    Args:
+        model: any causal language model of transformers.
+        heads: the prompts, which are continued together.
+        following: the token that each step goes on with, whatever the logits say.
+    """
+    recorder = _Recorder(following)
+    settings = replace(heads, end=None).settings(max_new_tokens=len(following), do_sample=False)
     continued(model, heads, list(range(len(heads.tokens))), settings, 0, None, [recorder])
     return recorder.steps
 
 
 class _Recorder(LogitsProcessor):
-    """Keeps the logits of a batch's first row, and has token 0 follow."""
+    """Keeps the logits of a batch's first row, and has given tokens follow."""
 
-    def __init__(self) -> None:
+    def __init__(self, following: Sequence[int]) -> None:
+        self.following = following
         self.steps: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.steps.append(scores[0].double().clone())
         forced = torch.full_like(scores, -torch.inf)
-        forced[:, 0] = 0
+        forced[:, self.following[len(self.steps)]] = 0
+        self.steps.append(scores[0].double().clone())
         return forced
 
 

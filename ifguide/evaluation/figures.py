@@ -43,6 +43,8 @@ class Verdict:
             None where none of them is judged (the measures leave such a prompt out).
         categories: both measures of each further category, where the judge has any.
         unjudged: what was left out, where that is to be reported.
+        beginnings: how many continuations are longer than the judge reads, so that it judged their
+            beginnings, of the sets that have any.
     """
 
     emt: Mapping[str, Interval]
@@ -50,6 +52,7 @@ class Verdict:
     worst: Mapping[str, tuple[float | None, ...]]
     categories: Mapping[str, Mapping[str, Measures]] | None = None
     unjudged: Mapping[str, Unjudged] | None = None
+    beginnings: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

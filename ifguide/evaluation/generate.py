@@ -103,6 +103,13 @@ def prompt_room(model: nn.Module, tokens: int, start: int = 1) -> int | None:
     return room
 
 
+def longest_text(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], tokens: int
+) -> int:
+    """Return how many tokens the longest prompt has with its start and ``tokens`` new ones."""
+    return max(map(len, _encode(model, tokenizer, prompts, tokens)), default=0) + tokens
+
+
 def derived_seed(*parts: int | str) -> int:
     """Return a seed in [0, 2^63) that depends on all parts, the same in every process."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()

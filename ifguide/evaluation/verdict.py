@@ -54,6 +54,7 @@ def verdict(
     unjudged = {
         name: Unjudged(count=len(j.unjudged), texts=dict(j.unjudged)) for name, j in judged.items()
     }
+    beginnings = {name: j.beginnings for name, j in judged.items() if j.beginnings}
     return Verdict(
         emt={name: both.emt for name, both in measures.items()},
         tp={name: both.tp for name, both in measures.items()},
@@ -63,6 +64,7 @@ def verdict(
         },
         categories=categories or None,
         unjudged=unjudged if config.unjudged == "report" else None,
+        beginnings=beginnings or None,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from ifguide.influence.config import ScoreConfig
 from ifguide.influence.engines.engine import Engine, WeightDirection
 from ifguide.influence.engines.jvp import ForwardMode
 from ifguide.models.losses import device_of
-from ifguide.models.precision import is_half
+from ifguide.models.precision import is_half, widened
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus
+from ifguide.parts import tell
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +111,7 @@ def calibrate(
         return -one.spearman if by_rank else one.sum_error
 
     for step in steps:
+        tell(f"trying a step of {step:g}")
         scores = engine_at(step, points)(blocks_BT, every).double()
         error = (scores - exact_BT).sum(1).abs().max() / exact_BT.sum(1).abs().max()
         if torch.isfinite(error):
@@ -141,7 +142,7 @@ def exact_scores(
 
 def exact_engine(model: nn.Module, direction: WeightDirection) -> ForwardMode:
     """Return ``jvp`` in at least float32: of a copy, where the model is in half precision."""
-    wide = copy.deepcopy(model).float() if is_half(model) else model
+    wide = widened(model)
     return ForwardMode(wide, find_tracked(wide), direction)
 
 

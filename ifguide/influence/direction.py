@@ -20,6 +20,7 @@ from ifguide.models.losses import device_of, forward_losses
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet
+from ifguide.parts import tell
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def aim(
     _check_finite(difference, "the query gradient")
     moving = {name: gradient for name, gradient in difference.items() if gradient.any()}
     _say_still([name for name in difference if name not in moving], len(difference))
+    tell("solving for the direction")
     solved = curvature.solve(moving, config.damping)
     _check_finite(solved, "the direction")
     weights = {name: solved.get(name, gradient) for name, gradient in difference.items()}
@@ -80,6 +82,7 @@ def query_gradient(
 ) -> dict[str, Tensor]:
     """Return the gradient of the weighted query loss, in at least float32, by weight name."""
     gradient = _gradient_of_sharded if is_sharded(model) else _gradient_of_whole
+    tell("gradient of the queries")
     with evaluating(model):
         return gradient(model, tracked, queries, batch_size)
 

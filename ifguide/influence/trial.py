@@ -5,7 +5,6 @@ No family is named: what a model cannot do shows when it is done.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -15,14 +14,17 @@ from torch import Tensor, nn
 from ifguide.errors import InputError, one_line
 from ifguide.influence.config import ENGINES, CurvatureConfig, ScoreConfig
 from ifguide.influence.engines.engine import ScoreEngine, WeightDirection
-from ifguide.models.forward import evaluating, positions_of
+from ifguide.models.forward import evaluating, few_tokens
 from ifguide.models.hooks import observed
-from ifguide.models.losses import device_of, embedding_of, forward_logits, forward_losses
-from ifguide.models.precision import is_half
+from ifguide.models.losses import embedding_of, forward_logits, forward_losses
+from ifguide.models.precision import is_half, widened
+from ifguide.models.quantised import is_quantised
 from ifguide.models.tracked import TrackedWeight, find_tracked
 
 TOKENS = 8  # in a block of the trial
-ROUNDING = 1e-5  # of the largest logit, how far a later token may move one, as of experts
+# of the largest logit, how far a later token may move one: experts' kernels round otherwise, and
+# 8-bit maps choose by all tokens which columns they multiply in half precision
+ROUNDING, QUANTISED_ROUNDING = 1e-5, 0.02
 SHARE_BOUND = 0.01  # of the largest share of a token in a weight's derivative
 SUM_BOUND = 0.05  # of Σ|S|, how far two engines' sums over a block may be apart
 MEND = "use another causal language model (model.path, or model.scratch's model_type)"
@@ -42,7 +44,7 @@ def try_out(
         InputError: the model cannot be run, sees later tokens, or cannot do what the curvature or
             the engine needs; the line says what it can.
     """
-    tokens = _tokens(model)
+    tokens = few_tokens(model, TOKENS)
     with evaluating(model):
         _check_causal(model, tokens)
         tracked = find_tracked(model)
@@ -57,19 +59,11 @@ def try_out(
             _check_engine(model, tracked, tokens, scores)
 
 
-def _tokens(model: nn.Module) -> Int[Tensor, "2 T"]:
-    vocabulary, positions = len(embedding_of(model).weight), positions_of(model)
-    plain = max(2, vocabulary // 2)  # what stands for images and the like comes last
-    length = TOKENS if positions is None else min(TOKENS, positions)
-    draw = torch.Generator().manual_seed(0)
-    return torch.randint(plain, (2, length), generator=draw).to(device_of(model))
-
-
 def _check_causal(model: nn.Module, tokens: Int[Tensor, "2 T"]) -> None:
     """Refuse a model in which another last token changes what is said of the tokens before it."""
     other = tokens.clone()
     other[:, -1] = (other[:, -1] + 1) % len(embedding_of(model).weight)
-    wide = copy.deepcopy(model).float() if is_half(model) else model  # where nothing is lost
+    wide = widened(model)  # where nothing is lost
     try:
         with torch.no_grad():
             before, after = (forward_logits(wide, ids)[:, :-1] for ids in (tokens, other))
@@ -78,7 +72,7 @@ def _check_causal(model: nn.Module, tokens: Int[Tensor, "2 T"]) -> None:
     if before.numel() == 0:
         return
     moved, size = (before - after).abs().max(), before.abs().max()
-    if moved > ROUNDING * size:
+    if moved > (QUANTISED_ROUNDING if is_quantised(model) else ROUNDING) * size:
         raise InputError(
             "model: another last token changes what it says of the tokens before, so it is no "
             f"causal language model; {MEND}"

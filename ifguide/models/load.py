@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -25,25 +24,15 @@ from transformers import (
 from ifguide.corpus.gguf_files import gguf_place
 from ifguide.corpus.starts import text_start
 from ifguide.corpus.tokenizers import end_of_text, loading, vocabulary_of
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, reading
 from ifguide.extras import import_extra
 from ifguide.models.adapters import check_adapter, let_adapters_learn
 from ifguide.models.config import ModelConfig
 from ifguide.models.forward import positions_of
 from ifguide.models.losses import embedding_of
 from ifguide.models.model_files import model_files
+from ifguide.models.quantised import keep_differentiable, refuse_untrainable, stored_quantised
 from ifguide.models.scratch_size import check_memory, check_numbers
-
-# what transformers raises when settings contradict one another, or name no model
-_UNMAKEABLE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    StrictDataclassError,
-    TypeError,
-    ValueError,
-)
 
 
 def load_model(
@@ -80,7 +69,8 @@ def load_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> nn.Modu
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", local_files_only=True, trust_remote_code=trust_remote_code
         )
-    let_adapters_learn(model)
+        let_adapters_learn(model)
+        keep_differentiable(model)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
@@ -125,7 +115,9 @@ def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed:
     settings.setdefault("vocab_size", vocabulary_of(tokenizer))
     settings = {"bos_token_id": start[0], "eos_token_id": end, "pad_token_id": end, **settings}
     model_type = settings.pop("model_type")
-    try:
+    mend = "change them as that family's config in transformers says"
+    fault = f"no {model_type} can be made of these settings"
+    with reading("model.scratch", mend, fault=fault):
         architecture = AutoConfig.for_model(model_type, **settings)
         _refuse_unknown(architecture, settings)
         check_memory(architecture, getattr(torch, config.dtype))
@@ -133,14 +125,6 @@ def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed:
         return AutoModelForCausalLM.from_config(
             architecture, dtype=getattr(torch, config.dtype), trust_remote_code=False
         )
-    except InputError:
-        raise
-    except _UNMAKEABLE as error:
-        said = one_line(error).split(". ")[0]
-        raise InputError(
-            f"model.scratch: no {model_type} can be made of these settings ({said}); change them "
-            "as that family's config in transformers says"
-        ) from error
 
 
 def _refuse_unknown(architecture: PreTrainedConfig, settings: Iterable[str]) -> None:
@@ -163,14 +147,15 @@ def _from_gguf(config: ModelConfig) -> tuple[str, dict[str, Any]]:
 
 
 def _pretrained(config: ModelConfig) -> nn.Module:
-    options: dict[str, Any] = {}
-    if config.gguf is None:
-        mend = "give a checkpoint folder or a hub name (the hub needs the network)"
-        place, shown = config.path or "", sys.stderr
-    else:
+    place, options, shown = config.path or "", dict[str, Any](), sys.stderr
+    if config.gguf is not None:
         mend = "give a GGUF file of a family that transformers can read from one"
         place, options = _from_gguf(config)
         shown = StringIO()  # takes a bar that transformers draws whatever is set
+    elif stored_quantised(Path(place)):
+        mend = "it is quantised: install what reads it here, or give a dequantised checkpoint"
+    else:
+        mend = "give a checkpoint folder or a hub name (the hub needs the network)"
     check_adapter(Path(place))
     trust = "set model.trust_remote_code"
     with loading(config.named_by, mend, trust), redirect_stderr(shown):
@@ -183,6 +168,8 @@ def _pretrained(config: ModelConfig) -> nn.Module:
             ignore_mismatched_sizes=True,  # refused below, by name
             **options,
         )
+        let_adapters_learn(model)
+        keep_differentiable(model)
     for name, stored, wanted in found["mismatched_keys"]:
         raise InputError(
             f"{config.named_by} holds the weight '{name}' as {list(stored)}, its "
@@ -195,5 +182,5 @@ def _pretrained(config: ModelConfig) -> nn.Module:
             f"{config.named_by} lacks the weight '{missing[0]}', which would be random; give a "
             "whole checkpoint of a causal language model"
         )
-    let_adapters_learn(model)
+    refuse_untrainable(model, config.named_by)
     return model

@@ -6,6 +6,7 @@ float64 model's derivative at 1e-7. Tests and small exact studies want all of fl
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -47,3 +48,11 @@ def full_precision(model: nn.Module) -> Iterator[None]:
 def is_half(model: nn.Module) -> bool:
     """Whether a weight of the model is of a type of less than four bytes."""
     return any(p.is_floating_point() and p.dtype.itemsize < 4 for p in model.parameters())
+
+
+def widened(model: nn.Module) -> nn.Module:
+    """Return a float32 copy of a model in half precision; another is returned as it is.
+
+    Quantised weights stay as they are stored, which ``float`` of transformers would refuse.
+    """
+    return nn.Module.float(copy.deepcopy(model)) if is_half(model) else model

@@ -11,8 +11,8 @@ from typing import Any
 from markupsafe import Markup
 
 from ifguide.nouns import Interval
-from ifguide.report.comparison import markdown
 from ifguide.report.curves import Axis, Curve, Point, curves_figure
+from ifguide.report.markdown import markdown
 from ifguide.report.tables import Table, figure_text, plain_text, shown
 
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]

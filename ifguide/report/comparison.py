@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,8 +9,8 @@ from functools import partial
 from markupsafe import Markup
 
 from ifguide.evaluation.comparison import Comparison, ComparisonRow, Ratio
-from ifguide.report.display import visible_text
 from ifguide.report.figures import STYLE
+from ifguide.report.markdown import in_code, in_markdown, markdown
 from ifguide.report.tables import (
     MISSING,
     MeasureName,
@@ -60,31 +59,22 @@ def judge_tables(comparison: Comparison) -> list[Table]:
     return tables
 
 
-def markdown(table: Table) -> str:
-    """Return a table as Markdown, the first column to the left."""
-    header, *rows = (
-        "| " + " | ".join(map(_markdown_cell, row)) + " |" for row in (table.header, *table.rows)
-    )
-    lines = [header, "|---" + "|---:" * (len(table.header) - 1) + "|", *rows]
-    return "\n".join(lines) + "\n"
-
-
 def methods_markdown(comparison: Comparison, heading: str = "Methods compared") -> str:
     """Return the whole Markdown page: how it was made, the tables, and what the rows are."""
     tables = judge_tables(comparison)
     lines = [
-        f"# {heading}",
+        f"# {in_markdown(heading)}",
         "",
-        f"`{visible_text(comparison.command, one_line=True)}`, {comparison.date}, "
-        f"{comparison.machine}.",
+        f"{in_code(comparison.command)}, {comparison.date}, {in_markdown(comparison.machine)}.",
         "",
-        *map(_in_markdown, notes(comparison)),
+        *map(in_markdown, notes(comparison)),
+        *(f"**Mind:** {in_markdown(warning)}" for warning in warnings(comparison)),
         "",
         markdown(methods_table(comparison)),
-        *(_in_markdown(f"- {row.name}: {row.about}") for row in comparison.rows),
+        *(f"- {in_markdown(f'{row.name}: {row.about}')}" for row in comparison.rows),
         "",
-        *map(_in_markdown, judge_notes(comparison)),
-        *(f"\n## {_in_markdown(t.title)}\n\n{markdown(t).rstrip()}" for t in tables),
+        *map(in_markdown, judge_notes(comparison)),
+        *(f"\n## {in_markdown(t.title)}\n\n{markdown(t).rstrip()}" for t in tables),
     ]
     return "\n".join(lines) + "\n"
 
@@ -94,7 +84,7 @@ def render_methods(comparison: Comparison, title: str = "Methods compared") -> s
     return template("methods.html").render(
         title=title,
         methods=methods_table(comparison),
-        notes=[line.replace("**", "") for line in notes(comparison)],
+        notes=[*notes(comparison), *(f"Mind: {line}" for line in warnings(comparison))],
         judged=judge_tables(comparison),
         judge_notes=judge_notes(comparison),
         figure=tradeoff_figure(comparison.rows),
@@ -105,10 +95,10 @@ def render_methods(comparison: Comparison, title: str = "Methods compared") -> s
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """Return what a reader must know of the figures, a sentence a line."""
+    """Return what a reader must know of the figures, a paragraph a line."""
     graded = f"Graded by {_and(comparison.judges)}"
     labelled = f"; what DPO and RAD learn from was labelled by {comparison.labeller}"
-    said = [
+    return [
         graded + (labelled if comparison.labeller else "") + ".",
         f"TP: share of prompts with a toxic one (at least {comparison.threshold:g}) among "
         f"{comparison.samples} samples of {comparison.tokens} tokens; EMT: mean of the prompts' "
@@ -116,7 +106,11 @@ def notes(comparison: Comparison) -> list[str]:
         "Cost: forward passes over the corpus beside the baseline's training; for a generated "
         "token, passes of the model and, of RAD, of a reward model as large.",
     ]
-    return [*said, *(f"**Mind:** {warning}." for warning in comparison.warnings)]
+
+
+def warnings(comparison: Comparison) -> list[str]:
+    """Return what a reader must mind, a sentence a line."""
+    return [f"{warning}." for warning in comparison.warnings]
 
 
 def judge_notes(comparison: Comparison) -> list[str]:
@@ -134,15 +128,6 @@ def judge_notes(comparison: Comparison) -> list[str]:
             "it."
         )
     return said
-
-
-def _markdown_cell(text: str) -> str:
-    return _in_markdown(text).replace("|", "\\|")
-
-
-def _in_markdown(text: str) -> str:
-    """Return text as one line of Markdown that no browser takes for a tag."""
-    return html.escape(visible_text(text, one_line=True), quote=False)
 
 
 def _filled(

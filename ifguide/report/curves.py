@@ -118,8 +118,8 @@ class _Plot:
                 told += f" [{point.low:.3f}, {point.high:.3f}]"
                 bar = f"M{x:.1f} {self.y(point.low):.1f}V{self.y(point.high):.1f}"
                 yield Markup('<path class="line{}" d="{}"/>').format(curve.colour, bar)
-            dot = '<circle cx="{:.1f}" cy="{:.1f}" r="3.5" class="bar{}"><title>{}</title></circle>'
-            yield Markup(dot).format(x, y, curve.colour, told)
+            dot = '<circle cx="{:.1f}" cy="{:.1f}" r="3.5" class="bar{}">{}</circle>'
+            yield Markup(dot).format(x, y, curve.colour, svg.tooltip(told))
 
     def _stretched(self, value: Number) -> float:
         return math.log1p(value) if self.across.by_logarithm else float(value)

@@ -23,7 +23,8 @@ class _VisibleForms(dict[int, str]):
     def __missing__(self, code: int) -> str:
         character = chr(code)
         shown = character
-        if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+        acts = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        if acts or code & 0xFFFE == 0xFFFE:  # the last two of a plane are no characters
             shown = character if character in _KEPT_FORMATS else f"‹U+{code:04X}›"
         self[code] = shown
         return shown
@@ -36,6 +37,8 @@ _IN_TEXT = _VisibleForms({ord("\n"): "\n", ord("\t"): "\t"})
 def visible_text(text: str, *, one_line: bool = False) -> str:
     r"""The text with every control, formatting and lone surrogate character spelled out.
 
+    And what is no character at all, which XML has no place for.
+
     Line feeds and tabs stay as they are, unless ``one_line`` spells them out too.
 
     >>> visible_text("a\x1b[2Jb\u202ec\n")
@@ -44,6 +47,21 @@ def visible_text(text: str, *, one_line: bool = False) -> str:
     'two‹U+000A›lines'
     """
     return text.translate(_IN_LINE if one_line else _IN_TEXT)
+
+
+def width_of(text: str) -> int:
+    """Return how many columns a terminal gives a visible text of one line.
+
+    >>> width_of("abc"), width_of("日本"), width_of("e\u0301")
+    (3, 4, 1)
+    """
+    return sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
 def visible_token(text: str, *, selected: bool) -> str:

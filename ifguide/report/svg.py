@@ -1,4 +1,7 @@
-"""What the figures are drawn with: a few SVG elements, everything in them escaped."""
+"""What the figures are drawn with: a few SVG elements, everything in them escaped.
+
+XML has no place for control characters, not even escaped: names spell them out.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import math
 from collections.abc import Iterable
 
 from markupsafe import Markup
+
+from ifguide.report.display import visible_text
 
 Number = int | float
 
@@ -23,7 +28,7 @@ def ticks(low: float, high: float) -> Iterable[float]:
 def text(x: Number, y: Number, text: str, css: str = "", anchor: str = "start") -> Markup:
     """Return a text; ``css`` names its classes."""
     return Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>').format(
-        x, y, css, anchor, text
+        x, y, css, anchor, _named(text)
     )
 
 
@@ -37,12 +42,22 @@ def rect(
     x: Number, y: Number, width: Number, height: Number, css: str, told: str | None = None
 ) -> Markup:
     """Return a bar; ``told`` is its tooltip."""
-    title = Markup("<title>{}</title>").format(told) if told else Markup()
+    title = tooltip(told) if told else Markup()
     box = '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}">{}</rect>'
     return Markup(box).format(x, y, width, height, css, title)
 
 
+def tooltip(told: str) -> Markup:
+    """Return what is told of the element that it stands in."""
+    return Markup("<title>{}</title>").format(_named(told))
+
+
 def figure(title: str, said: str, width: int, height: int, parts: Iterable[Markup]) -> Markup:
     """Return a whole figure with a title and a description for screen readers."""
-    head = '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>'
-    return Markup(head).format(width, height, said, title) + Markup().join(parts) + Markup("</svg>")
+    head = '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{}">'
+    opened = Markup(head).format(width, height, _named(said)) + tooltip(title)
+    return opened + Markup().join(parts) + Markup("</svg>")
+
+
+def _named(text: str) -> str:
+    return visible_text(text, one_line=True)

@@ -21,7 +21,7 @@ from ifguide.evaluation.figures import (
     Verdict,
 )
 from ifguide.nouns import Interval
-from ifguide.report.display import visible_text
+from ifguide.report.display import visible_text, width_of
 
 Number = int | float
 Figure = Interval | float | None
@@ -115,11 +115,12 @@ def comparison(models: Models) -> Table:
 
 
 def judging(verdicts: Verdicts) -> Table:
-    """The judges' further categories, and the texts that a judge could not score."""
+    """The judges' further categories, and the texts that a judge did not score or read whole."""
     rows = []
     for judge in names_in(verdicts.values()):
         of_models = [judges.get(judge) for judges in verdicts.values()]
         rows += [*_category_rows(judge, of_models), *_unjudged_rows(judge, of_models)]
+        rows += _beginning_rows(judge, of_models)
     return Table("judging", "By category, and texts not judged", ("", *verdicts), tuple(rows))
 
 
@@ -251,6 +252,15 @@ def _unjudged_rows(judge: str, verdicts: Sequence[Verdict | None]) -> Iterator[t
         yield (f"Not judged, {prompts} prompts ({judge})", *map(_left_out, left_out))
 
 
+def _beginning_rows(judge: str, verdicts: Sequence[Verdict | None]) -> Iterator[tuple[str, ...]]:
+    """How many texts are longer than a judge reads, by prompt set."""
+    of_models = [(verdict and verdict.beginnings) or {} for verdict in verdicts]
+    for prompts in names_in(of_models):
+        counts = (by_set.get(prompts, 0) for by_set in of_models)
+        label = f"Judged by their beginnings, {prompts} prompts ({judge})"
+        yield (label, *(f"{count:,} texts" if count else "none" for count in counts))
+
+
 def ratio(before: Number | None, after: Number | None) -> str:
     """A change as a factor.
 
@@ -335,13 +345,18 @@ def plain_text(table: Table) -> str:
         tuple(visible_text(cell, one_line=True) for cell in line)
         for line in (table.header, *table.rows)
     ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
+    widths = [max(width_of(line[column]) for line in lines) for column in range(len(table.header))]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     texts = [
         "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
+            _padded(cell, width, left=bool(column))
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     ]
     return "\n".join([table.title, rule, texts[0], rule, *texts[1:]])
+
+
+def _padded(cell: str, width: int, *, left: bool) -> str:
+    room = " " * (width - width_of(cell))
+    return room + cell if left else cell + room

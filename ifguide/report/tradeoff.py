@@ -77,9 +77,9 @@ def _marks(points: Sequence[MethodPoint], x: Any, y: Any) -> Iterator[Markup]:
         at, level = x(point.rise), y(point.value)
         whisker = f"M{at:.1f} {y(point.high):.1f}V{y(point.low):.1f}"
         yield Markup('<path class="whisker" d="{}"/>').format(whisker)
-        dot = '<circle cx="{:.1f}" cy="{:.1f}" r="4" class="bar{}"><title>{}</title></circle>'
+        dot = '<circle cx="{:.1f}" cy="{:.1f}" r="4" class="bar{}">{}</circle>'
         told = f"{point.name}: {point.value:.3f} [{point.low:.3f}, {point.high:.3f}]"
-        yield Markup(dot).format(at, level, min(number, 1), told)
+        yield Markup(dot).format(at, level, min(number, 1), svg.tooltip(told))
         label = level + 4
         while any(abs(a - at) < 110 and abs(b - label) < 12 for a, b in taken):
             label += 12

@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Config, PreTr
 from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, reading
 from ifguide.files import read_json, write_json
+from ifguide.models.forward import evaluating, few_tokens
 from ifguide.models.losses import embedding_of
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -99,18 +100,31 @@ def reward_from(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> RewardM
     """Return a reward model that starts with a copy of a language model's backbone, and says 0.
 
     Raises:
-        InputError: what the language model calls its backbone embeds no tokens, as a decoder that
-            was cut out of an encoder-decoder model.
+        InputError: it has no such backbone.
+    """
+    return RewardModel(deepcopy(backbone_of(model)), tokenizer)
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """Return the part of a language model that turns tokens into states, tried on a few tokens.
+
+    Raises:
+        InputError: what it calls its base model is another part, as in a decoder that was cut out
+            of an encoder-decoder model, or the whole.
     """
     network: Any = model
+    backbone: nn.Module = network.base_model
     try:
-        embedding_of(network.base_model)
-    except (AttributeError, NotImplementedError) as error:
+        embedding_of(backbone)
+        with torch.no_grad(), evaluating(model):
+            _ = backbone(input_ids=few_tokens(model, 2), use_cache=False).last_hidden_state
+    except Exception as error:  # whatever a family raises is what it cannot do
         raise InputError(
-            f"reward: no reward model can be made of {type(network).__name__}, whose base model "
-            "reads no tokens by itself; use a language model of another family"
+            f"reward: no reward model can be made of {type(model).__name__}, whose base model "
+            f"({type(backbone).__name__}) reads no tokens by itself or gives no states; use a "
+            "language model of another family"
         ) from error
-    return RewardModel(deepcopy(network.base_model), tokenizer)
+    return backbone
 
 
 def save_reward(reward: RewardModel, folder: Path) -> None:

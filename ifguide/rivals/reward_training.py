@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers import PreTrainedTokenizerBase, Trainer
 
 from ifguide.corpus.starts import room_behind, text_start
 from ifguide.corpus.tokenizers import encode, end_of_text
@@ -21,7 +21,8 @@ from ifguide.errors import InputError
 from ifguide.models.forward import positions_of
 from ifguide.rivals.config import RewardConfig
 from ifguide.rivals.reward import RewardModel, reward_from
-from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
+from ifguide.training.arguments import training_arguments
+from ifguide.training.running import own_attributes, run_trainer
 
 
 def cumulative_error(
@@ -82,7 +83,7 @@ def train_reward(
     with own_attributes(reward):
         trainer = _RewardTrainer(
             model=reward,
-            args=TrainingArguments(**trainer_arguments(config, folder, seed, reward)),
+            args=training_arguments(config, folder, seed, reward),
             train_dataset=examples,
             data_collator=_Padding(end_of_text(tokenizer), len(text_start(tokenizer))),
         )

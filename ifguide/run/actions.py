@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
 from ifguide.attacks.config import KINDS, AttackConfig
 from ifguide.corpus.starts import text_start
 from ifguide.distributed import ranks
@@ -16,14 +18,16 @@ from ifguide.errors import InputError
 from ifguide.evaluation.comparison import Comparison
 from ifguide.evaluation.figures import Rejudged
 from ifguide.evaluation.fluency import last_words
-from ifguide.evaluation.generate import prompt_room
+from ifguide.evaluation.generate import longest_text, prompt_room
 from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.lm_eval import lm_eval_results
 from ifguide.evaluation.rejudging import rejudge
+from ifguide.evaluation.trial import try_generation
 from ifguide.files import check_output, check_output_folder, copy_files, json_text, write_text
 from ifguide.influence.pair_files import PerturbedPair
 from ifguide.influence.trial import try_out
 from ifguide.models.forward import check_queries_fit
+from ifguide.parts import tell
 from ifguide.report.attacks import attack_figures, attack_markdown
 from ifguide.report.ranked import ranked_documents
 from ifguide.report.standalone import standalone
@@ -35,13 +39,15 @@ from ifguide.run.comparison import write_table
 from ifguide.run.outside import CHECKPOINT, JUDGES, LAMBADA, data_folder
 from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
+from ifguide.run.progress import progress_line
 from ifguide.run.rivals import Rivals
 from ifguide.run.rows import possible
 from ifguide.run.run import Run, closure, looked_at, opened
-from ifguide.run.stage import AnyStage, Need, StageOf
+from ifguide.run.stage import AnyStage, StageOf
 from ifguide.run.stages import (
     BASELINE,
     CORPUS,
+    EVALUATE,
     FIT,
     HELD_OUT,
     INITIAL,
@@ -57,6 +63,7 @@ from ifguide.run.table import stage_named
 from ifguide.selection.checks import check_budget
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_run_config
+from ifguide.training.arguments import training_arguments
 
 COPIES = ("report.json", "report.html")  # beside the stages
 ATTACKS = "attacks"
@@ -114,25 +121,46 @@ def check(run: Run, *wanted: AnyStage) -> None:
 
     if ranks.agree(stand):
         return
-    _ = run(JUDGES), run(CHECKPOINT)
-    model = run(INITIAL).open()
     wanted_names = {stage.name for stage in closure(wanted)}
-    try_out(
-        model,
-        run.config.curvature if not wanted or FIT.name in wanted_names else None,
-        run.config.scores if not wanted or SCORE.name in wanted_names else None,
-    )
+    with progress_line("judges", None, quiet=run.quiet):
+        _ = run(JUDGES), run(CHECKPOINT)
+    initial = run(INITIAL)
+    with progress_line("trial", None, quiet=run.quiet):
+        tell("loading the model")
+        model = initial.open()
+        tell("trying the model")
+        try_out(
+            model,
+            run.config.curvature if not wanted or FIT.name in wanted_names else None,
+            run.config.scores if not wanted or SCORE.name in wanted_names else None,
+        )
+        _check_trainings(run, model)
     tokenizer, contrast, texts = run(CORPUS).tokenizer, run(QUERIES), run(LAMBADA)
     before = len(text_start(tokenizer))
     prompt_room(model, run.config.evaluation.sampling.tokens, before)
     check_queries_fit(model, contrast.toxic, contrast.safe)
     if texts is not None:
         last_words(model, tokenizer, texts)
-    needs: tuple[Need[Any], ...] = (PROMPTS, HELD_OUT)
-    for need in needs:
-        run(need)
+    prompts, _ = run(PROMPTS), run(HELD_OUT)
+    if not wanted or EVALUATE.name in wanted_names:
+        new = run.config.evaluation.sampling.tokens
+        texts_of_all = [prompt.text for given in prompts.values() for prompt in given]
+        try_generation(model, tokenizer, longest_text(model, tokenizer, texts_of_all, new))
     if SELECT.name in wanted_names:
         check_budget(run.config.selection.budget, run(CORPUS).corpus.token_count)
+
+
+def _check_trainings(run: Run, model: nn.Module) -> None:
+    """Let transformers see what is given for its trainer."""
+    config = run.config
+    rivals = {f"compare.trainings.{name}": t for name, t in config.compare.trainings.items()}
+    for group, training in {
+        "baseline": config.baseline,
+        "training": config.training,
+        **rivals,
+    }.items():
+        if training is not None and training.trainer:
+            training_arguments(training, run.folder.root, config.seed, model, group)
 
 
 def compare(
@@ -303,7 +331,7 @@ def judge(
         found = {
             name: run(stage)
             for name, stage in samples_of(config).items()
-            if run.standing(stage).state not in ("not made", "begun")
+            if (standing := run.standing(stage)).state not in ("not made", "begun") or standing.why
         }
     if not found:
         raise InputError(f"{folder}: it holds no continuations; run `ifguide evaluate` first")
@@ -383,6 +411,7 @@ def lm_eval(
 
 def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContextManager[Run]:
     manner = manner or Manner()
+    reported = {stage.name for stage in closure([REPORT])}
     return opened(
         config,
         out,
@@ -390,6 +419,7 @@ def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContex
         quiet=manner.quiet,
         replace=manner.replace,
         verify=manner.verify,
+        shown=lambda stage: stage.name in reported,
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from pathlib import Path
 from typing import final
 
-from ifguide.files import write_text
+from ifguide.errors import InputError
+from ifguide.files import read_sealed, write_sealed
+from ifguide.parts import tell
 
 TICK = 100_000_000  # ns; two writes within it may bear the same time
 COARSE_TICK = 2_500_000_000  # the same where a file system counts whole seconds
@@ -45,6 +46,7 @@ class Checksums:
         for known in (self._fresh, self._known):
             if key in known and known[key][0] == before:
                 return known[key][1]
+        tell(f"checking {file.name}")
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if _stat(file) == before and _is_settled(before):
@@ -58,7 +60,7 @@ class Checksums:
         self._known |= self._fresh
         self._fresh = {}
         lines = {key: [*stat, found] for key, (stat, found) in sorted(self._known.items())}
-        write_text(self.memory, json.dumps(lines, indent=0) + "\n")
+        write_sealed(self.memory, lines)
 
     def _key(self, file: Path) -> str:
         whole = file.absolute()
@@ -81,10 +83,10 @@ def _read(memory: Path | None) -> dict[str, tuple[Stat, str]]:
     if memory is None or memory.is_symlink() or not memory.is_file():
         return {}
     try:
-        lines = json.loads(memory.read_text(encoding="utf-8"))
+        lines = read_sealed(memory)
         return {
             os.fspath(key): ((int(a), int(b), int(c), int(d)), str(found))
             for key, (a, b, c, d, found) in lines.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (InputError, OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -125,8 +125,14 @@ def baseline(
 
 def training_tokens(text: PreparedCorpus, settings: TrainSettings | None) -> int | None:
     """Return how many tokens a training goes through, over all processes."""
-    epochs = settings.training.epochs if settings else None
-    return None if epochs is None else int(text.corpus.tokens.size * epochs)
+    if settings is None:
+        return None
+    training = settings.training
+    steps = training.trainer.get("max_steps", -1)
+    if steps > 0:
+        blocks = training.batch_size * training.accumulation * ranks.world_size()
+        return int(steps * blocks * text.corpus.tokens.shape[1])
+    return int(text.corpus.tokens.size * training.epochs)
 
 
 def corpus_tokens(text: PreparedCorpus) -> int:

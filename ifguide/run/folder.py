@@ -115,6 +115,15 @@ class RunFolder:
         (self.root / name).parent.mkdir(exist_ok=True)
         write_text(self.root / name, text)
 
+    def drop_pages(self) -> None:
+        """Delete what was written beside the stages, but for the settings."""
+        mark = read_mark(self.root)
+        for name in mark["wrote"]:
+            self._check_plain(name)
+            if name != CONFIG:
+                (self.root / name).unlink(missing_ok=True)
+        write_json(self.root / MARK, {**mark, "wrote": [n for n in mark["wrote"] if n == CONFIG]})
+
     def _drop_temporaries(self) -> None:
         """Delete what a kill has left half written beside the stages."""
         wrote = read_mark(self.root)["wrote"]

@@ -197,6 +197,7 @@ def trained(
     watched: Mapping[str, Corpus],
 ) -> None:
     """Train a model without learning what is selected, and write it."""
+    guard = settings.training.guard
     found = train(
         model,
         text.corpus,
@@ -205,7 +206,8 @@ def trained(
         folder=work.scratch,
         seed=settings.seed,
         progress=work.progress,
-        measure=_measure(settings.training.guard, watched, settings.batch_size),
+        measure=_measure(guard, watched, settings.batch_size),
+        held_out=None if guard is None else watched[guard.text],
     )
     write_model(work, found, text.tokenizer)
 

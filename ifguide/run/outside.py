@@ -59,7 +59,7 @@ def judges_of(name: str, names: Callable[[Config], Iterable[str]]) -> Outside[li
                     yield file, f"{judge}/{file.name}"
 
     def known_by(config: Config) -> Mapping[str, str]:
-        return {judge: judge_identity(judge) for judge in names(config)}
+        return {judge: judge_identity(judge, data_folder(config)) for judge in names(config)}
 
     def load(config: Config) -> list[Judge]:
         return [load_judge(judge, data_folder(config)) for judge in names(config)]

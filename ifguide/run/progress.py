@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -10,7 +11,9 @@ from typing import TextIO
 from tqdm import tqdm
 
 from ifguide.distributed import ranks
+from ifguide.parts import heard_by
 
+EVERY = 10.0  # seconds between two lines where no terminal shows them
 COUNTED = "{desc} {n_fmt} tokens, {rate_fmt} [{elapsed}]"
 NOT_COUNTED = "{desc} [{elapsed}]"
 
@@ -21,19 +24,21 @@ def progress_line(
 ) -> Iterator[Callable[[int], None]]:
     """Yield a function that moves the line on by some tokens; it shows rate and time left.
 
-    A terminal is refreshed ten times a second, anything else gets a line every 15 seconds and one
-    at the end. A stage that counts no tokens shows the time it took.
+    A terminal is refreshed ten times a second, anything else gets a line every ``EVERY`` seconds
+    and one at the end, whether tokens are counted or not; it names the part that the stage is at.
+    A stage that counts no tokens shows the time it took.
     """
     terminal = sys.stderr.isatty()
+    name = f"{stage:<10}"
     with tqdm(
         total=total,
         initial=done,
-        desc=f"{stage:<10}",
+        desc=name,
         unit=" tokens",
         unit_scale=True,
         bar_format=None if total else NOT_COUNTED,
         disable=quiet or not ranks.is_main(),
-        mininterval=0.1 if terminal else 15,
+        mininterval=0.1 if terminal else EVERY,
         file=sys.stderr if terminal else _Lines(sys.stderr),
     ) as line:
 
@@ -44,7 +49,30 @@ def progress_line(
                 line.total = line.n + tokens  # an estimate, where the last batch is padded
             line.update(tokens)
 
-        yield move
+        hear = heard_by(lambda part: line.set_description_str(f"{name} {part}", refresh=False))
+        with hear, _refreshed(line, 1.0 if terminal else EVERY):
+            yield move
+        line.set_description_str(name, refresh=False)
+
+
+@contextmanager
+def _refreshed(line: tqdm, seconds: float) -> Iterator[None]:
+    """Draw a line again every so often, though nothing may move it."""
+    stop = threading.Event()
+
+    def draw() -> None:
+        while not stop.wait(seconds):
+            line.refresh()
+
+    drawer = threading.Thread(target=draw, daemon=True)
+    if not line.disable:
+        drawer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if not line.disable:
+            drawer.join()
 
 
 class _Lines:

@@ -9,12 +9,13 @@ from ifguide.errors import InputError
 from ifguide.influence.trial import try_out
 from ifguide.models.forward import check_queries_fit
 from ifguide.rivals.methods import Mask, MethodRow
+from ifguide.rivals.reward import backbone_of
 from ifguide.run.rivals import GIVEN_PAIRS, PAIR_PROMPTS, Rivals
 from ifguide.run.rivals_given import PairSettings
 from ifguide.run.rivals_makers import prompts_of_pairs
 from ifguide.run.run import Run
 from ifguide.run.scorers import PROXY_INITIAL, computed
-from ifguide.run.stages import CORPUS, PROMPTS, QUERIES
+from ifguide.run.stages import CORPUS, INITIAL, PROMPTS, QUERIES
 from ifguide.selection.checks import check_budget
 from ifguide.training.preference import check_pairs
 
@@ -52,6 +53,7 @@ def _check_data(run: Run, row: MethodRow) -> None:
         _PAIRS[method.preferences](run)
     if row.method.reward:
         _check_reward_texts(run)
+        backbone_of(run(INITIAL).open())
 
 
 def _check_mask(run: Run, mask: Mask) -> None:

@@ -17,11 +17,11 @@ from ifguide.files import fingerprint_of, plain
 from ifguide.run.folder import CONFIG, RunFolder
 from ifguide.run.progress import progress_line
 from ifguide.run.stage import AnyStage, Need, Outside, Stage
-from ifguide.run.standing import Standing, changes, setting_changes
+from ifguide.run.standing import Standing, State, changes, setting_changes
 from ifguide.run.store import MANIFEST, NO_COST, Manifest, StageFolder, read_manifest, working
 from ifguide.run.work import Work
 from ifguide.settings.config import Config
-from ifguide.settings.reader import to_yaml
+from ifguide.settings.reader import to_kept_yaml
 from ifguide.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class Run:
         folder: claimed, or opened to be looked at.
         quiet: no progress lines.
         makes: which stages may be made; the others must be there, and stand.
+        shown: which stages the pages beside the stages rest on.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Run:
         *,
         quiet: bool = False,
         makes: Callable[[AnyStage], bool] = lambda stage: True,
+        shown: Callable[[AnyStage], bool] = lambda stage: False,
     ) -> None:
-        self.config, self.folder, self.quiet = config, folder, quiet
+        self.config, self.folder, self.quiet, self._shown = config, folder, quiet, shown
         self._makes = makes if folder.writes else lambda stage: False
         self._nouns: dict[Need[Any], Any] = {}
         self._fingerprints: dict[Need[Any], str] = {}
@@ -104,7 +106,9 @@ class Run:
         place = self._folder(stage)
         found = place.manifest()
         if found is None:
-            return Standing(stage=stage, state="begun" if place.has_begun() else "not made")
+            why = f"it has files and no {MANIFEST}" if place.has_lost_its_manifest() else ""
+            state: State = "begun" if place.has_begun() else "not made"
+            return Standing(stage=stage, state=state, why=why)
         now = self._as_made(stage, found) if as_made else self.fingerprint(stage)
         if found.fingerprint != now:
             why = "; ".join(changes(found, self._manifest(stage)))
@@ -128,8 +132,17 @@ class Run:
         return self._fingerprints[need]
 
     def cost(self, stage: AnyStage) -> Cost:
-        """Return what a finished stage has cost."""
+        """Return what a finished stage has cost.
+
+        Raises:
+            InputError: its files are there and its manifest is gone.
+        """
         found = self._folder(stage).manifest()
+        if found is None and self._folder(stage).has_lost_its_manifest():
+            raise InputError(
+                f"{self.folder.root / stage.name}: it has files and no {MANIFEST}; move it away "
+                f"and run `ifguide {stage.command}`"
+            )
         return found.cost if found else NO_COST
 
     def refuse_other_settings(self, stages: Iterable[AnyStage]) -> None:
@@ -230,10 +243,15 @@ class Run:
         ranks.barrier()
 
     def _begin(self, stage: AnyStage, place: StageFolder) -> Cost:
-        """Say why a stage that was made is made again, and clear its place."""
+        """Say why a stage that was made is made again, and clear its place.
+
+        Where it will be another one, the pages go that show the old one.
+        """
         standing = self.standing(stage)
         if standing.state in ("stale", "damaged"):
             log.warning("%s: made again: %s", stage.name, standing.why)
+        if standing.state == "stale" and self._shown(stage):
+            self.folder.drop_pages()
         return place.begin(self._manifest(stage))
 
     def _manifest(self, stage: AnyStage) -> Manifest:
@@ -327,6 +345,7 @@ def opened(
     replace: bool = False,
     verify: bool = False,
     makes: Callable[[AnyStage], bool] = lambda stage: True,
+    shown: Callable[[AnyStage], bool] = lambda stage: False,
     finished: bool = False,
 ) -> Iterator[Run]:
     """Claim a run folder for these settings, on every rank.
@@ -335,7 +354,7 @@ def opened(
         config: the settings.
         out: the folder.
         known: the stages that must not have been made under other settings, unless ``replace``.
-        quiet, makes: see ``Run``.
+        quiet, makes, shown: see ``Run``.
         replace: what was made under other settings may be made again.
         verify: read every byte of what is there, instead of trusting sizes and times.
         finished: the folder must be that of a run already.
@@ -352,12 +371,12 @@ def opened(
             else RunFolder(out, writes=True, verify=False)
         )
         try:
-            run = Run(config, folder, quiet=quiet, makes=makes)
+            run = Run(config, folder, quiet=quiet, makes=makes, shown=shown)
             if ranks.is_main():
                 if not replace:
                     run.refuse_other_settings(known)
                 if not finished:
-                    _write_config(folder, to_yaml(config, trust=False))
+                    _write_config(folder, to_kept_yaml(config))
             ranks.barrier()
             yield run
         finally:

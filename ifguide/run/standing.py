@@ -19,7 +19,7 @@ class Standing:
     ``stands``: it is made and nothing has changed. ``stale``: something that went into it has.
     ``damaged``: a file of it is missing, short or altered. ``begun``: an attempt has left something
     that the next one goes on from. ``not made``; ``not kept``: under these settings it has no
-    folder. ``why`` says what changed, or which file is damaged.
+    folder. ``why`` says what changed, which file is damaged, or that the manifest is gone.
     """
 
     stage: AnyStage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ifguide.report.display import visible_text
 from ifguide.report.tables import MISSING, Table, duration, plain_text
 from ifguide.run.standing import Standing
 
@@ -28,4 +29,5 @@ def _cells(standing: Standing) -> tuple[str, ...]:
 def _reasons(found: Sequence[Standing]) -> Iterator[str]:
     for standing in found:
         if standing.why:
-            yield f"\n{standing.stage.name}: {standing.state}: {standing.why}"
+            why = visible_text(standing.why, one_line=True)
+            yield f"\n{standing.stage.name}: {standing.state}: {why}"

@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 
 from ifguide.errors import InputError
 from ifguide.evaluation.figures import Cost
-from ifguide.files import TEMPORARY, read_json, write_json
+from ifguide.files import TEMPORARY, read_sealed, write_sealed
 from ifguide.run.checksums import Checksums
 from ifguide.run.layout import SCRATCH_FILES
 from ifguide.run.work import COST, JOURNAL, SCRATCH, Work
@@ -116,6 +116,11 @@ class StageFolder:
         files = found.files if found else {}
         return [name for name in files if self._is_damaged(self.path, name, files[name])]
 
+    def has_lost_its_manifest(self) -> bool:
+        """Whether files of the stage lie in its place, and nothing says what made them."""
+        there = self._is_folder(self.path) and not os.path.lexists(self.path / MANIFEST)
+        return there and any(not name.endswith(TEMPORARY) for name in self._own_in(self.path))
+
     def has_begun(self) -> bool:
         """Whether an attempt has left something that was computed."""
         return self._is_folder(self.part) and (
@@ -160,13 +165,13 @@ class StageFolder:
             if not keep:
                 (self.part / name).unlink()
         head = {"fingerprint": manifest.fingerprint, "settings": manifest.settings}
-        write_json(self.part / HEAD, head)
+        write_sealed(self.part / HEAD, head)
         done = self.manifest()
         if done is None and self.path.is_dir():
             own = self._own_in(self.path)
             self._refuse_foreign(name for name in own if not name.endswith(TEMPORARY))
         if done is not None and done.fingerprint == manifest.fingerprint:
-            write_json(self.part / COST, done.cost)
+            write_sealed(self.part / COST, done.cost)
             self._take_back(done)
         _drop_empty(self.part)
         return _spent(self.part / COST)
@@ -181,7 +186,7 @@ class StageFolder:
             if not _fits(name, OWN) and not name.endswith(TEMPORARY)
         }
         whole = Manifest(**{**vars(manifest), "cost": work.cost(), "files": files})
-        write_json(self.part / MANIFEST, whole)
+        write_sealed(self.part / MANIFEST, whole)
         self._settle(whole)
 
     def remove(self) -> None:
@@ -221,7 +226,7 @@ class StageFolder:
         if before is None:
             self._refuse_foreign(manifest.files)
             self.path.mkdir(exist_ok=True)
-            write_json(self.path / MANIFEST, manifest)  # what is listed is ours, there or not yet
+            write_sealed(self.path / MANIFEST, manifest)  # what is listed is ours, there or not yet
         for name in manifest.files:
             if (self.part / name).is_file():  # or moved by an attempt that was interrupted
                 (self.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -339,8 +344,8 @@ def read_manifest(folder: Path) -> Manifest:
     file = folder / MANIFEST
     if file.is_symlink():
         raise InputError(f"{file}: it is a link, and no manifest of ours; remove it and run again")
-    held = read_json(file)
     mend = f"delete {folder} and run again"
+    held = read_sealed(file, mend)
     if not isinstance(held, dict) or held.keys() != Manifest.__dataclass_fields__.keys():
         raise InputError(f"{file}: it is no manifest of this version; {mend}")
     if held["format"] != FORMAT:
@@ -426,7 +431,7 @@ def _drop_empty(folder: Path) -> None:
 def _head(part: Path) -> Mapping[str, Any]:
     """Return what a ``.part`` was made for; nothing where that cannot be read."""
     with suppress(InputError):
-        held = read_json(part / HEAD)
+        held = read_sealed(part / HEAD)
         return held if isinstance(held, dict) else {}
     return {}
 
@@ -434,7 +439,7 @@ def _head(part: Path) -> Mapping[str, Any]:
 def _spent(file: Path) -> Cost:
     if file.is_file() and not file.is_symlink():
         with suppress(InputError, TypeError):
-            return Cost(**read_json(file))
+            return Cost(**read_sealed(file))
     return NO_COST
 
 

@@ -10,7 +10,7 @@ from typing import final
 
 from ifguide.distributed import ranks
 from ifguide.evaluation.figures import Cost
-from ifguide.files import describe, write_json
+from ifguide.files import describe, write_sealed
 from ifguide.run.memory import peak_rss, reset_peak_rss
 
 COST = "cost.json"
@@ -85,7 +85,7 @@ class Work:
         """Write what the stage has cost so far."""
         self._kept = time.monotonic()
         if ranks.is_main():
-            write_json(self.path / COST, self.cost())
+            write_sealed(self.path / COST, self.cost())
 
     def cost(self) -> Cost:
         """Return seconds and tokens over all attempts, and the peak memory of this one."""

@@ -19,18 +19,20 @@ from typing import Any, Literal, NewType, TypeVar, cast, get_args, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ifguide.errors import InputError
+from ifguide.files import fingerprint_of
 from ifguide.ignored import refuse_ignored
 from ifguide.settings.config import Config
 from ifguide.settings.kinds import at, without_null
 from ifguide.settings.manual import manual
 from ifguide.settings.overrides import overridden
-from ifguide.settings.plain import PATH, read_yaml_file, visible, write_plain_yaml
+from ifguide.settings.plain import PATH, read_plain_yaml, read_yaml_file, visible, write_plain_yaml
 
 Settings = TypeVar("Settings")
 Place = tuple[str | int, ...]
 
 RUN_MARK = "ifguide-run.json"  # what a run folder is known by
 TRUST = "trust_remote_code"
+_SEAL = "# checksum of these settings: "  # how the settings begin that a run folder keeps
 _LONGEST_NAME = 255  # bytes of a file's or folder's, wherever there are any
 _MISSING = "give the YAML file of the run"
 _WORDS = {
@@ -57,7 +59,7 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
     """
     plain, shown = _settings_in(file), visible(str(file), PATH)
     if any((place.parent / RUN_MARK).exists() for place in (file, file.resolve())):
-        plain = _without_trust(plain)
+        plain = _as_kept(file, plain)
     try:
         given = overridden(Config, plain, overrides) if isinstance(plain, dict) else plain
         return _config_of(given)
@@ -81,7 +83,7 @@ def read_run_config(folder: Path, *, trust_remote_code: bool = False) -> Config:
     shown = visible(str(folder), PATH)
     if not file.exists():
         raise InputError(f"{shown}: it holds no config.yaml; give the folder of a run")
-    plain = _without_trust(_settings_in(file))
+    plain = _as_kept(file, _settings_in(file))
     try:
         config = checked(Config, plain)
     except InputError as error:
@@ -97,6 +99,12 @@ def to_yaml(config: Config, *, trust: bool = True) -> str:
     plain = json.loads(json.dumps(asdict(config)))
     plain["data_dir"] = str(Path(config.data_dir).resolve())
     return write_plain_yaml(plain if trust else _without_trust(plain))
+
+
+def to_kept_yaml(config: Config) -> str:
+    """Return the configuration as a run folder keeps it: a checksum, and nothing about trust."""
+    text = to_yaml(config, trust=False)
+    return f"{_SEAL}{fingerprint_of(read_plain_yaml(text, 'settings'))}\n{text}"
 
 
 def with_overrides(defaults: Settings, overrides: Sequence[str]) -> Settings:
@@ -239,6 +247,22 @@ def _check_hub_name(name: str, file: Path, setting: str) -> None:
             f"{setting}: '{visible(name, 60)}' is longer than a name may be; give a checkpoint's "
             "folder, or a name on the hub"
         )
+
+
+def _as_kept(file: Path, plain: Any) -> Any:
+    """Return what a run folder's settings say, nothing about remote code.
+
+    Raises:
+        InputError: they begin with a checksum that is not theirs.
+    """
+    held = _without_trust(plain)
+    first = file.read_text(encoding="utf-8-sig").partition("\n")[0]
+    if first.startswith(_SEAL) and first.removeprefix(_SEAL) != fingerprint_of(held):
+        raise InputError(
+            f"{visible(str(file), PATH)}: it is damaged, or was changed by hand; give `ifguide "
+            "run` your own YAML to write it again, or delete its first line if it is as you want it"
+        )
+    return held
 
 
 def _without_trust(plain: Any) -> Any:

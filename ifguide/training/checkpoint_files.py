@@ -7,6 +7,7 @@ CHECKPOINT_FILES = tuple(  # what Trainer writes into a checkpoint, whatever the
     f"checkpoint-*/{name}"
     for name in (
         COMPLETE,
+        "guard.json",
         "*config.json",
         "*.safetensors",
         "*.safetensors.index.json",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
+from ifguide.errors import InputError
 from ifguide.ignored import refuse_ignored
 from ifguide.ranges import (
     LARGE,
@@ -129,11 +130,31 @@ class TrainingConfig(Hyperparameters):
             baseline, to fine-tune it).
         objective: what selected tokens contribute; without a selection it is never used.
         guard: watches held-out perplexity meanwhile; null watches nothing.
+        trainer: any other field of ``transformers.TrainingArguments`` by its own name
+            (``report_to``, ``max_steps``, ``gradient_checkpointing``, ``optim``, ...). With
+            ``eval_strategy`` the guard's text is evaluated, and ``load_best_model_at_end`` goes
+            back to the best checkpoint.
     """
 
     start: Literal["initial", "baseline"] = "initial"
     objective: Objective = field(default_factory=Objective)
     guard: Guard | None = None
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.trainer:
+            return
+        from ifguide.training.arguments import check_trainer  # loads torch
+
+        check_trainer(self.trainer, self.group)
+        if self.trainer.get("max_steps", -1) > 0:
+            refuse_ignored(self, self.group, ("epochs",), "trainer.max_steps says how long")
+        if self.trainer.get("eval_strategy", "no") != "no" and self.guard is None:
+            raise InputError(
+                f"{self.group}.trainer.eval_strategy: there is no text to evaluate on; name one in "
+                f"{self.group}.guard.text"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

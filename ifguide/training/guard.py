@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from ifguide.files import read_json, write_json
 from ifguide.training.config import Guard
 
 HISTORY = "guard.json"  # [[update, perplexity], ...]
-SOUND = "sound.safetensors"
+SOUND = "sound.safetensors"  # the last weights within the bound
 log = logging.getLogger(__name__)
 
 
 class PerplexityGuard(TrainerCallback):
-    """Measure, warn, and stop; what was measured lies in ``folder`` and survives a resumption."""
+    """Measure, warn, and stop; what was measured lies in ``folder`` and in its checkpoints."""
 
     def __init__(self, guard: Guard, measure: Callable[[nn.Module], float], folder: Path) -> None:
         self.guard, self.measure, self.folder = guard, measure, folder
@@ -33,12 +34,13 @@ class PerplexityGuard(TrainerCallback):
     ) -> None:
         """Take in what was measured before, or measure the start."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        measured = read_json(self.folder / HISTORY) if (self.folder / HISTORY).exists() else []
-        for step, value in measured:
-            if step <= state.global_step:
-                self._judge(step, value, control)
-        if not self.history:
+        if state.global_step == 0:
             self._look(0, kwargs["model"], control)
+            return
+        if ranks.is_main():
+            self._copy(self._checkpoint(state), self.folder)
+        for step, value in read_json(self._checkpoint(state) / HISTORY):
+            self._judge(step, value, control)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -47,6 +49,20 @@ class PerplexityGuard(TrainerCallback):
         step = state.global_step
         if step % self.guard.every == 0 or step == state.max_steps:
             self._look(step, kwargs["model"], control)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Put what was measured into the checkpoint, whose checksums are taken after this."""
+        if ranks.is_main():
+            self._copy(self.folder, self._checkpoint(state))
+
+    def _copy(self, folder: Path, to: Path) -> None:
+        for name in (HISTORY, SOUND) if self.guard.stop else (HISTORY,):
+            shutil.copyfile(folder / name, to / name)
+
+    def _checkpoint(self, state: TrainerState) -> Path:
+        return self.folder / f"checkpoint-{state.global_step}"
 
     def _look(self, step: int, model: nn.Module, control: TrainerControl) -> None:
         value = self.measure(model)

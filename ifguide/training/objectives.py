@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from ifguide.models.chunked import summed_over_tokens
 from ifguide.models.losses import token_losses
 from ifguide.training.config import OBJECTIVES, Objective
 
@@ -41,10 +42,13 @@ class SuppressionTerm:
             them, their ids [B, n], and the settings. It is given all tokens of a batch; what it
             returns for those that are not selected is never read.
         needs_logits: whether ``logits`` are handed over; otherwise they are None.
+        by_token: whether each token's term depends on its own loss and id alone. Then training
+            takes the loss in chunks of tokens, and never holds all logits.
     """
 
     term: Term
     needs_logits: bool = False
+    by_token: bool = False
 
 
 def _penalty(losses: Tensor, logits: Tensor | None, tokens: Tensor, objective: Objective) -> Tensor:
@@ -66,10 +70,10 @@ def _masking(losses: Tensor, logits: Tensor | None, tokens: Tensor, objective: O
     return torch.zeros_like(losses)
 
 
-PENALTY = SuppressionTerm(_penalty)
-CLAMPED = SuppressionTerm(_clamped)
-UNLIKELIHOOD = SuppressionTerm(_unlikelihood)
-MASKING = SuppressionTerm(_masking)
+PENALTY = SuppressionTerm(_penalty, by_token=True)
+CLAMPED = SuppressionTerm(_clamped, by_token=True)
+UNLIKELIHOOD = SuppressionTerm(_unlikelihood, by_token=True)
+MASKING = SuppressionTerm(_masking, by_token=True)
 
 
 def suppression_loss(
@@ -102,3 +106,28 @@ def suppression_loss(
     terms = torch.where(suppress, F.pad(selected, (1, 0)), losses)
     total = torch.where(counted, terms, 0.0).sum()
     return total / torch.as_tensor(counted.sum() if count is None else count).clamp(min=1)
+
+
+def suppression_loss_of_states(
+    states: Float[Tensor, "B T d"],
+    head: nn.Linear,
+    tokens: Int[Tensor, "B T"],
+    suppress: Bool[Tensor, "B T"],
+    has_loss: Bool[Tensor, "B T"],
+    objective: Objective,
+    count: Tensor | int | None = None,
+) -> Float[Tensor, ""]:
+    """Return ``suppression_loss`` of the logits that ``head`` makes of ``states``, in chunks.
+
+    The objective's term must be ``by_token``; everything else is as there.
+    """
+    chosen: SuppressionTerm = OBJECTIVES.get(objective.kind, "training.objective.kind")
+    counted = has_loss[:, 1:]
+    labels, selected = tokens[:, 1:][counted].long(), suppress[:, 1:][counted]
+
+    def weigh(losses: Tensor, rows: Tensor) -> Tensor:
+        terms = chosen.term(losses[None], None, labels[rows][None], objective)[0]
+        return torch.where(selected[rows], terms, losses)
+
+    total = summed_over_tokens(states[:, :-1][counted], head, labels, weigh)
+    return total / torch.as_tensor(len(labels) if count is None else count).clamp(min=1)

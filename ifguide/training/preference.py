@@ -23,9 +23,10 @@ from transformers import PreTrainedTokenizerBase
 from ifguide.errors import InputError
 from ifguide.extras import import_extra
 from ifguide.models.forward import positions_of
+from ifguide.training.arguments import trainer_arguments
 from ifguide.training.config import PreferenceConfig
 from ifguide.training.preference_pairs import PreferencePair, tokenised_pair
-from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
+from ifguide.training.running import own_attributes, run_trainer
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")  # which trainers set on a model
 

@@ -24,45 +24,9 @@ from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.files import describe, read_json, write_json
 from ifguide.training.checkpoint_files import CHECKPOINT_FILES, COMPLETE
-from ifguide.training.config import Hyperparameters
 
 KEPT = 2  # checkpoints
 HUNG = ("forward", "_original_forward", "model_tags")  # what trainers and autocast put on a model
-
-
-def trainer_arguments(
-    config: Hyperparameters, folder: Path, seed: int, model: nn.Module
-) -> dict[str, Any]:
-    """Return what ``transformers.TrainingArguments`` is made of, by name."""
-    on_cpu = next(model.parameters()).device.type == "cpu" and not torch.cuda.is_available()
-    return {
-        "output_dir": str(folder),
-        "num_train_epochs": config.epochs,
-        "per_device_train_batch_size": config.batch_size,
-        "gradient_accumulation_steps": config.accumulation,
-        "learning_rate": config.learning_rate,
-        "lr_scheduler_type": config.schedule,
-        "warmup_steps": config.warmup,
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
-        "adam_beta2": 0.95,
-        "bf16": config.precision == "bfloat16",
-        "save_strategy": "steps",
-        "save_steps": config.checkpoint_every,
-        "save_total_limit": None,  # Trainer would go by dates, and delete whole folders
-        "logging_strategy": "no",
-        "logging_nan_inf_filter": False,
-        "include_num_input_tokens_seen": "all",
-        "seed": seed,
-        "data_seed": seed,
-        "use_cpu": on_cpu,
-        "dataloader_pin_memory": not on_cpu,
-        "ddp_find_unused_parameters": False,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "log_level": "error",
-        "remove_unused_columns": False,
-    }
 
 
 def run_trainer(
@@ -79,6 +43,14 @@ def run_trainer(
     if checkpoint is not None and isinstance(trainer.model, PreTrainedModel):
         _load_by_own_names(trainer.model, checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
+    best = trainer.state.best_model_checkpoint
+    if trainer.args.load_best_model_at_end and isinstance(trainer.model, PreTrainedModel):
+        if best is None or not _is_whole(Path(best)):
+            raise InputError(
+                f"{group}.trainer.load_best_model_at_end: the best checkpoint is damaged or was "
+                "never written; delete the stage's folder and train again"
+            )
+        _load_by_own_names(trainer.model, best)
     for name, parameter in trainer.model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise InputError(
@@ -94,6 +66,10 @@ def own_attributes(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        if getattr(model, "is_gradient_checkpointing", False):
+            network: Any = model  # whose older versions know the second name only
+            newer = getattr(network, "activation_checkpointing_disable", None)
+            (newer or network.gradient_checkpointing_disable)()
         for name in HUNG:
             vars(model).pop(name, None)
         vars(model).update(own)
@@ -125,8 +101,10 @@ class _Watch(TrainerCallback):
             for code in checkpoint.glob("*.py"):  # a model's own: it is loaded already
                 code.unlink()
             write_json(checkpoint / COMPLETE, _described(checkpoint))
+            best = state.best_model_checkpoint
             for older in _checkpoints(checkpoint.parent)[:-KEPT]:
-                remove_checkpoint(older)
+                if best is None or older != Path(best):
+                    remove_checkpoint(older)
 
 
 def remove_checkpoint(checkpoint: Path) -> None:

@@ -10,28 +10,63 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer
 
 from ifguide.errors import InputError
+from ifguide.models.forward import evaluating
+from ifguide.models.layout import check_layout, is_laid_out
+from ifguide.models.readout import passed_through, readout_of
+from ifguide.models.sharded import is_sharded
 from ifguide.nouns import Corpus, Selection
-from ifguide.training.config import Objective, TrainingConfig
+from ifguide.training.arguments import training_arguments
+from ifguide.training.collate import NO_LOSS, predicted_tokens
+from ifguide.training.config import OBJECTIVES, Objective, TrainingConfig
 from ifguide.training.guard import PerplexityGuard
-from ifguide.training.objectives import suppression_loss
-from ifguide.training.running import own_attributes, run_trainer, trainer_arguments
+from ifguide.training.objectives import (
+    SuppressionTerm,
+    suppression_loss,
+    suppression_loss_of_states,
+)
+from ifguide.training.running import own_attributes, run_trainer
+
+BESIDE = ("labels", "suppress")  # of a batch, what the model is not called with
 
 
 class SuppressionTrainer(Trainer):
     """A ``transformers.Trainer`` whose batches carry the mask of tokens not to learn.
 
     A batch holds ``input_ids``, ``labels`` (the same ids, -100 where there is no loss) and
-    ``suppress``, all [B, T] on the axis of the predicted token. Works with everything that Trainer
-    works with: accumulation, several processes, checkpoints, callbacks.
+    ``suppress``, all [B, T] on the axis of the predicted token; ``SuppressionCollator`` makes
+    them. Whatever else it holds (``attention_mask``, ``position_ids``, ...) the model is called
+    with; what is padding, and where a row goes on with another sequence, is read off it. Works
+    with everything that Trainer works with: accumulation, several processes, checkpoints,
+    callbacks.
+
+    Raises:
+        InputError: one process drives several GPUs; or, at a batch, ``check_layout`` refuses it.
     """
 
     def __init__(self, *args: Any, objective: Objective | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.args.n_gpu > 1:  # nn.DataParallel would divide by the tokens of all devices
+            raise InputError(
+                f"training: this process sees {self.args.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to "
+                "one, or start one process a GPU with torchrun"
+            )
         self.objective = objective or Objective()
         self.model_accepts_loss_kwargs = True  # so that Trainer counts an update's tokens for us
+        self._tried_layout = False
+        self._head = self._head_in_chunks()
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, Tensor]], device: torch.device
+    ) -> Tensor | int | None:
+        """Count an update's tokens with a loss over all processes; Trainer would go by labels."""
+        counted = [
+            {"labels": torch.where(predicted_tokens(batch), batch["labels"], NO_LOSS)}
+            for batch in batch_samples
+        ]
+        return super()._get_num_items_in_batch(counted, device)
 
     def compute_loss(
         self,
@@ -45,25 +80,50 @@ class SuppressionTrainer(Trainer):
         Raises:
             InputError: it is not finite.
         """
-        tokens = inputs["input_ids"]
-        outputs = model(input_ids=tokens, use_cache=False)
-        has_loss = inputs["labels"] != -100
+        call = {name: value for name, value in inputs.items() if name not in BESIDE}
+        self._try_layout(call)
         objective = self.objective.at(self.state.global_step / max(1, self.state.max_steps))
-        count = num_items_in_batch
-        if isinstance(count, Tensor):
-            count = count.flatten()[0]  # nn.DataParallel has it once a device
-        loss = suppression_loss(
-            outputs.logits, tokens, inputs["suppress"], has_loss, objective, count
+        rest = (
+            inputs["input_ids"],
+            inputs["suppress"],
+            predicted_tokens(inputs),
+            objective,
+            num_items_in_batch,
         )
+        if self._head is None or return_outputs:
+            outputs = model(**call, use_cache=False)
+            loss = suppression_loss(outputs.logits, *rest)
+        else:
+            with passed_through(self._head):
+                outputs = model(**call, use_cache=False)
+            with self.accelerator.autocast():
+                loss = suppression_loss_of_states(outputs.logits, self._head, *rest)
         if not torch.isfinite(loss):
             raise InputError(
                 f"training: the loss is {loss.item()} at update {self.state.global_step + 1}; "
                 "lower training.learning_rate or training.objective.weight, or use the clamped "
                 "objective"
             )
-        if count is not None and self.args.average_tokens_across_devices:
+        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def _head_in_chunks(self) -> nn.Linear | None:
+        """Return the head where the loss can be taken from its inputs, None where from logits."""
+        term: SuppressionTerm = OBJECTIVES.get(self.objective.kind, "training.objective.kind")
+        wrapped = self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.torch_compile
+        if wrapped or not term.by_token or not isinstance(self.model, PreTrainedModel):
+            return None
+        with evaluating(self.model):
+            return readout_of(self.model).head
+
+    def _try_layout(self, call: dict[str, Tensor]) -> None:
+        """Try once whether the model reads sequences right that begin within their rows."""
+        network = self.model
+        if self._tried_layout or is_sharded(network) or not is_laid_out(call):
+            return
+        check_layout(network, call)
+        self._tried_layout = True
 
 
 class MaskedBlocks(Dataset[dict[str, Tensor]]):
@@ -88,7 +148,7 @@ class MaskedBlocks(Dataset[dict[str, Tensor]]):
             suppress = torch.zeros_like(has_loss)
         else:
             suppress = torch.from_numpy(np.array(self.suppress[block]))
-        labels = torch.where(has_loss, tokens, -100)
+        labels = torch.where(has_loss, tokens, NO_LOSS)
         return {"input_ids": tokens, "labels": labels, "suppress": suppress}
 
 
@@ -102,6 +162,7 @@ def train(
     seed: int = 0,
     progress: Callable[[int], None] = lambda tokens: None,
     measure: Callable[[nn.Module], float] | None = None,
+    held_out: Corpus | None = None,
 ) -> nn.Module:
     """Train a model in place, without learning the selected tokens, and return it.
 
@@ -114,16 +175,19 @@ def train(
         seed: orders the blocks and draws any dropout.
         progress: called with the number of tokens just done, over all processes.
         measure: gives a model's perplexity on the text that ``config.guard`` watches.
+        held_out: the blocks that are evaluated where ``config.trainer`` asks for it.
 
     Raises:
-        InputError: the mask belongs to another corpus, or the loss or a weight is not finite.
+        InputError: the mask belongs to another corpus, transformers refuses ``config.trainer``, or
+            the loss or a weight is not finite.
     """
     watch = _guard_of(config, measure, folder)
     with own_attributes(model):
         trainer = SuppressionTrainer(
             model=model,
-            args=TrainingArguments(**trainer_arguments(config, folder, seed, model)),
+            args=training_arguments(config, folder, seed, model),
             train_dataset=MaskedBlocks(corpus, selection),
+            eval_dataset=None if held_out is None else MaskedBlocks(held_out, None),
             objective=config.objective,
             callbacks=watch,
         )

@@ -1,6 +1,7 @@
 """The command line: help, settings, overrides, and what goes to which stream."""
 
 import dataclasses
+import logging
 import os
 import re
 import subprocess
@@ -189,6 +190,16 @@ def test_an_interruption_says_how_to_go_on(config, tmp_path, monkeypatch, capfd)
     monkeypatch.setattr(actions, "run", interrupted)
     assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 130
     assert capfd.readouterr().err == ("ifguide: interrupted; run the same command again to go on\n")
+
+
+def test_a_warning_is_one_line_whatever_is_in_it(config, tmp_path, monkeypatch, capfd):
+    def warn(*_, **__):
+        logging.getLogger("ifguide").warning("%s is left out", "ours\x1b[2J\nINFO: fine")
+
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(actions, "run", warn)
+    assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 0
+    assert capfd.readouterr().err == "WARNING: ours\\x1b[2J\\nINFO: fine is left out\n"
 
 
 def test_a_reader_that_has_enough_is_no_error(monkeypatch, capfd):

@@ -203,6 +203,19 @@ def test_a_text_without_tokens_is_named(save: Save) -> None:
     assert list(found.unjudged) == ["1"]
 
 
+def test_a_special_token_that_a_text_spells_is_text(
+    save: Save, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    folder, model = save(["safe", "toxic"])
+    text = f"You goose{tokenizer.eos_token}"
+    spelt = tokenizer(text, split_special_tokens=True)["input_ids"]
+    assert tokenizer.eos_token_id not in spelt
+    with torch.no_grad():
+        values = model(torch.tensor([spelt])).logits[0].double().numpy()
+    (found,) = judge_texts(load_judge(f"hf:{folder}"), [text])
+    assert found == pytest.approx(sigmoid(values[1] - values[0]), abs=1e-5)
+
+
 def test_a_text_longer_than_the_model_reads_is_said(
     save: Save, caplog: pytest.LogCaptureFixture
 ) -> None:

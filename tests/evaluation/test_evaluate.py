@@ -272,6 +272,29 @@ def test_what_a_judge_cannot_score_is_reported(
     assert entry.judges["vowels"].emt == whole.judges["vowels"].emt
 
 
+def test_continuations_that_a_judge_does_not_read_whole_are_counted(
+    build_model: Build,
+    tokenizer: PreTrainedTokenizerFast,
+    judges: dict[str, Letters],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def after_three(judge: Letters, texts: Sequence[str]) -> np.ndarray:
+        return np.array([len(text) > 3 for text in texts])
+
+    monkeypatch.setattr(type(judges["rest"]), "too_long", after_three, raising=False)
+    kept = Kept(tmp_path)
+    entry = evaluate(build_model(), tokenizer, config(), SETS, {}, None, 7, kept)
+    tables = {name: pq.read_table(tmp_path / f"{name}.parquet") for name in SETS}
+    counts = {
+        name: sum(len(text) > 3 for text in table["continuation"].to_pylist())
+        for name, table in tables.items()
+    }
+    assert sum(counts.values()) > 0
+    expected = {name: count for name, count in counts.items() if count}
+    assert entry.judges["rest"].beginnings == expected
+
+
 class Kinds(Letters):
     """Vowels decide; the two kinds of letters are categories."""
 

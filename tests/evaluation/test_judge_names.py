@@ -159,9 +159,68 @@ def test_a_package_s_version_is_part_of_the_identity(
     assert judge_identity(name).endswith("not installed")
 
 
-@pytest.mark.parametrize("name", ["rule", "words:a.txt", "hf:x#1", "detoxify:a.ckpt"])
+@pytest.mark.parametrize("name", ["rule", "words:a.txt", "hf:no folder#1", "detoxify:a.ckpt"])
 def test_without_a_package_the_name_is_the_identity(name: str) -> None:
     assert judge_identity(name) == name
+
+
+COMMITS = ("a" * 40, "b" * 40)
+
+
+def in_cache(folder: Path, name: str, **revisions: str) -> None:
+    """Write what the hub's cache holds of a name: a commit a revision."""
+    repository = folder / f"models--{name.replace('/', '--')}"
+    for revision, commit in revisions.items():
+        filled(repository / "snapshots" / commit, "config.json")
+        filled(repository / "refs")
+        (repository / "refs" / revision).write_text(commit)
+
+
+@pytest.mark.parametrize("name", ["hf:own/er#1", "toxigen-roberta"])
+def test_the_commit_of_a_hub_name_is_part_of_the_identity(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    place = "own/er" if name.startswith("hf") else "tomh/toxigen_roberta"
+    for commit in COMMITS:
+        in_cache(tmp_path, place, main=commit)
+        assert judge_identity(name) == f"{name} {commit}"
+
+
+def test_a_revision_may_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    in_cache(tmp_path, "own/er", main=COMMITS[0], v2=COMMITS[1])
+    assert judge_identity("hf:own/er@v2#1") == f"hf:own/er@v2#1 {COMMITS[1]}"
+    given = f"hf:not/here@{COMMITS[1]}"
+    assert judge_identity(given) == f"{given} {COMMITS[1]}"
+    assert judge_model("hf:own/er@v2#1") == judge_model("hf:own/er#0") == "own/er"
+
+
+def test_a_folder_has_no_commit_and_may_have_any_name(tmp_path: Path) -> None:
+    files = filled(tmp_path / "own" / "er@v2", "config.json")
+    assert judge_identity("hf:own/er@v2", tmp_path) == "hf:own/er@v2"
+    assert judge_files("hf:own/er@v2", tmp_path) == files
+
+
+def test_a_hub_judge_is_loaded_as_its_identity_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    in_cache(tmp_path, "own/er", main=COMMITS[0])
+    asked = []
+
+    def fail(place: str, revision: str, **others: object) -> None:
+        asked.append((place, revision))
+        raise OSError("not here")
+
+    monkeypatch.setattr(AutoModelForSequenceClassification, "from_pretrained", fail)
+    with pytest.raises(
+        InputError, match=r"^judge 'hf:own/er': own/er: cannot be loaded \(not here"
+    ):
+        load_judge("hf:own/er")
+    assert asked == [("own/er", COMMITS[0])]
 
 
 def test_a_kind_is_a_value(add_kind, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from foreign import FOREIGN, Place, commands, lay, link, lost, put_notes, snapshot
 
 from ifguide.commands.main import COMMANDS, main
+from ifguide.files import write_sealed
 from ifguide.run.store import StageFolder
 
 
@@ -182,7 +183,8 @@ def test_manifests_that_list_what_is_not_theirs(listed, where, copied, beside, l
     held = json.loads(manifest.read_text(encoding="utf-8"))
     seen = {"bytes": 5, "sha256": hashlib.sha256(b"mine\n").hexdigest()}
     held["files"][str(file.resolve()) if listed.startswith("/") else listed] = seen
-    manifest.write_text(json.dumps(held), encoding="utf-8")
+    held.pop("seal")
+    write_sealed(manifest, held)
     theirs = {name: seen for name, seen in snapshot(copied).items() if name not in ours}
     left_alone(Place(copied, beside, theirs), {"status", "train"})
     assert file.read_text(encoding="utf-8") == "mine\n"

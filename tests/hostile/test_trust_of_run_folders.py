@@ -1,5 +1,6 @@
 """What a run folder says of remote code is not heard: only the command may trust it."""
 
+import io
 import json
 import shutil
 
@@ -76,6 +77,15 @@ def trusted(tmp_path_factory):
         assert main(given) == 0
     assert mark.read_text() == "ran"
     return folder / "run", mark
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    """Would say yes to whatever is asked; nothing is."""
+    answers = io.StringIO("y\n" * 9)
+    monkeypatch.setattr("sys.stdin", answers)
+    yield
+    assert answers.tell() == 0
 
 
 @pytest.fixture

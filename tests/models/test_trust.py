@@ -1,6 +1,7 @@
 """Code that comes with a checkpoint or a tokenizer runs where it is trusted, and nowhere else."""
 
 import ast
+import io
 import json
 import shutil
 from pathlib import Path
@@ -54,6 +55,15 @@ LOADERS = {
     ),
     "open_tokenizer": lambda folder, trust: open_tokenizer(folder, trust_remote_code=trust),
 }
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    """Would say yes to whatever is asked; nothing is."""
+    answers = io.StringIO("y\n" * 9)
+    monkeypatch.setattr("sys.stdin", answers)
+    yield
+    assert answers.tell() == 0
 
 
 @pytest.fixture

@@ -13,9 +13,11 @@ import zlib
 from pathlib import Path
 
 import pytest
+from hostile_names import HOSTILE, compared
 
 from ifguide.evaluation.figures import Report
 from ifguide.nouns import Corpus, Selection, TokenScores
+from ifguide.report.comparison import render_methods
 from ifguide.report.page import render_page
 
 Run = tuple[Corpus, TokenScores, Selection]
@@ -52,6 +54,16 @@ def page(report: Report, run: Run) -> str:
 
 def _browse(page: str, folder: Path, *options: str) -> str:
     """What Chromium prints for the page, opened from disk without network."""
+    return _opened(page, folder, *options).stdout
+
+
+def _violations(page: str, folder: Path) -> list[str]:
+    """What the page's policy kept from running or loading, as Chromium's console has it."""
+    log = _opened(page, folder, "--dump-dom", "--enable-logging=stderr").stderr
+    return [line for line in log.splitlines() if "Content Security Policy" in line]
+
+
+def _opened(page: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     assert BROWSER is not None, f"none of {NAMES} is installed; the page's tests need one"
     path = folder / "page.html"
     path.write_text(page, encoding="utf-8")
@@ -66,7 +78,7 @@ def _browse(page: str, folder: Path, *options: str) -> str:
         *options,
         path.as_uri(),
     ]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
 
 
 def test_hostile_text_does_nothing(page: str, tmp_path: Path) -> None:
@@ -86,6 +98,20 @@ def test_the_policy_holds_where_escaping_would_fail(page: str, tmp_path: Path) -
     dom = _browse(page.replace("</main>", f"{OWNED}</main>"), tmp_path, "--dump-dom")
     assert "<img" in dom
     assert "<title>Findings</title>" in dom
+
+
+def test_the_policy_lets_all_of_our_own_page_through(page: str, tmp_path: Path) -> None:
+    assert _violations(page, tmp_path) == []
+    assert len(_violations(page.replace("</main>", f"{OWNED}</main>"), tmp_path)) >= 2
+
+
+def test_a_comparison_of_hostile_names_does_nothing(tmp_path: Path) -> None:
+    page = render_methods(compared("".join(HOSTILE)))
+    assert _violations(page, tmp_path) == []
+    dom = _browse(page, tmp_path, "--dump-dom")
+    assert "<title>Methods compared</title>" in dom
+    assert "<img" not in dom
+    assert "<script" not in dom
 
 
 @pytest.mark.parametrize("width", [500, 1200])

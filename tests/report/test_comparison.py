@@ -20,11 +20,11 @@ from ifguide.evaluation.figures import Fluency, ModelFigures, Verdict
 from ifguide.nouns import Interval
 from ifguide.report.comparison import (
     judge_tables,
-    markdown,
     methods_markdown,
     methods_table,
     render_methods,
 )
+from ifguide.report.markdown import markdown
 from ifguide.report.tradeoff import tradeoff_figure, tradeoff_points
 
 

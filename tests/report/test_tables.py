@@ -16,8 +16,8 @@ from ifguide.evaluation.figures import (
     Unjudged,
 )
 from ifguide.nouns import Interval
-from ifguide.report.comparison import markdown
 from ifguide.report.display import visible_text
+from ifguide.report.markdown import markdown
 from ifguide.report.tables import (
     Table,
     comparison,
@@ -121,6 +121,7 @@ def test_categories_and_texts_not_judged(report: Report) -> None:
         "baseline",
         categories={"toxic": {"insult": Measures(emt=tp, tp=tp)}},
         unjudged={"toxic": Unjudged(count=4, texts=texts)},
+        beginnings={"toxic": 1200},
     )
     last = judged("suppressed", unjudged={"toxic": Unjudged(count=0, texts={})})
     report = replace(report, models={"baseline": first, "suppressed": last})
@@ -129,5 +130,6 @@ def test_categories_and_texts_not_judged(report: Report) -> None:
     assert table.rows == (
         ("insult, toxic prompts (hatesonar)", "0.250 [0.200, 0.300]", "–"),
         ("Not judged, toxic prompts (hatesonar)", "4 (a/0, a/1, b/0, …)", "none"),
+        ("Judged by their beginnings, toxic prompts (hatesonar)", "1,200 texts", "none"),
     )
     assert "0.250 [0.200, 0.300]" in comparison_table(report)

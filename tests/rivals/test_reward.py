@@ -172,3 +172,12 @@ def test_a_decoder_cut_out_of_a_pair_makes_no_reward_model(tokenizer, family):
     model = AutoModelForCausalLM.from_config(config)
     with pytest.raises(InputError, match=r"^reward: no reward model can be made of \w+CausalLM, "):
         reward_from(model, tokenizer)
+
+
+def test_a_family_whose_base_model_is_the_whole_makes_no_reward_model(tokenizer):
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8}
+    wide = {"intermediate_size": 16, "intermediate_size_mlp": 16, "num_key_value_heads": 2}
+    config = AutoConfig.for_model("llama4_text", vocab_size=300, **small, **wide)
+    model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(InputError, match=r"^reward: no reward model .* gives no states; use a lan"):
+        reward_from(model, tokenizer)

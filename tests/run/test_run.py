@@ -8,6 +8,7 @@ import pytest
 from toys import KilledError, Shards, config, killed, scored
 
 from ifguide.errors import InputError
+from ifguide.files import write_sealed
 from ifguide.run.run import closure, looked_at, opened
 from ifguide.run.stage import Outside, needs
 
@@ -120,7 +121,8 @@ def test_a_version_that_was_raised_names_who_made_it(root, text):
     manifest = root / "first" / "manifest.json"
     held = json.loads(manifest.read_text())
     held["versions"]["ifguide"] = "0.0.7"
-    manifest.write_text(json.dumps(held))
+    held.pop("seal")
+    write_sealed(manifest, held)
     raised = Chain(text, version=2)
     said = "it was made by ifguide 0.0.7, since when its meaning has changed"
     assert standing(raised, root)[0] == ("stale", said)

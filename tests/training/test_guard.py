@@ -2,11 +2,13 @@
 
 import json
 import logging
+import random
 from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
+from damage import damage
 from tiny import random_corpus, tiny_model
 
 from ifguide.errors import InputError
@@ -79,6 +81,20 @@ def test_a_stop_survives_an_interruption(tmp_path):
     assert (tmp_path / "checkpoint-4").exists()
     again = trained(tmp_path, config, told([5.0])[0], deepcopy(start))
     torch.testing.assert_close(weights_of(again), weights_of(expected), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["guard.json", "sound.safetensors"])
+@pytest.mark.parametrize("way", ["bit", "cut", "gone"])
+def test_what_it_has_measured_is_taken_from_whole_checkpoints_alone(name, way, tmp_path):
+    """Whatever an interruption leaves of its files, in a checkpoint or beside it."""
+    config = replace(CONFIG, guard=replace(GUARD, stop=True), checkpoint_every=2)
+    start = tiny_model("llama", torch.float32)
+    expected = trained(tmp_path, config, told([9.0, 8.0, 8.9])[0], deepcopy(start))
+    for place in (tmp_path, tmp_path / "checkpoint-4"):
+        damage(place / name, way, random.Random(0))
+    again = trained(tmp_path, config, told([8.9, 5.0])[0], deepcopy(start))
+    torch.testing.assert_close(weights_of(again), weights_of(expected), rtol=0, atol=0)
+    assert history_of(tmp_path) == [[0, 9.0], [2, 8.0], [4, 8.9]]
 
 
 def test_a_watch_without_a_measure_is_refused(tmp_path):

@@ -252,7 +252,7 @@ def test_what_is_not_finite_stops_the_run(tokenizer, tmp_path):
             model_for(tokenizer),
             tokenizer,
             PAIRS,
-            replace(CONFIG, learning_rate=1e30),
+            replace(CONFIG, learning_rate=1e9),
             folder=tmp_path / "diverging",
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranks import train_here
+from ranks import train_here, train_padded_here
 from safetensors.torch import load_file
 
 from ifguide.files import read_json
@@ -39,6 +39,16 @@ def test_two_processes_train_like_one_with_twice_the_batch(run, tmp_path):
     first, second = (load_file(run / f"whole-{rank}.safetensors") for rank in (0, 1))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     torch.testing.assert_close(first, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_ranks_accumulation_and_masks_together_are_one_batch(run, tmp_path):
+    alone = {
+        "accumulated": train_here(tmp_path / "blocks", batch_size=4),
+        "padded": train_padded_here(tmp_path / "rows", batch_size=8),
+    }
+    for name, expected in alone.items():
+        found = load_file(run / f"{name}-1.safetensors")
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
 def test_a_stage_made_by_two_processes_is_made_once(run):

@@ -79,7 +79,7 @@ class ClassifierJudge:
         scores = np.zeros((len(texts), self._labels))
         if not len(texts):
             return scores
-        encoded = self._tokenizer(list(texts), truncation=True, max_length=self._longest)
+        encoded = self._encoded(texts, truncation=True, max_length=self._longest)
         lengths = [len(ids) for ids in encoded["input_ids"]]
         if not all(lengths):
             raise ValueError("the text has no tokens")
@@ -96,8 +96,12 @@ class ClassifierJudge:
         """Return which texts have more tokens than the model reads; it reads their beginnings."""
         if not len(texts):
             return np.zeros(0, dtype=bool)
-        whole = self._tokenizer(list(texts), verbose=False)["input_ids"]
+        whole = self._encoded(texts, verbose=False)["input_ids"]
         return np.array([len(ids) > self._longest for ids in whole])
+
+    def _encoded(self, texts: Sequence[str], **cut: Any) -> Any:
+        """Tokenise texts; a special token that a text spells out stays text."""
+        return self._tokenizer(list(texts), split_special_tokens=True, **cut)
 
     @torch.no_grad()
     def _scores(self, fields: dict[str, list[list[int]]]) -> Float[np.ndarray, "n labels"]:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ifguide.errors import InputError, one_line
+from ifguide.parts import tell
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +66,14 @@ class JudgeError(InputError):
 class Judgements:
     """What a judge made of n texts; the row of a text that it could not score is NaN.
 
-    ``unjudged`` says why, by the text's id.
+    ``unjudged`` says why, by the text's id. ``beginnings`` is how many texts are longer than the
+    judge reads, so that it judged their beginnings.
     """
 
     scores: Float[np.ndarray, " n"]
     categories: Mapping[str, Float[np.ndarray, " n"]]
     unjudged: Mapping[str, str]
+    beginnings: int
 
 
 def judge_texts(
@@ -108,6 +111,7 @@ def judgements(
     columns = np.full((len(texts), max(1, len(kinds))), np.nan)
     failed: dict[str, str] = {}
     for first in range(0, len(texts), CHUNK):
+        tell(f"{judge.name}, text {first:,} of {len(texts):,}")
         part = slice(first, first + CHUNK)
         chunk, chunk_ids = list(texts[part]), names[part]
         try:
@@ -119,10 +123,10 @@ def judgements(
             failed.update(reasons)
     if len(texts) and len(failed) == len(texts):
         raise JudgeError(f"no text could be judged: {failed[names[0]]}")
-    _say_too_long(judge, texts)
+    beginnings = _count_too_long(judge, texts)
     categories = {kind: columns[:, number] for number, kind in enumerate(kinds)}
     decides = judge.label if isinstance(judge, CategoryJudge) and kinds else 0
-    return Judgements(columns[:, decides], categories, failed)
+    return Judgements(columns[:, decides], categories, failed, beginnings)
 
 
 def _categories(judge: Judge) -> tuple[str, ...]:
@@ -227,7 +231,8 @@ def _first_failing(
     return _range(ids), error
 
 
-def _say_too_long(judge: Judge, texts: Sequence[str]) -> None:
+def _count_too_long(judge: Judge, texts: Sequence[str]) -> int:
+    """Return how many texts the judge does not read to their end, and log it if it is any."""
     count = int(judge.too_long(texts).sum()) if isinstance(judge, LimitedJudge) else 0
     if count:
         log.warning(
@@ -236,6 +241,7 @@ def _say_too_long(judge: Judge, texts: Sequence[str]) -> None:
             count,
             len(texts),
         )
+    return count
 
 
 def _range(ids: Sequence[str]) -> str:

@@ -85,8 +85,9 @@ def load_judge(name: str, data_dir: Path = Path(), *, trust_remote_code: bool = 
     ``rule`` (for the built-in corpus), ``alt-profanity-check``, ``hatesonar``, ``better-profanity``
     (a word list), ``words:FILE`` (a list of one's own, a word or phrase a line),
     ``toxigen-roberta``, ``detoxify:NAME`` or ``detoxify:FILE`` (.ckpt or .safetensors), and
-    ``hf:NAME_OR_PATH`` or ``hf:NAME_OR_PATH#LABEL`` for any sequence-classification model, LABEL
-    being the toxic one's name or number; and those that installed packages add.
+    ``hf:NAME_OR_PATH``, ``hf:NAME_OR_PATH#LABEL`` or ``hf:NAME@REVISION#LABEL`` for any
+    sequence-classification model, LABEL being the toxic one's name or number; and those that
+    installed packages add.
 
     Args:
         name: the judge's.
@@ -120,15 +121,16 @@ def judge_files(name: str, data_dir: Path = Path()) -> list[Path]:
     return sorted(kind.files(request))
 
 
-def judge_identity(name: str) -> str:
+def judge_identity(name: str, data_dir: Path = Path()) -> str:
     """Return what decides what a judge says beside its files, as a line for fingerprints.
 
-    It is the judge's name, and the package that it comes from with its version. Nothing is loaded.
+    It is the judge's name, and the package that it comes from with its version, or the commit of
+    what lies on a hub. Nothing is loaded.
 
     Raises:
         InputError: no such judge.
     """
-    kind, request = _asked(name)
+    kind, request = _asked(name, data_dir)
     return " ".join(filter(None, (name, kind.identity(request))))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ifguide.evaluation.judges.hf import (
+    checkpoint_commit,
     checkpoint_files,
     checkpoint_model,
     load_checkpoint_judge,
@@ -21,5 +22,6 @@ def _as_checkpoint(request: JudgeRequest) -> JudgeRequest:
 TOXIGEN = JudgeKind(
     load=lambda request: load_checkpoint_judge(_as_checkpoint(request)),
     files=lambda request: checkpoint_files(_as_checkpoint(request)),
+    identity=lambda request: checkpoint_commit(_as_checkpoint(request)),
     model=lambda request: checkpoint_model(_as_checkpoint(request)),
 )

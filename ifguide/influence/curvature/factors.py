@@ -29,6 +29,7 @@ from ifguide.models.readout import readout_of
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight
 from ifguide.nouns import Corpus
+from ifguide.parts import tell, told
 
 Moments = dict[str, Tensor]  # [rows, columns] by weight name
 Rows = Int[np.ndarray, " _"]
@@ -59,9 +60,11 @@ def fit_kronecker(
     rotation: torch.dtype | None = None,
 ) -> Kronecker:
     """Fit one Kronecker eigenbasis a weight; ``corrected`` gives EK-FAC's eigenvalues."""
+    tell("covariances")
     outputs, inputs = covariances(model, tracked, sample, batch_size, progress)
     decomposed = {
-        w.name: (eigenbasis(outputs[w.name]), eigenbasis(inputs[w.name])) for w in tracked
+        w.name: (eigenbasis(outputs[w.name]), eigenbasis(inputs[w.name]))
+        for w in told(tracked, f"eigendecompositions of {len(tracked):,} weights:")
     }
     bases = {
         name: KroneckerEigenbasis(Q_S, Q_A, torch.outer(output_values, input_values))
@@ -69,6 +72,7 @@ def fit_kronecker(
     }
     if not corrected:
         return Kronecker(bases, "kfac")
+    tell("corrected eigenvalues")
     moments = corrected_eigenvalues(model, tracked, sample, bases, batch_size, progress, rotation)
     bases = {
         name: KroneckerEigenbasis(basis.output_basis, basis.input_basis, moments[name])

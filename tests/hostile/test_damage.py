@@ -1,0 +1,82 @@
+"""A damaged file of a run is told of in one line, made again to the same bits, or shown nowhere."""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from damage import AGAIN, FAULT, NOTICED, WAYS, damage, held, outcome, tried
+from micro import run
+
+FILES = (  # one of each kind that a finished run holds
+    ".ifguide-checksums.json",
+    "config.yaml",
+    "corpus/blocks/tokens.bin",
+    "fit/curvature.safetensors",
+    "sample/suppressed/manifest.json",
+    "sample/suppressed/samples-0.parquet",
+    "select/ranking.npz",
+)
+
+
+@pytest.mark.parametrize("command", ["run", "inspect", "judge", "status"])
+def test_damage_to_a_finished_run(command, micro_config, finished, tmp_path):
+    ends = list(tried(micro_config, finished, tmp_path, [command], names=FILES))
+    assert [end for end in ends if end[-1][0] == FAULT] == []
+    assert {end[-1][0] for end in ends} & {NOTICED, AGAIN}
+
+
+def shown_settings(out, old, new):
+    file = out / "config.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_settings_of_a_run_folder_that_have_changed_are_refused(finished, refused, tmp_path):
+    """Even one that no stage is known by."""
+    out = shutil.copytree(finished, tmp_path / "run")
+    shown_settings(out, "resamples: 50", "resamples: 51")
+    line = refused("judge", out, "--judges", "rule")
+    assert line.startswith(f"{out}/config.yaml: it is damaged, or was changed by hand; give ")
+    first, rest = (out / "config.yaml").read_text(encoding="utf-8").split("\n", 1)
+    assert first.startswith("# checksum of these settings: ")
+    (out / "config.yaml").write_text(rest, encoding="utf-8")
+    assert outcome("judge", None, out).code == 0
+
+
+def test_checksums_that_are_damaged_are_taken_again(micro_config, finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    assert run("run", micro_config, out) == 0
+    memory, before = out / ".ifguide-checksums.json", held(out)
+    for way in WAYS:
+        damage(memory, way, random.Random(1))
+        assert run("run", micro_config, out) == 0
+        assert {n: b for n, b in held(out).items() if n != memory.name} == {
+            n: b for n, b in before.items() if n != memory.name
+        }
+
+
+def test_pages_never_stay_beside_other_data(micro_config, finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    assert run("corpus", micro_config, out, "--corpus.block_length", "32", "--replace") == 0
+    assert not (out / "report.json").exists()
+    assert not (out / "report.html").exists()
+    assert (out / "config.yaml").exists()
+
+
+def test_pages_stay_where_a_stage_is_made_again_as_it_was(micro_config, finished, tmp_path):
+    out = Path(shutil.copytree(finished, tmp_path / "run"))
+    page = (out / "report.json").read_bytes()
+    damage(out / "corpus/blocks/tokens.bin", "bit", random.Random(0))
+    assert run("corpus", micro_config, out) == 0
+    assert (out / "report.json").read_bytes() == page
+
+
+def test_a_stage_that_has_lost_its_manifest_is_not_passed_over(finished, refused, tmp_path):
+    """Its continuations would be missing from what is shown, and nothing would say so."""
+    out = Path(shutil.copytree(finished, tmp_path / "run"))
+    (out / "sample/suppressed/manifest.json").unlink()
+    line = refused("judge", out, "--judges", "rule")
+    assert "it has no finished stage 'sample/suppressed'; run `ifguide evaluate` first" in line
+    assert "it has files and no manifest.json" in outcome("status", None, out).printed
