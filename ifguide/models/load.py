@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -138,21 +139,26 @@ def _refuse_unknown(architecture: PreTrainedConfig, settings: Iterable[str]) -> 
             )
 
 
+def _from_gguf(config: ModelConfig) -> tuple[str, dict[str, Any]]:
+    """Return where a GGUF file is, and how transformers is asked to dequantise it for good."""
+    import_extra("gguf", "gguf", "gguf", "model.gguf")
+    place, name = gguf_place(config.path, config.gguf or "")
+    return place, {"gguf_file": name, "quantization_config": GgufConfig(dequantize=True)}
+
+
 def _pretrained(config: ModelConfig) -> nn.Module:
-    mend = "give a checkpoint folder or a hub name (the hub needs the network)"
-    place = config.path
-    options: dict[str, Any] = {}
-    drawn: AbstractContextManager[Any] = nullcontext()
+    place, options, shown = config.path or "", dict[str, Any](), sys.stderr
     if config.gguf is not None:
         mend = "give a GGUF file of a family that transformers can read from one"
-        import_extra("gguf", "gguf", "gguf", "model.gguf")
-        place, name = gguf_place(config.path, config.gguf)
-        options = {"gguf_file": name, "quantization_config": GgufConfig(dequantize=True)}
-        drawn = redirect_stderr(StringIO())  # a bar that transformers draws whatever is set
-    elif stored_quantised(Path(place or "")):
+        place, options = _from_gguf(config)
+        shown = StringIO()  # takes a bar that transformers draws whatever is set
+    elif stored_quantised(Path(place)):
         mend = "it is quantised: install what reads it here, or give a dequantised checkpoint"
-    check_adapter(Path(place or ""))
-    with loading(config.named_by, mend, "set model.trust_remote_code"), drawn:
+    else:
+        mend = "give a checkpoint folder or a hub name (the hub needs the network)"
+    check_adapter(Path(place))
+    trust = "set model.trust_remote_code"
+    with loading(config.named_by, mend, trust), redirect_stderr(shown):
         model, found = AutoModelForCausalLM.from_pretrained(
             place,
             revision=config.revision or "main",

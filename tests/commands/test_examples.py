@@ -27,6 +27,9 @@ def test_an_example_is_valid(file, capfd, tmp_path):
     config = read_config(file, ["--data_dir", str(tmp_path)])
     assert read_config(tmp_path / "again.yaml", ["--data_dir", str(tmp_path)]) == config
     plain = yaml.safe_load(file.read_text()) | {"data_dir": str(tmp_path)}
+    for section in (plain["model"], plain["tokenizer"]):
+        if "gguf" in section:
+            section["gguf"] = str(Path(section["gguf"]).resolve())
     assert checked(Config, plain) == config
 
 

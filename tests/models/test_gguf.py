@@ -110,7 +110,7 @@ def test_a_missing_file_is_refused_before_work_starts(tmp_path, refused):
         yaml.safe_dump(settings(model={"gguf": "none.gguf"})), encoding="utf-8"
     )
     out = tmp_path / "out"
-    said = refused("run", str(tmp_path / "run.yaml"), "--out", str(out))
+    said = refused("run", tmp_path / "run.yaml", "--out", out, "--quiet")
     assert "none.gguf' is no file; give a .gguf file" in said
     assert not (out / "corpus").exists()
 
