@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ifguide.corpus.fields import Record
-from ifguide.corpus.formats import FORMATS, format_of, known_endings
+from ifguide.corpus.formats import FORMATS, LONGEST_RECORD, Bounded, format_of, known_endings
 from ifguide.corpus.rows import read_saved, rows_of_hub
 from ifguide.errors import InputError, reading
 
@@ -17,26 +17,32 @@ log = logging.getLogger(__name__)
 SAVED = ("dataset_info.json", "dataset_dict.json")  # what save_to_disk leaves in its folder
 
 
-def read_path(path: Path, shown: str, split: str) -> Iterator[Record]:
+def read_path(
+    path: Path, shown: str, split: str, longest: int = LONGEST_RECORD
+) -> Iterator[Record]:
     """Yield the records of a file, of a folder of files in sorted order, or of a saved dataset.
 
     ``shown`` is the path as the user wrote it, for messages. The records are not numbered yet.
+    ``longest`` is the bytes that a record of a text format may have.
 
     Raises:
-        InputError: nothing there, a format that is not known, or a file that cannot be read.
+        InputError: nothing there, a record that is longer, a format that is not known, or a
+            file that cannot be read.
     """
     if is_saved_dataset(path):
         with reading(shown, "save the dataset again with save_to_disk"):
             yield from read_saved(path, shown, split)
         return
-    if path.is_dir():
-        _name_unread(path, shown)
-    for file, name in list_files(path, shown):
+    for file, name in _files_to_read(path, shown):
         where = f"{shown.rstrip('/')}/{name}" if path.is_dir() else shown
         with reading(where, "check the file, or name another one"):
             if file.stat().st_size == 0:
                 raise InputError(f"{where}: the file is empty; fill it, remove it or name another")
-            yield from FORMATS.get(format_of(file.name) or "", where)(file, where, name)
+            read = FORMATS.get(format_of(file.name) or "", where)
+            if isinstance(read, Bounded):
+                yield from read.read(file, where, name, longest)
+            else:
+                yield from read(file, where, name)
 
 
 def read_hub(
@@ -65,12 +71,7 @@ def list_files(path: Path, shown: str) -> list[tuple[Path, str]]:
         InputError: the path does not exist or has no file of a known format.
     """
     if path.is_dir():
-        found = [(file, name) for file, name in _files_in(path) if format_of(name)]
-        if not found:
-            raise InputError(
-                f"{shown}: the folder holds no file that can be read ({known_endings()})"
-            )
-        return found
+        return _known(_files_in(path), shown)
     if not path.exists():
         raise InputError(f"{shown}: no such file or folder (looked at {path}); correct the path")
     if not format_of(path.name):
@@ -101,11 +102,23 @@ def _is_around(outer: Path, reached: list[Path]) -> bool:
     return any(inner.is_relative_to(outer) for inner in reached)
 
 
-def _name_unread(folder: Path, shown: str) -> None:
-    """Log the files of a folder that are of no format that is read."""
-    unread = [name for _, name in _files_in(folder) if not format_of(name)]
+def _known(files: list[tuple[Path, str]], shown: str) -> list[tuple[Path, str]]:
+    """Return the files of a folder whose format is known; there must be one."""
+    known = [(file, name) for file, name in files if format_of(name)]
+    if not known:
+        raise InputError(f"{shown}: the folder holds no file that can be read ({known_endings()})")
+    return known
+
+
+def _files_to_read(path: Path, shown: str) -> list[tuple[Path, str]]:
+    """Return the files to read; a folder's files that are of no format that is read are logged."""
+    if not path.is_dir():
+        return list_files(path, shown)
+    files = _files_in(path)
+    unread = [name for _, name in files if not format_of(name)]
     if unread:
         log.warning(
             "%s: not read: %d of its files ('%s' is the first); what is read ends in %s",
             *(shown, len(unread), unread[0], known_endings()),
         )
+    return _known(files, shown)

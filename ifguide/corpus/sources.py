@@ -139,6 +139,7 @@ def source_fingerprint(source: Source, data_dir: Path) -> str:
     The folder the data lie in does not count.
     """
     settings = {key: value for key, value in asdict(source).items() if value != {}}
+    del settings["longest_record"]
     for place in ("path", "subset"):
         settings[place] = settings[place] is not None
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
@@ -203,7 +204,9 @@ def _within(
 
 def _raw_records(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterator[Record]:
     if source.path is not None:
-        return read_path(locate(source.path, data_dir), source.path, source.split)
+        return read_path(
+            locate(source.path, data_dir), source.path, source.split, source.longest_record
+        )
     if source.hub is not None:
         return read_hub(source.hub, source.config, source.revision, source.split, source.streaming)
     return _builtin_records(source.builtin or 0, seed_of_builtin)
