@@ -21,6 +21,7 @@ from ifguide.corpus.starts import document_start
 from ifguide.corpus.tokenizers import Encoded, encode, end_of_text
 from ifguide.errors import InputError
 from ifguide.nouns import Corpus, Document, has_loss
+from ifguide.parts import doing
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ def pack(
         writer = _ColumnWriter(stack, folder)
         first = 0
         for batch in _batches(stored, batch_characters):
+            doing(f"tokenising, {first} of {len(stored)} documents")
             encoded = encode(tokenizer, [document.text for document in batch])
             for number, (document, cut) in enumerate(zip(batch, encoded, strict=True), first):
                 if number == 0 or start != (closing,):

@@ -17,6 +17,7 @@ from ifguide.corpus.starts import set_document_start
 from ifguide.corpus.tokenizers import load_tokenizer, open_tokenizer, train_tokenizer
 from ifguide.files import read_json, write_json
 from ifguide.nouns import Corpus, Document
+from ifguide.parts import doing
 
 HELD_OUT = "held_out"
 NAMES = "names.json"  # of the sources with held-out documents, in the order of their files
@@ -43,6 +44,7 @@ def prepare(
         tokenizer = load_tokenizer(tokenizer_config)
     else:
         texts = (d.text for d in _documents(config, data_dir, seed, held_out=False))
+        doing("learning a tokenizer")
         tokenizer = train_tokenizer(texts, tokenizer_config.vocab_size)
     set_document_start(tokenizer, config.document_start)
     tokenizer.save_pretrained(folder / "tokenizer")
@@ -51,6 +53,7 @@ def prepare(
     (folder / HELD_OUT).mkdir(exist_ok=True)
     split = [source for source in config.sources if source.held_out]
     for number, source in enumerate(split):
+        doing(f"documents held out of {source.name}")
         kept_out = _split(source, data_dir, seed, held_out=True)
         Documents.write(_held_out_file(folder, number), kept_out)
     write_json(folder / HELD_OUT / NAMES, [source.name for source in split])

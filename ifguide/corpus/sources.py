@@ -18,6 +18,9 @@ from ifguide.corpus.fields import Record, identifier, number_field
 from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path
 from ifguide.corpus.subsets import read_subset
 from ifguide.errors import InputError
+from ifguide.parts import doing
+
+TOLD_EVERY = 1000  # records
 
 Item = TypeVar("Item")
 Tally = dict[str, int]  # how many items each filter let through, in the order of the filters
@@ -144,6 +147,7 @@ def source_fingerprint(source: Source, data_dir: Path) -> str:
         settings[place] = settings[place] is not None
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for file, name in files_of(source, data_dir):
+        doing(f"checksum of {name}")
         with file.open("rb") as stream:
             contents = hashlib.file_digest(stream, "sha256").hexdigest()
         digest.update(f"{name}\0{contents}\n".encode())
@@ -163,7 +167,10 @@ def _count(items: Iterable[Item], label: str, tally: Tally) -> Iterator[Item]:
 
 def _identified(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterator[Record]:
     seen: dict[str, int] = {}
+    doing(f"reading {source.shown}")
     for number, raw in enumerate(_raw_records(source, data_dir, seed_of_builtin)):
+        if number % TOLD_EVERY == 0:
+            doing(f"reading {source.shown}, record {number}")
         record = replace(raw, number=number)
         if source.id == "id" and not seen and "id" not in record.fields:
             yield replace(record, id=str(number))

@@ -22,6 +22,7 @@ from ifguide.models.precision import is_half
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus
+from ifguide.parts import doing
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ def choose_step(
     by_rank = config.tolerance is None and half
     bound = RANK_BOUND if by_rank else config.tolerance or SUM_TOLERANCE[dtype]
     steps = RELATIVE_STEPS if config.step is None else (config.step,)
+    doing("calibrating the step")
     exact = exact_scores(model, direction, blocks_BT)
     for points in (2, 4) if dtype == torch.float64 else (2,):  # four cost more than jvp
         best = calibrate(engine_at, exact, blocks_BT, points, steps=steps, by_rank=half)

@@ -20,6 +20,7 @@ from ifguide.models.losses import device_of, forward_losses
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Contrast, Direction, QuerySet
+from ifguide.parts import doing
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +48,12 @@ def aim(
     check_queries_fit(model, contrast.toxic, contrast.safe)
     check_sides_differ(contrast)
     tracked = find_tracked(model)
+    doing("gradients of the queries")
     difference = contrast_gradient(model, tracked, contrast, config.batch_size)
     _check_finite(difference, "the query gradient")
     moving = {name: gradient for name, gradient in difference.items() if gradient.any()}
     _say_still([name for name in difference if name not in moving], len(difference))
+    doing("solving with the curvature")
     solved = curvature.solve(moving, config.damping)
     _check_finite(solved, "the direction")
     weights = {name: solved.get(name, gradient) for name, gradient in difference.items()}

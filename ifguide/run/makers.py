@@ -55,6 +55,7 @@ from ifguide.nouns import (
     Selection,
     TokenScores,
 )
+from ifguide.parts import doing
 from ifguide.report.config import ReportConfig
 from ifguide.report.page import render_page
 from ifguide.run import artifacts
@@ -197,6 +198,7 @@ def trained(
     watched: Mapping[str, Corpus],
 ) -> None:
     """Train a model without learning what is selected, and write it."""
+    doing("training")
     found = train(
         model,
         text.corpus,
@@ -213,6 +215,7 @@ def trained(
 def write_model(work: Work, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write a model and the tokenizer as a checkpoint, on the main rank."""
     if ranks.is_main():
+        doing("saving the model")
         cast(PreTrainedModel, model).save_pretrained(work.path)
         tokenizer.save_pretrained(work.path)
         _keep_code(work, work.path)

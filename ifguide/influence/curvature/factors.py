@@ -29,6 +29,7 @@ from ifguide.models.readout import readout_of
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight
 from ifguide.nouns import Corpus
+from ifguide.parts import doing
 
 Moments = dict[str, Tensor]  # [rows, columns] by weight name
 Rows = Int[np.ndarray, " _"]
@@ -59,16 +60,19 @@ def fit_kronecker(
     rotation: torch.dtype | None = None,
 ) -> Kronecker:
     """Fit one Kronecker eigenbasis a weight; ``corrected`` gives EK-FAC's eigenvalues."""
+    doing("covariances")
     outputs, inputs = covariances(model, tracked, sample, batch_size, progress)
-    decomposed = {
-        w.name: (eigenbasis(outputs[w.name]), eigenbasis(inputs[w.name])) for w in tracked
-    }
+    decomposed = {}
+    for number, w in enumerate(tracked, 1):
+        doing(f"decomposing {w.name} ({number} of {len(tracked)})")
+        decomposed[w.name] = eigenbasis(outputs[w.name]), eigenbasis(inputs[w.name])
     bases = {
         name: KroneckerEigenbasis(Q_S, Q_A, torch.outer(output_values, input_values))
         for name, ((output_values, Q_S), (input_values, Q_A)) in decomposed.items()
     }
     if not corrected:
         return Kronecker(bases, "kfac")
+    doing("corrected eigenvalues")
     moments = corrected_eigenvalues(model, tracked, sample, bases, batch_size, progress, rotation)
     bases = {
         name: KroneckerEigenbasis(basis.output_basis, basis.input_basis, moments[name])
