@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal
 
-from ifguide.corpus.formats import without_suffix
+from ifguide.corpus.formats import LONGEST_RECORD, without_suffix
 from ifguide.errors import InputError, escaped
 from ifguide.ignored import refuse_ignored
 from ifguide.ranges import Count, Finite, Range, ShareBelowOne, TextLength, check_ranges
@@ -24,9 +24,10 @@ class Source:
     Args:
         name: what messages and other settings call it, any text; by default the file stem or the
             last part of the hub name.
-        path: a file under the data folder (or absolute): ``.jsonl``, ``.ndjson``, ``.json`` (each
-            also as ``.gz``), ``.parquet``, or ``.txt`` (one document a file); a folder of those,
-            read in sorted order; or a dataset saved by ``datasets`` with ``save_to_disk``.
+        path: a file under the data folder (or absolute): ``.jsonl``, ``.ndjson``, ``.json`` or
+            ``.txt`` (one document a file), each also as ``.gz``, ``.bz2``, ``.xz`` and ``.zst``;
+            ``.parquet``; a folder of those, read in sorted order; or a dataset saved by
+            ``datasets`` with ``save_to_disk``.
         hub: a dataset's name on the hub, with ``config``, ``revision``, ``split``, ``streaming``.
         builtin: number of posts of the built-in corpus.
         split: the part of a hub dataset, or of a saved folder that has several.
@@ -45,8 +46,12 @@ class Source:
         marked: keep only documents with (true) or without (false) marked spans.
         limit: keep at most this many, the first ones after the other filters.
         held_out: share of the documents kept out of training, chosen by a hash of their ids.
+        longest_record: bytes that a line or a file of plain text may have (a list in a ``.json``
+            file: 64 times that), and characters that a document may have. A longer one is refused
+            before more of it is read.
     """
 
+    unrecorded: ClassVar = ("longest_record",)
     uncounted: ClassVar = ("path", "subset")  # their files count
 
     name: str = ""
@@ -68,6 +73,7 @@ class Source:
     marked: bool | None = None
     limit: Count | None = None
     held_out: ShareBelowOne = 0.0
+    longest_record: Annotated[int, Range(1, 2**40)] = LONGEST_RECORD
 
     def __post_init__(self) -> None:
         """Fill in the name and refuse settings that contradict one another."""

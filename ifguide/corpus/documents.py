@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ifguide.corpus.config import EACH, Source
 from ifguide.corpus.fields import Record, label_field, spans_field, text_field, texts_field
+from ifguide.corpus.raw import too_long
 from ifguide.corpus.sources import Tally, counted, falls_in, first_of, read_records
 from ifguide.errors import InputError, reading
 from ifguide.nouns import Document
@@ -139,6 +140,8 @@ def _from_record(record: Record, source: Source) -> Iterator[Document]:
     found = read(record, source.text.removesuffix(EACH), source.setting("text"))
     texts = found if isinstance(found, list) else [found]
     for number, text in enumerate(texts):
+        if len(text) > source.longest_record:
+            raise InputError(too_long(record.place, source.longest_record, "characters"))
         marks = spans_field(record, spans, source.setting("spans"), len(text)) if spans else ()
         label = label_field(record, kind, source.setting("kind")) if kind else ""
         name = f"{record.id}/{number}" if several else record.id

@@ -9,9 +9,10 @@ Third parties add one by an entry point of the group ``ifguide.formats``, named 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, final
 
 from ifguide.corpus.fields import Record
 from ifguide.registry import Registry
@@ -34,18 +35,39 @@ class Format(Protocol):
         ...
 
 
+LONGEST_RECORD = 1 << 24  # bytes; the longest novels have 6 million
+
+
+@final
+@dataclass(frozen=True)
+class Bounded:
+    """A format that reads no further once a record has more bytes than ``longest``."""
+
+    read: Callable[[Path, str, str, int], Iterator[Record]]
+
+    def __call__(self, file: Path, shown: str, name: str) -> Iterator[Record]:
+        """Read a file whose records have the default bound."""
+        return self.read(file, shown, name, LONGEST_RECORD)
+
+
+_TEXT_FORMATS = {
+    "jsonl": "ifguide.corpus.json_records:read_json_lines",
+    "ndjson": "ifguide.corpus.json_records:read_json_lines",
+    "json": "ifguide.corpus.json_records:read_json",
+    "txt": "ifguide.corpus.plain_text:read_text",
+}
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+
 FORMATS: Registry[Format] = Registry(
     "file format",
     "ifguide.formats",
     {
-        "jsonl": "ifguide.corpus.json_records:read_json_lines",
-        "jsonl.gz": "ifguide.corpus.json_records:read_json_lines",
-        "ndjson": "ifguide.corpus.json_records:read_json_lines",
-        "ndjson.gz": "ifguide.corpus.json_records:read_json_lines",
-        "json": "ifguide.corpus.json_records:read_json",
-        "json.gz": "ifguide.corpus.json_records:read_json",
+        **{
+            f"{name}{end}": read
+            for name, read in _TEXT_FORMATS.items()
+            for end in ("", *_COMPRESSED)
+        },
         "parquet": "ifguide.corpus.rows:read_parquet",
-        "txt": "ifguide.corpus.plain_text:read_text",
     },
 )
 
@@ -62,7 +84,11 @@ def format_of(name: str) -> str | None:
 
 def known_endings() -> str:
     """List the endings of files that can be read, for messages."""
-    return ", ".join(f".{ending}" for ending in FORMATS.names())
+    plain = [f".{name}" for name in _TEXT_FORMATS]
+    ours = {f"{name}{end}" for name in plain for end in ("", *_COMPRESSED)}
+    others = [f".{name}" for name in FORMATS.names() if f".{name}" not in ours]
+    packed = f"each also with {', '.join(_COMPRESSED[:-1])} or {_COMPRESSED[-1]}"
+    return f"{', '.join(plain)} ({packed}), {', '.join(others)}"
 
 
 def without_suffix(name: str) -> str:

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ifguide.corpus.fields import Record
-from ifguide.corpus.raw import decode
+from ifguide.corpus.formats import Bounded
+from ifguide.corpus.raw import decode, open_bytes, read_bounded
 
 
-def read_text(file: Path, shown: str, name: str) -> Iterator[Record]:
+@Bounded
+def read_text(file: Path, shown: str, name: str, longest: int) -> Iterator[Record]:
     """Yield the file's text as one record, whose id is the file's name inside its source."""
-    yield Record(shown, {"id": name, "text": decode(file.read_bytes(), shown)})
+    with open_bytes(file) as stream:
+        raw = read_bounded(stream, shown, longest)
+    yield Record(shown, {"id": name, "text": decode(raw, shown)})

@@ -17,6 +17,7 @@ from ifguide.corpus.starts import set_document_start
 from ifguide.corpus.tokenizers import load_tokenizer, open_tokenizer, train_tokenizer
 from ifguide.files import read_json, write_json
 from ifguide.nouns import Corpus, Document
+from ifguide.parts import tell
 
 HELD_OUT = "held_out"
 NAMES = "names.json"  # of the sources with held-out documents, in the order of their files
@@ -51,6 +52,7 @@ def prepare(
     (folder / HELD_OUT).mkdir(exist_ok=True)
     split = [source for source in config.sources if source.held_out]
     for number, source in enumerate(split):
+        tell(f"documents held out of {source.name}")
         kept_out = _split(source, data_dir, seed, held_out=True)
         Documents.write(_held_out_file(folder, number), kept_out)
     write_json(folder / HELD_OUT / NAMES, [source.name for source in split])

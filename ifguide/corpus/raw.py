@@ -1,28 +1,98 @@
 """Bytes of files: unpacked where they are compressed, and decoded as UTF-8 or refused by place.
 
 Whatever editor wrote a file: it may begin with a byte order mark, and its lines may end in ``\\n``,
-``\\r\\n`` or ``\\r``.
+``\\r\\n`` or ``\\r``. A record that is longer than its source's ``longest_record`` is refused as
+soon as that much of it has been read.
 """
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
-from collections.abc import Iterable, Iterator
+import lzma
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
 
 from ifguide.errors import InputError
 
+BLOCK = 1 << 20  # bytes read at a time
+
+
+def _open_zstandard(file: Path, mode: str) -> io.BufferedIOBase:
+    return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(file), mode), "zstd"))
+
+
+_OPENERS: dict[str, Callable[[Path, str], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _open_zstandard,
+}
+
 
 def open_bytes(file: Path) -> io.BufferedIOBase:
-    """Open a file that may be compressed (``.gz``)."""
-    return gzip.open(file, "rb") if file.suffix.lower() == ".gz" else file.open("rb")
+    """Open a file, unpacked where the end of its name says that it is compressed."""
+    return cast(io.BufferedIOBase, _OPENERS.get(file.suffix.lower(), Path.open)(file, "rb"))
 
 
-def lines_of(stream: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a binary stream that ends them at ``\\n``, without their ends."""
-    for line in stream:
-        yield from line.removesuffix(b"\n").removesuffix(b"\r").split(b"\r")
+def lines_of(stream: io.BufferedIOBase, shown: str, longest: int) -> Iterator[tuple[int, bytes]]:
+    """Yield each line that is not blank with its number, from 1, and without its end.
+
+    Args:
+        stream: what is read, in memory one line and one block at most.
+        shown: what messages call it.
+        longest: bytes that a line may have.
+
+    Raises:
+        InputError: a line has more.
+    """
+    number, open_line = 0, b""
+    while block := stream.read(max(BLOCK, len(open_line))):
+        lines = (open_line + block).splitlines(keepends=True)
+        open_line = b"" if lines[-1].endswith(b"\n") else lines.pop()
+        if not block.isspace() or open_line.strip():
+            yield from _within(lines, number, shown, longest)
+        number += len(lines)
+        _refuse_longer(len(open_line), longest, f"{shown}, line {number + 1}")
+    yield from _within([open_line], number, shown, longest)
+
+
+def read_bounded(stream: io.BufferedIOBase, shown: str, longest: int) -> bytes:
+    """Return all of a stream that is one record.
+
+    Raises:
+        InputError: it has more than ``longest`` bytes.
+    """
+    raw = stream.read(longest + 1)
+    _refuse_longer(len(raw), longest, shown)
+    return raw
+
+
+def _within(
+    lines: list[bytes], before: int, shown: str, longest: int
+) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(lines, before + 1):
+        if not line.isspace() and line:
+            text = line.rstrip(b"\r\n")
+            _refuse_longer(len(text), longest, f"{shown}, line {number}")
+            yield number, text
+
+
+def _refuse_longer(length: int, longest: int, place: str) -> None:
+    if length > longest:
+        raise InputError(too_long(place, longest, "bytes"))
+
+
+def too_long(place: str, longest: int, unit: str) -> str:
+    """Say that a record is longer than its source allows, and how to mend it."""
+    return (
+        f"{place}: a record of more than {longest} {unit}; cut it into several, or raise the "
+        "source's longest_record"
+    )
 
 
 def decode(raw: bytes, place: str) -> str:

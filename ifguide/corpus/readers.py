@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ifguide.corpus.fields import Record
-from ifguide.corpus.formats import FORMATS, format_of, known_endings
+from ifguide.corpus.formats import FORMATS, LONGEST_RECORD, Bounded, format_of, known_endings
 from ifguide.corpus.rows import read_saved, rows_of_hub
 from ifguide.errors import InputError, reading
 
@@ -17,19 +17,21 @@ log = logging.getLogger(__name__)
 SAVED = ("dataset_info.json", "dataset_dict.json")  # what save_to_disk leaves in its folder
 
 
-def read_path(path: Path, shown: str, split: str) -> Iterator[Record]:
+def read_path(
+    path: Path, shown: str, split: str, longest: int = LONGEST_RECORD
+) -> Iterator[Record]:
     """Yield the records of a file, of a folder of files in sorted order, or of a saved dataset.
 
     ``shown`` is the path as the user wrote it, for messages. The records are not numbered yet.
+    ``longest`` is the bytes that a record of a text format may have.
 
     Raises:
-        InputError: nothing there, a format that is not known, or a file that cannot be read.
+        InputError: nothing there, a record that is longer, a format that is not known, or a
+            file that cannot be read.
     """
     with reading(shown, "correct the path"):
-        saved, files = is_saved_dataset(path), []
-        if not saved:
-            files = list_files(path, shown)
-            _name_unread(path, shown)
+        saved = is_saved_dataset(path)
+        files = [] if saved else _files_to_read(path, shown)
     if saved:
         with reading(shown, "save the dataset again with save_to_disk"):
             yield from read_saved(path, shown, split)
@@ -38,7 +40,11 @@ def read_path(path: Path, shown: str, split: str) -> Iterator[Record]:
         with reading(where, "check the file, or name another one"):
             if file.stat().st_size == 0:
                 raise InputError(f"{where}: the file is empty; fill it, remove it or name another")
-            yield from FORMATS.get(format_of(file.name) or "", where)(file, where, name)
+            read = FORMATS.get(format_of(file.name) or "", where)
+            if isinstance(read, Bounded):
+                yield from read.read(file, where, name, longest)
+            else:
+                yield from read(file, where, name)
 
 
 def read_hub(
@@ -67,13 +73,7 @@ def list_files(path: Path, shown: str) -> list[tuple[Path, str]]:
         InputError: the path does not exist or has no file of a known format.
     """
     if path.is_dir():
-        found = [(file, name) for file, name in _entries_of(path) if _is_read(file)]
-        if not found:
-            raise InputError(
-                f"{shown}: the folder holds no file that can be read ({known_endings()}); put one "
-                "there, or name another path"
-            )
-        return found
+        return _known(_entries_of(path), shown)
     if not path.exists():
         raise InputError(f"{shown}: no such file or folder (looked at {path}); correct the path")
     if not format_of(path.name):
@@ -109,12 +109,27 @@ def _is_around(outer: Path, reached: list[Path]) -> bool:
     return any(inner.is_relative_to(outer) for inner in reached)
 
 
-def _name_unread(folder: Path, shown: str) -> None:
-    """Log what lies in a folder and is no plain file of a format that is read."""
-    unread = [name for file, name in _entries_of(folder) if not _is_read(file)]
+def _known(files: list[tuple[Path, str]], shown: str) -> list[tuple[Path, str]]:
+    """Return the files of a folder whose format is known; there must be one."""
+    known = [(file, name) for file, name in files if _is_read(file)]
+    if not known:
+        raise InputError(
+            f"{shown}: the folder holds no file that can be read ({known_endings()}); put one "
+            "there, or name another path"
+        )
+    return known
+
+
+def _files_to_read(path: Path, shown: str) -> list[tuple[Path, str]]:
+    """Return the files to read; what else lies in a folder is logged."""
+    if not path.is_dir():
+        return list_files(path, shown)
+    files = _entries_of(path)
+    unread = [name for file, name in files if not _is_read(file)]
     if unread:
         log.warning(
             "%s: not read: %d of its files ('%s' is the first); what is read are plain files "
             "that end in %s",
             *(shown, len(unread), unread[0], known_endings()),
         )
+    return _known(files, shown)

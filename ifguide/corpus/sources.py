@@ -19,7 +19,7 @@ from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_
 from ifguide.corpus.subsets import read_subset
 from ifguide.errors import InputError, reading
 from ifguide.files import check_plain
-from ifguide.parts import told
+from ifguide.parts import tell, told
 
 Item = TypeVar("Item")
 Tally = dict[str, int]  # how many items each filter let through, in the order of the filters
@@ -143,10 +143,12 @@ def source_fingerprint(source: Source, data_dir: Path) -> str:
         InputError: a file cannot be read; the line names it.
     """
     settings = {key: value for key, value in asdict(source).items() if value != {}}
+    del settings["longest_record"]
     for place in ("path", "subset"):
         settings[place] = settings[place] is not None
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for file, name in files_of(source, data_dir):
+        tell(f"checksum of {name}")
         with reading(str(file), "check the file, or name another one"), file.open("rb") as stream:
             contents = hashlib.file_digest(stream, "sha256").hexdigest()
         digest.update(f"{name}\0{contents}\n".encode())
@@ -170,7 +172,7 @@ def _count(items: Iterable[Item], label: str, tally: Tally) -> Iterator[Item]:
 def _identified(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterator[Record]:
     seen: dict[str, int] = {}
     records = _raw_records(source, data_dir, seed_of_builtin)
-    for number, raw in enumerate(told(records, f"reading {source.name}, record", every=1000)):
+    for number, raw in enumerate(told(records, f"reading {source.shown}, record", every=1000)):
         record = replace(raw, number=number)
         if source.id == "id" and not seen and "id" not in record.fields:
             yield replace(record, id=str(number))
@@ -211,7 +213,9 @@ def _within(
 
 def _raw_records(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterator[Record]:
     if source.path is not None:
-        return read_path(locate(source.path, data_dir), source.path, source.split)
+        return read_path(
+            locate(source.path, data_dir), source.path, source.split, source.longest_record
+        )
     if source.hub is not None:
         return read_hub(source.hub, source.config, source.revision, source.split, source.streaming)
     return _builtin_records(source.builtin or 0, seed_of_builtin)

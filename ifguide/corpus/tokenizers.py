@@ -22,6 +22,7 @@ from ifguide.extras import import_extra
 from ifguide.parts import tell
 
 END_OF_TEXT = "<|endoftext|>"
+LEARNT_WITHIN = 1000  # bytes; longer than any word
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +85,18 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     Every text survives decoding, as the 256 bytes are always among the tokens. The result is the
     same whenever the texts are; on few texts it can have fewer than ``vocab_size`` tokens.
 
+    What is learnt is learnt within stretches of LEARNT_WITHIN bytes without a space: the
+    trainer takes time in the square of their length. What it learnt cuts words of any length.
+
     Raises:
         InputError: ``vocab_size`` leaves no room for the bytes and end-of-text.
     """
     if vocab_size < SMALLEST:
         raise InputError(too_small(vocab_size))
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    by_words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    stretches = pre_tokenizers.FixedLength(LEARNT_WITHIN)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([by_words, stretches])
     bpe.post_processor = processors.ByteLevel(trim_offsets=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -101,6 +107,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     )
     tell("learning the tokenizer")
     bpe.train_from_iterator(texts, trainer)
+    bpe.pre_tokenizer = by_words
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token=END_OF_TEXT,

@@ -18,6 +18,7 @@ from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.prompts import Prompt
 from ifguide.evaluation.verdict import judge_table, verdict
 from ifguide.nouns import Corpus
+from ifguide.parts import tell
 
 __all__ = [
     "EvaluationConfig",
@@ -126,7 +127,11 @@ def judge_tables(
     Raises:
         JudgeError: a judge failed; the message names the text.
     """
-    return {judge.name: verdict(judge, tables, config, seed) for judge in judges}
+    verdicts = {}
+    for judge in judges:
+        tell(f"judging by {judge.name}")
+        verdicts[judge.name] = verdict(judge, tables, config, seed)
+    return verdicts
 
 
 def fluency(
@@ -138,12 +143,13 @@ def fluency(
     progress: Callable[[int], None] = lambda tokens: None,
 ) -> Fluency:
     """Return what a model still knows; the arguments are those of ``evaluate``."""
-    perplexities = {
-        name: perplexity(model, corpus, batch_size, progress)
-        for name, corpus in held_out_corpora.items()
-    }
+    perplexities = {}
+    for name, corpus in held_out_corpora.items():
+        tell(f"perplexity of {name}")
+        perplexities[name] = perplexity(model, corpus, batch_size, progress)
     if lambada is None:
         return Fluency(perplexity=perplexities)
+    tell("LAMBADA")
     accuracy = last_word_accuracy(model, tokenizer, lambada, batch_size, progress)
     return Fluency(perplexity=perplexities, lambada_accuracy=accuracy)
 
@@ -161,6 +167,7 @@ def generate_table(
 
     The arguments are those of ``sample_continuations``.
     """
+    tell("sampling")
     texts = [prompt.text for prompt in prompts]
     continuations = sample_continuations(
         model, tokenizer, texts, sampling, seed, progress, processors

@@ -20,6 +20,7 @@ from ifguide.models.losses import device_of
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Corpus, Direction, TokenScores
+from ifguide.parts import tell
 
 
 def score(
@@ -47,10 +48,12 @@ def score(
     tracked = find_tracked(model)
     _check_direction(tracked, direction)
     with evaluating(model):
+        tell("preparing the engine")
         engine, described = build_engine(model, tracked, direction, corpus, config)
         sink = sink or MemorySink(corpus.tokens.shape)
         shares = list(sink.missing())
         idle = _idle_batches(model, corpus, shares, config.batch_tokens)
+        tell("scoring")
         for rows in shares:
             sink.put(rows, score_rows(engine, model, corpus, rows, config.batch_tokens, progress))
         nothing, size = np.zeros_like(corpus.tokens[:0]), _batch_size(corpus, config.batch_tokens)

@@ -55,6 +55,7 @@ from ifguide.nouns import (
     Selection,
     TokenScores,
 )
+from ifguide.parts import tell
 from ifguide.report.config import ReportConfig
 from ifguide.report.page import render_page
 from ifguide.run import artifacts
@@ -198,6 +199,7 @@ def trained(
 ) -> None:
     """Train a model without learning what is selected, and write it."""
     guard = settings.training.guard
+    tell("training")
     found = train(
         model,
         text.corpus,
@@ -215,6 +217,7 @@ def trained(
 def write_model(work: Work, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write a model and the tokenizer as a checkpoint, on the main rank."""
     if ranks.is_main():
+        tell("saving the model")
         cast(PreTrainedModel, model).save_pretrained(work.path)
         tokenizer.save_pretrained(work.path)
         _keep_code(work, work.path)

@@ -87,7 +87,7 @@ def test_a_folder_may_mix_formats(theirs, tmp_path):
     [
         ("a.csv", "InputError: a.csv: cannot be read (a fault of theirs); check the file, or"),
         ("a.broken", "the file format 'broken' is their_package:gone, which cannot be imported"),
-        ("a.parq", "a.parq: a file of an unknown kind; give one of .jsonl, .jsonl.gz, .ndjson, "),
+        ("a.parq", "a.parq: a file of an unknown kind; give one of .jsonl, .ndjson, "),
     ],
 )
 def test_what_goes_wrong_in_their_package_is_one_line(theirs, tmp_path, file, said):

@@ -97,9 +97,9 @@ def test_a_folder_is_read_through_its_links_and_no_file_is_left_out_unsaid(
     pq.write_table(pa.Table.from_pylist(RECORDS[4:]), tmp_path / "all/linked/c.parquet")
     assert contents(read(tmp_path, path="all", **FIELDS)) == EXPECTED
     assert "not read" not in caplog.text
-    (tmp_path / "elsewhere/d.jsonl.zst").write_bytes(b"")
+    (tmp_path / "elsewhere/d.jsonl.lz4").write_bytes(b"")
     assert contents(read(tmp_path, path="all", **FIELDS)) == EXPECTED
-    assert "all: not read: 1 of its files ('linked/d.jsonl.zst' is the first)" in caplog.text
+    assert "all: not read: 1 of its files ('linked/d.jsonl.lz4' is the first)" in caplog.text
 
 
 def test_text_files_are_a_document_each(tmp_path):

@@ -1,6 +1,7 @@
 """Every text file of a person's is read alike, whichever editor and system it was written with."""
 
 import gzip
+import io
 import json
 
 import pytest
@@ -72,7 +73,8 @@ def test_what_is_read_is_what_was_written(tmp_path):
 
 
 def test_lines_keep_their_numbers(tmp_path):
-    assert [*lines_of([b"a\r\n", b"\r\n", b"b\rc\n", b"d"])] == [b"a", b"", b"b", b"c", b"d"]
+    stream = io.BytesIO(b"a\r\n\r\nb\rc\nd")
+    assert [*lines_of(stream, "a.jsonl", 1)] == [(1, b"a"), (3, b"b"), (4, b"c"), (5, b"d")]
     for end in ENDS.values():
         (tmp_path / "a.jsonl").write_bytes(f'{{"text": "a"}}{end}{end}{{"tex'.encode())
         with pytest.raises(InputError, match=r"^a\.jsonl, line 3: not valid JSON"):
