@@ -117,8 +117,11 @@ def check_output_folder(folder: Path, option: str) -> None:
     """Refuse a folder for output that cannot be one.
 
     Raises:
-        InputError: it, or what it lies in, is there and is no folder.
+        InputError: it, or what it lies in, is there and is no folder; or its name is not UTF-8,
+            and the libraries that write tokenizers and weights there would fail at it.
     """
+    if any("\ud800" <= character <= "\udfff" for character in str(folder)):
+        raise InputError(f"{folder}: the name is not UTF-8; give {option} another folder")
     for place in (folder, *folder.absolute().parents):
         if os.path.lexists(place) and not place.is_dir():
             raise InputError(f"{place}: it is no folder; give {option} a folder")

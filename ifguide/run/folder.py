@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ifguide.errors import InputError
-from ifguide.files import TEMPORARY, read_json, write_json, write_text
+from ifguide.files import TEMPORARY, check_output_folder, read_json, write_json, write_text
 from ifguide.run.checksums import Checksums
 from ifguide.settings.reader import RUN_MARK as MARK
 from ifguide.version import VERSION
@@ -56,10 +56,8 @@ class RunFolder:
             InputError: it is a file, holds what is not ours, is of another format, or another
                 process is working in it.
         """
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise InputError(f"{error.filename}: it is a file; give --out a folder") from error
+        check_output_folder(root, "--out")
+        root.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(root)
         lock = _lock(root)
         try:

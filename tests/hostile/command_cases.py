@@ -77,5 +77,6 @@ def _case(command: str, name: str, what: str, value: str) -> Case:
             *named,
         ]
 
-    names = (name, name.removeprefix("--"), visible_start(value))
+    # a command whose package is not installed says that first
+    names = (name, name.removeprefix("--"), visible_start(value), "lm-eval is not installed")
     return Case("commands' own options", f"{command} {name}: {what}", make, names, may_pass=True)

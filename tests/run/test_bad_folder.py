@@ -26,7 +26,7 @@ def test_a_folder_made_by_other_settings(refused, tmp_path):
 def test_a_folder_that_cannot_be_one(name, refused, tmp_path):
     (tmp_path / "file").touch()
     line = refused("run", write_settings(tmp_path), "--out", tmp_path / name)
-    assert line == f"{tmp_path}/{name}: it is a file; give --out a folder"
+    assert line == f"{tmp_path}/file: it is no folder; give --out a folder"
 
 
 def test_a_folder_of_something_else(refused, tmp_path):

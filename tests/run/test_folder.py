@@ -116,7 +116,7 @@ def test_a_mark_that_is_a_link_is_none(root, tmp_path):
 def test_a_file_in_the_way_is_named(tmp_path, inside):
     file = tmp_path / "taken"
     file.write_text("mine")
-    with pytest.raises(InputError, match=r"taken.*: it is a file; give --out a folder"):
+    with pytest.raises(InputError, match=r"taken.*: it is no folder; give --out a folder"):
         claimed(file / "run" if inside else file)
     assert file.read_text() == "mine"
 
