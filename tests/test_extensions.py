@@ -117,6 +117,7 @@ def folder(tmp_path_factory):
         data_dir=str(folder),
         corpus__sources=[{"name": "posts", "path": "posts.tab", "spans": "spans", "held_out": 0.3}],
         scores={"engine": "modulo"},
+        selection={"quantile": 0.5},
         evaluation__judges=["length"],
         training__objective={"kind": "flatten"},
     )

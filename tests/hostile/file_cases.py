@@ -121,6 +121,7 @@ def kinds() -> list[Kind]:
             _settings(logprobs=".jsonl"),
             LINES,
             ("scores", "pair"),
+            sound=("two records on a line",),
         ),
     ]
     for name in ("tokenizer.json", "tokenizer_config.json"):
