@@ -44,7 +44,7 @@ def write_json(file: Path, value: Any) -> None:
 
 def json_text(value: Any) -> str:
     """Return a value of dataclasses and what JSON holds as the text of a JSON file."""
-    return json.dumps(value, indent=2, default=asdict, allow_nan=False) + "\n"
+    return json.dumps(value, indent=2, default=asdict) + "\n"
 
 
 def write_sealed(file: Path, value: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ifguide.corpus.gguf_files import gguf_file
-from ifguide.files import read_json
+from ifguide.files import check_plain, read_json
 from ifguide.models.config import ModelConfig
 
 ADAPTER = "adapter_config.json"  # makes a folder that of an adapter (peft)
@@ -31,12 +31,15 @@ def model_files(config: ModelConfig) -> list[Path]:
         return []
     base = adapter_base(folder)
     suffixes = WEIGHTS | {".json", ".py"}
-    return [
+    found = [
         file
         for place in (folder, *([base] if base else []))
         for file in sorted(place.iterdir())
-        if file.suffix in suffixes and file.is_file()
+        if file.suffix in suffixes and not file.is_dir()
     ]
+    for file in found:
+        check_plain(file, str(file))  # whoever loads the model would wait at a pipe
+    return found
 
 
 def adapter_base(folder: Path) -> Path | None:

@@ -13,6 +13,7 @@ import pytest
 from pages import PAGES, ROOT, blocks, prose
 
 from ifguide.commands.main import COMMANDS, _parser
+from ifguide.files import SEAL
 from ifguide.run.folder import FORMAT
 from ifguide.run.store import Manifest
 from ifguide.run.table import STAGES
@@ -190,7 +191,7 @@ def first_cells(page, header):
 def test_the_design_tells_of_every_stage_and_every_field_of_manifest_and_mark():
     assert set(STAGES.names()) <= set(first_cells(DESIGN, "folder"))
     fields_told = first_cells(DESIGN, "field of a manifest")
-    assert sorted(fields_told) == sorted(field.name for field in fields(Manifest))
+    assert sorted(fields_told) == sorted([*(field.name for field in fields(Manifest)), SEAL])
     assert f"holds `format` ({FORMAT}), `id`, `made_by` (the version) and `wrote`" in prose(DESIGN)
 
 

@@ -136,7 +136,12 @@ def kinds() -> list[Kind]:
         ("generation_config.json", JSON),
         ("model.safetensors", BINARY),
     ):
-        found.append(Kind("model", f"model/{name}", _settings(model=True), grammar, ("model",)))
+        needed = name != "generation_config.json"  # how is drawn is the settings' to say
+        found.append(
+            Kind(
+                "model", f"model/{name}", _settings(model=True), grammar, ("model",), needed=needed
+            )
+        )
         if name != "generation_config.json":
             found.append(Kind("judge", f"judge/{name}", _settings(judge=True), grammar, ("judge",)))
     found.append(

@@ -175,4 +175,4 @@ def test_data_that_cannot_be_learnt_from_are_refused(tokenizer, tmp_path):
     refused("6 texts are fewer than one batch of 7", batch_size=7)
     refused("text 2 is empty", texts=[*texts[:2], "", *texts[3:]])
     refused(r"max_length: 40 is more than the model's 32 positions", max_length=40)
-    refused(r"reward: the loss is (nan|inf) at update 2", learning_rate=1e30, epochs=2.0)
+    refused(r"reward: the loss is (nan|inf) at update \d", learning_rate=1e9, epochs=2.0)
