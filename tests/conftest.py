@@ -1,5 +1,6 @@
 """What every test shares: checked shapes, no network, the model families, one thread by default."""
 
+import io
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -58,3 +59,12 @@ def refused(capfd):
         return shown.err.removeprefix("ifguide: error: ").rstrip("\n")
 
     return refuse
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Would say yes to whatever is asked; nothing is."""
+    answers = io.StringIO("y\n" * 9)
+    monkeypatch.setattr("sys.stdin", answers)
+    yield
+    assert answers.tell() == 0

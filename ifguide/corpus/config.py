@@ -206,14 +206,6 @@ class TokenizerConfig:
         return f"tokenizer.path: '{self.path}'"
 
 
-def too_small(vocab_size: int) -> str:
-    """Say that a vocabulary has no room for the bytes."""
-    return (
-        f"tokenizer.vocab_size: {vocab_size} is too small for the 256 bytes and end-of-text; "
-        f"give {SMALLEST} or more"
-    )
-
-
 _READ_BY = {  # by the kind of queries: settings that not all kinds read
     "marked": (),
     "pairs": ("safe_source", "prompt", "toxic", "safe"),

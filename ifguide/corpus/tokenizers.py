@@ -14,7 +14,7 @@ from jaxtyping import Int
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from ifguide.corpus.config import SMALLEST, TokenizerConfig, too_small
+from ifguide.corpus.config import SMALLEST, TokenizerConfig
 from ifguide.corpus.gguf_files import gguf_place
 from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, reading
@@ -92,7 +92,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         InputError: ``vocab_size`` leaves no room for the bytes and end-of-text.
     """
     if vocab_size < SMALLEST:
-        raise InputError(too_small(vocab_size))
+        raise InputError(
+            f"tokenizer.vocab_size: {vocab_size} is too small for the 256 bytes and end-of-text; "
+            f"give {SMALLEST} or more"
+        )
     bpe = Tokenizer(models.BPE())
     by_words = pre_tokenizers.ByteLevel(add_prefix_space=False)
     stretches = pre_tokenizers.FixedLength(LEARNT_WITHIN)

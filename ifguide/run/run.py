@@ -139,10 +139,7 @@ class Run:
         """
         found = self._folder(stage).manifest()
         if found is None and self._folder(stage).has_lost_its_manifest():
-            raise InputError(
-                f"{self.folder.root / stage.name}: it has files and no {MANIFEST}; move it away "
-                f"and run `ifguide {stage.command}`"
-            )
+            raise InputError(self._refusal(self.standing(stage)))
         return found.cost if found else NO_COST
 
     def refuse_other_settings(self, stages: Iterable[AnyStage]) -> None:
@@ -219,8 +216,11 @@ class Run:
                 f"{root / stage.name}: {standing.why}; run `ifguide {stage.command}` to make it "
                 "again"
             )
+        # nothing tells whose files these are, so no command writes over them
+        away = f" ({standing.why}: move {stage.name} away)" if standing.why else ""
         return (
-            f"{root}: it has no finished stage '{stage.name}'; run `ifguide {stage.command}` first"
+            f"{root}: it has no finished stage '{stage.name}'{away}; run `ifguide {stage.command}` "
+            "first"
         )
 
     def _make(self, stage: AnyStage, place: StageFolder) -> None:

@@ -414,9 +414,9 @@ def lay_model(folder: Path) -> None:
     shutil.copytree(_sound() / "model", folder / "model")
 
 
-def _posts(text: str = "text", **fields: str) -> list[dict[str, Any]]:
+def _posts() -> list[dict[str, Any]]:
     return [
-        {text: post.text, "id": post.id, "spans": [list(span) for span in post.spans]}
+        {"text": post.text, "id": post.id, "spans": [list(span) for span in post.spans]}
         for post in builtin_posts(POSTS, 0)
     ]
 

@@ -73,10 +73,16 @@ def test_pages_stay_where_a_stage_is_made_again_as_it_was(micro_config, finished
     assert (out / "report.json").read_bytes() == page
 
 
-def test_a_stage_that_has_lost_its_manifest_is_not_passed_over(finished, refused, tmp_path):
+def test_a_stage_that_has_lost_its_manifest_is_not_passed_over(
+    finished, micro_config, refused, tmp_path
+):
     """Its continuations would be missing from what is shown, and nothing would say so."""
     out = Path(shutil.copytree(finished, tmp_path / "run"))
     (out / "sample/suppressed/manifest.json").unlink()
     line = refused("judge", out, "--judges", "rule")
-    assert "it has no finished stage 'sample/suppressed'; run `ifguide evaluate` first" in line
+    assert "it has no finished stage 'sample/suppressed'" in line
+    assert "move sample/suppressed away); run `ifguide evaluate` first" in line
     assert "it has files and no manifest.json" in outcome("status", None, out).printed
+    (out / "sample/suppressed").rename(tmp_path / "away")  # as the line says
+    assert run("evaluate", micro_config, out) == 0
+    assert (out / "sample/suppressed/manifest.json").is_file()

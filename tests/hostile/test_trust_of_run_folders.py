@@ -1,6 +1,5 @@
 """What a run folder says of remote code is not heard: only the command may trust it."""
 
-import io
 import json
 import shutil
 
@@ -15,6 +14,8 @@ from ifguide.commands.main import main
 from ifguide.corpus.builtin import builtin_posts
 from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("terminal")
 
 CODE = """
 from pathlib import Path
@@ -77,15 +78,6 @@ def trusted(tmp_path_factory):
         assert main(given) == 0
     assert mark.read_text() == "ran"
     return folder / "run", mark
-
-
-@pytest.fixture(autouse=True)
-def terminal(monkeypatch):
-    """Would say yes to whatever is asked; nothing is."""
-    answers = io.StringIO("y\n" * 9)
-    monkeypatch.setattr("sys.stdin", answers)
-    yield
-    assert answers.tell() == 0
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Code that comes with a checkpoint or a tokenizer runs where it is trusted, and nowhere else."""
 
 import ast
-import io
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +16,8 @@ from ifguide.corpus.tokenizers import load_tokenizer, open_tokenizer, train_toke
 from ifguide.errors import InputError
 from ifguide.models.config import ModelConfig
 from ifguide.models.load import load_checkpoint, load_model
+
+pytestmark = pytest.mark.usefixtures("terminal")
 
 CODE = """
 from pathlib import Path
@@ -55,15 +56,6 @@ LOADERS = {
     ),
     "open_tokenizer": lambda folder, trust: open_tokenizer(folder, trust_remote_code=trust),
 }
-
-
-@pytest.fixture(autouse=True)
-def terminal(monkeypatch):
-    """Would say yes to whatever is asked; nothing is."""
-    answers = io.StringIO("y\n" * 9)
-    monkeypatch.setattr("sys.stdin", answers)
-    yield
-    assert answers.tell() == 0
 
 
 @pytest.fixture
