@@ -16,9 +16,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ifguide.arrays import AnyArray
+from ifguide.lazily import functions_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+# what a noun looks like is the report's to say, and asked for by notebooks alone
+notebook = functions_of("ifguide.report.notebook")
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,10 @@ class Selection:
     rank_value: Float[np.ndarray, " R"]
     corpus: Corpus
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        shown: str = notebook.selection_html(self)
+        return shown
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ifguide.evaluation.typed_json import read_typed, write_typed
+from ifguide.lazily import functions_of
 from ifguide.nouns import Interval
+
+notebook = functions_of("ifguide.report.notebook")
 
 REPORT_FORMAT = 1  # of report.json; raised when what a field means changes
 
@@ -187,6 +190,10 @@ class Report:
     selection: SelectionSummary
     cost: Mapping[str, Cost]
     corpus: CorpusSummary = CorpusSummary()
+
+    def _repr_html_(self) -> str:
+        shown: str = notebook.report_html(self)
+        return shown
 
 
 def write_report(file: Path, report: Report) -> None:

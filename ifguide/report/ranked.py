@@ -74,15 +74,15 @@ class _Tokens:
 
 def ranked_documents(
     corpus: Corpus,
-    scores: TokenScores,
+    scores: TokenScores | None,
     selection: Selection,
     top: int,
     ids: Sequence[str] = (),
 ) -> list[RankedDocument]:
     """The ``top`` documents of the selection's ranking, or the documents with these ``ids``.
 
-    With ``ids``, documents come in the order asked for (every one of them where several carry
-    the same id) and ``top`` is not used. Raises ``InputError`` for an id that the corpus does not
+    Without ``scores`` no piece has one. With ``ids``, documents come in the order asked for (every
+    one of them where several carry the same id) and ``top`` is not used. Raises ``InputError`` for an id that the corpus does not
     have, and where the scores or the selection belong to another corpus.
     """
     _require_same_corpus(corpus, scores, selection)
@@ -139,8 +139,9 @@ def excerpt(pieces: Sequence[Piece]) -> Iterator[Piece | int]:
             yield len(places)
 
 
-def _require_same_corpus(corpus: Corpus, scores: TokenScores, selection: Selection) -> None:
-    for name, other in (("scores", scores.corpus), ("selection", selection.corpus)):
+def _require_same_corpus(corpus: Corpus, scores: TokenScores | None, selection: Selection) -> None:
+    others = {"selection": selection.corpus} | ({} if scores is None else {"scores": scores.corpus})
+    for name, other in others.items():
         if other.fingerprint != corpus.fingerprint:
             raise InputError(
                 f"{name}: made from another corpus ({other.fingerprint[:12]}, this one is "
@@ -172,7 +173,10 @@ def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def _tokens_of(
-    corpus: Corpus, scores: TokenScores, selection: Selection, numbers: Int[np.ndarray, " k"]
+    corpus: Corpus,
+    scores: TokenScores | None,
+    selection: Selection,
+    numbers: Int[np.ndarray, " k"],
 ) -> tuple[_Tokens, list[tuple[int, int]]]:
     """All tokens of these documents, and where each document's tokens lie among them."""
     wanted = np.zeros(len(corpus.documents) + 1, dtype=bool)  # the last stands for padding (-1)
@@ -188,13 +192,17 @@ def _tokens_of(
     order = np.argsort(owner, kind="stable")
     at = np.concatenate(found)[order]
     row, column = np.divmod(at, max(corpus.document.shape[1], 1))
-    score = scores.values[row, column]
+    if scores is None:
+        score, rank = np.zeros(at.size, np.float32), np.zeros(at.size, np.int64)
+    else:
+        score = scores.values[row, column]
+        rank = token_ranks(scores.values, corpus.has_loss, score)
     tokens = _Tokens(
         start=corpus.start[row, column],
         end=corpus.end[row, column],
         score=score,
-        rank=token_ranks(scores.values, corpus.has_loss, score),
-        has_loss=corpus.has_loss[row, column],
+        rank=rank,
+        has_loss=corpus.has_loss[row, column] & (scores is not None),
         selected=selection.suppress[row, column],
         marked=corpus.marked[row, column],
     )

@@ -7,7 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -15,29 +15,58 @@ _WIDTH = 98
 _WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Any: "anything"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A setting as the manual tells of it; ``same_as`` names a group that holds the same below."""
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+    same_as: str = ""
+    below: str = ""
+
+
 def manual(kind: type) -> str:
     """Return what each setting of a dataclass, and of the dataclasses in it, is and means."""
-    return "\n".join(_lines(kind, "", {})) + "\n"
+    return "\n".join(_lines(kind)) + "\n"
 
 
-def _lines(kind: type, where: str, known: dict[type, str]) -> Iterator[str]:
-    """Yield the settings of a group; a group that was shown before is only referred to."""
+def _lines(kind: type) -> Iterator[str]:
+    for setting in settings_of(kind):
+        if "." not in setting.name:
+            yield ""
+        default = f" ({setting.default})" if setting.default else ""
+        yield f"{setting.name}: {setting.kind}{default}"
+        if setting.meaning:
+            yield textwrap.fill(
+                setting.meaning, _WIDTH, initial_indent="    ", subsequent_indent="    "
+            )
+        if setting.same_as:
+            yield f"    {setting.below}.*: the same settings as {setting.same_as}.*"
+
+
+def settings_of(
+    kind: type, where: str = "", known: dict[type, str] | None = None
+) -> Iterator[Setting]:
+    """Yield the settings of a group; a group that was yielded before is only referred to."""
+    known = {} if known is None else known
     types, told = get_type_hints(kind), meanings(kind)
     for field in fields(kind):
         name = f"{where}.{field.name}" if where else field.name
         group, below = _group_in(types[field.name], name)
-        if not where:
-            yield ""
-        yield f"{name}: {_type(types[field.name])}{_default(field)}"
-        if field.name in told:
-            yield textwrap.fill(
-                told[field.name], _WIDTH, initial_indent="    ", subsequent_indent="    "
-            )
-        if group is not None and group in known:
-            yield f"    {below}.*: the same settings as {known[group]}.*"
-        elif group is not None:
+        before = known.get(group, "") if group is not None else ""
+        yield Setting(
+            name=name,
+            kind=_type(types[field.name]),
+            default=_default(field),
+            meaning=told.get(field.name, ""),
+            same_as=before,
+            below=below,
+        )
+        if group is not None and not before:
             known[group] = below
-            yield from _lines(group, below, known)
+            yield from settings_of(group, below, known)
 
 
 def _group_in(kind: Any, name: str) -> tuple[type | None, str]:
@@ -73,10 +102,10 @@ def _default(field: Field[Any]) -> str:
     if value is MISSING and field.default_factory is not MISSING:
         value = field.default_factory()
     if value is MISSING:
-        return " (needed)"
+        return "needed"
     if is_dataclass(value):
         return ""
-    return f" ({json.dumps(value, default=asdict)})"  # type: ignore[arg-type]
+    return json.dumps(value, default=asdict)  # type: ignore[arg-type]
 
 
 def about(kind: type) -> str:
