@@ -82,8 +82,10 @@ def ranked_documents(
     """The ``top`` documents of the selection's ranking, or the documents with these ``ids``.
 
     Without ``scores`` no piece has one. With ``ids``, documents come in the order asked for (every
-    one of them where several carry the same id) and ``top`` is not used. Raises ``InputError`` for an id that the corpus does not
-    have, and where the scores or the selection belong to another corpus.
+    one of them where several carry the same id) and ``top`` is not used.
+
+    Raises:
+        InputError: an id that the corpus does not have, or scores or a selection of another corpus.
     """
     _require_same_corpus(corpus, scores, selection)
     ranking = np.asarray(selection.ranking)
