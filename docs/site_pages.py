@@ -1,6 +1,6 @@
 """Lay out the site's pages: those written by hand, the records, and a reference read off the code.
 
-    python docs/site.py build/docs     # then: zensical build --strict; `make docs` does both
+    python docs/site_pages.py build/docs  # then: zensical build --strict; `make docs` does both
 
 Everything in the reference comes from the parsers, the settings' dataclasses and the docstrings
 that the program itself goes by, so that it cannot say anything else than they do.
@@ -12,9 +12,14 @@ import argparse
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
+
+import jupytext
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -31,15 +36,53 @@ def main() -> None:
     """Write every page under the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--no-run", action="store_true", help="show the guides without outputs")
+    given = parser.parse_args()
+    folder = given.folder
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     for name, text in pages().items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
+    if not given.no_run:
+        for page in sorted((folder / "guides").glob("*.md")):
+            run_guide(page)
     for picture in sorted((ROOT / "benchmarks" / "records").glob("*.svg")):
         shutil.copy(picture, folder / "results" / picture.name)
+
+
+def run_guide(page: Path) -> None:
+    """Run a guide's blocks of Python as a notebook, and put what each shows behind it.
+
+    The notebook, with its outputs, is written beside the page.
+    """
+    notebook = jupytext.read(page)
+    if not any(cell.cell_type == "code" for cell in notebook.cells):
+        return
+    with tempfile.TemporaryDirectory() as place:
+        settings = {"timeout": 600, "resources": {"metadata": {"path": place}}}
+        NotebookClient(notebook, **settings).execute()
+    jupytext.write(notebook, page.with_suffix(".ipynb"))
+    parts = [
+        cell.source if cell.cell_type == "markdown" else _with_outputs(cell)
+        for cell in notebook.cells
+    ]
+    parts.append(f"[This page as a notebook]({page.stem}.ipynb)")
+    page.write_text(_paged(parts), encoding="utf-8")
+
+
+def _with_outputs(cell: Any) -> str:
+    """Return a cell of code, and what it printed or showed."""
+    parts = [f"```python\n{cell.source}\n```"]
+    for output in cell.outputs:
+        if output.output_type == "stream" and output.name == "stdout":
+            parts.append(f"```text\n{output.text.rstrip()}\n```")
+        elif "text/html" in output.get("data", {}):
+            parts.append(output.data["text/html"])
+        elif "text/plain" in output.get("data", {}):
+            parts.append(f"```text\n{output.data['text/plain']}\n```")
+    return "\n\n".join(parts)
 
 
 def pages() -> dict[str, str]:
