@@ -59,10 +59,10 @@ def test_every_block_runs_or_says_why_not():
             assert runs != bool(reason), (page.name, language)
 
 
-def built(folder, tmp_path):
-    """Whether the site of a folder of pages builds, and what the builder says."""
-    config = (ROOT / "zensical.toml").read_text().replace("build/docs", str(folder))
-    config = config.replace("build/site", str(tmp_path / "site")).replace('["."]', f'["{ROOT}"]')
+def built(tmp_path):
+    """Whether the site of the folder's pages builds, and what the builder says."""
+    config = (ROOT / "zensical.toml").read_text().replace("build/docs", "pages")
+    config = config.replace("build/site", "site").replace('["."]', f'["{ROOT}"]')
     file = tmp_path / "zensical.toml"
     file.write_text(config)
     done = subprocess.run(
@@ -72,7 +72,7 @@ def built(folder, tmp_path):
         cwd=tmp_path,
         check=False,
     )
-    return done.returncode == 0, done.stdout + done.stderr
+    return done.returncode == 0, re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)
 
 
 @pytest.mark.skipif(zensical is None, reason="zensical is not installed")
@@ -81,14 +81,13 @@ def test_the_site_builds_without_a_warning_and_a_broken_link_is_one(tmp_path):
     subprocess.run(
         [sys.executable, DOCS / "site_pages.py", folder, "--no-run"], check=True, cwd=tmp_path
     )
-    ok, said = built(folder, tmp_path)
+    ok, said = built(tmp_path)
     assert ok, said
     shown = (tmp_path / "site" / "reference" / "settings" / "index.html").read_text()
     assert "selection.budget" in shown
-    assert "How many tokens" in shown or "budget" in shown
     api = (tmp_path / "site" / "reference" / "api" / "index.html").read_text()
     assert "suppression_loss" in api
     (folder / "limits.md").write_text("[a page](nowhere.md)\n")
-    ok, said = built(folder, tmp_path)
+    ok, said = built(tmp_path)
     assert not ok
-    assert "nowhere.md" in re.sub(r"\x1b\[[\d;]*m", "", said)
+    assert "limits.md" in said
