@@ -41,6 +41,9 @@ def main() -> None:
     folder = given.folder
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for page in folder.rglob("*.md"):
+        text = page.read_text("utf-8").replace("../benchmarks/records/", "results/")
+        page.write_text(text, encoding="utf-8")
     for name, text in pages().items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -200,3 +200,22 @@ def test_the_glossary_is_in_order_and_gives_each_word_once():
     words = [row.lower() for row in rows[1:]]
     assert len(words) > 60
     assert all(first < second for first, second in pairwise(words))
+
+
+ROW = re.compile(r"^\| `([^`]+)`[^|]*\|(.*)\|$", re.MULTILINE)
+
+
+def test_the_readme_s_figures_are_those_of_the_records_that_it_names():
+    """Each table stands below the record that it is from; its rows are named as there."""
+    checked = 0
+    for section in re.split(r"^## ", README.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+        named = re.findall(r"`(benchmarks/records/[\w-]+\.md)`", section)
+        for name, cells in ROW.findall(section):
+            record = (ROOT / named[0]).read_text("utf-8")
+            rows = [row for row in record.splitlines() if row.startswith(f"| {name} |")]
+            known = [cell.strip() for row in rows for cell in row.split("|")[2:]]
+            for cell in (cell.strip() for cell in cells.split("|")):
+                found = [k for k in known if k == cell or k.partition(" [")[0] == cell]
+                assert found, (name, cell)
+                checked += 1
+    assert checked > 30
