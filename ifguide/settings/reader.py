@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
@@ -20,11 +19,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ifguide.errors import InputError
 from ifguide.files import fingerprint_of
-from ifguide.ignored import refuse_ignored
 from ifguide.settings.config import Config
 from ifguide.settings.kinds import at, without_null
 from ifguide.settings.manual import manual
 from ifguide.settings.overrides import overridden
+from ifguide.settings.places import in_full
 from ifguide.settings.plain import PATH, read_plain_yaml, read_yaml_file, visible, write_plain_yaml
 
 Settings = TypeVar("Settings")
@@ -33,7 +32,6 @@ Place = tuple[str | int, ...]
 RUN_MARK = "ifguide-run.json"  # what a run folder is known by
 TRUST = "trust_remote_code"
 _SEAL = "# checksum of these settings: "  # how the settings begin that a run folder keeps
-_LONGEST_NAME = 255  # bytes of a file's or folder's, wherever there are any
 _MISSING = "give the YAML file of the run"
 _WORDS = {
     bool: "true or false",
@@ -62,7 +60,7 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
         plain = _as_kept(file, plain)
     try:
         given = overridden(Config, plain, overrides) if isinstance(plain, dict) else plain
-        return _config_of(given)
+        return in_full(checked(Config, given))
     except InputError as error:
         own = not overrides or str(error) == _fault(plain)
         raise InputError(f"{shown if own else 'command line'}: {error}") from error
@@ -157,7 +155,7 @@ def _settings_in(file: Path) -> Any:
 
 def _fault(plain: Any) -> str | None:
     try:
-        _config_of(plain)
+        in_full(checked(Config, plain))
     except InputError as error:
         return str(error)
     return None
@@ -217,36 +215,6 @@ def _shown(value: Any) -> str:
 def _hint(key: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(key[:60], known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; use one of {', '.join(known)}"
-
-
-def _config_of(plain: Any) -> Config:
-    """Return the settings with models' own places in full, so that they hold from anywhere."""
-    config = checked(Config, plain)
-    whole: dict[str, Any] = {}
-    for name in ("model", "tokenizer"):
-        section = getattr(config, name)
-        folder = Path(section.path or "").expanduser()
-        if section.path and not os.path.isdir(folder):
-            _check_hub_name(section.path, folder, f"{name}.path")
-        elif section.path:
-            whole[name] = replace(section, path=str(folder.resolve()))
-            if name == "model":
-                refuse_ignored(section, name, ("revision",), "path is a folder on this machine")
-        elif section.gguf:
-            file = Path(section.gguf).expanduser()
-            whole[name] = replace(section, gguf=str(file.resolve()))
-    return replace(config, **whole)
-
-
-def _check_hub_name(name: str, file: Path, setting: str) -> None:
-    """Refuse the name of a model or tokenizer that is neither a folder nor like one on the hub."""
-    if os.path.lexists(file):
-        raise InputError(f"{setting}: '{name}' is no folder; give a checkpoint's folder")
-    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in file.parts):
-        raise InputError(
-            f"{setting}: '{visible(name, 60)}' is longer than a name may be; give a checkpoint's "
-            "folder, or a name on the hub"
-        )
 
 
 def _as_kept(file: Path, plain: Any) -> Any:

@@ -20,7 +20,7 @@ PAPER = FOLDER / "examples" / "pythia_160m.yaml"
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_is_valid(file, capfd, tmp_path):
-    assert main(["run", str(file), "--print_config"]) == 0
+    assert main(["run", str(file), "--print_config", "--data_dir", str(tmp_path)]) == 0
     shown = capfd.readouterr()
     assert shown.err == ""
     (tmp_path / "again.yaml").write_text(shown.out)
