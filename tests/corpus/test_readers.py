@@ -199,7 +199,7 @@ def test_an_unknown_hub_name_without_network(tmp_path, monkeypatch):
         ("e.jsonl", b'{"text": "a"}\n[1]\n', "e.jsonl, line 2: a list, not a record"),
         ("e.json", b'["a"]', "e.json, record 0: text, not a record"),
         ("e.json", b'{\n "text": "a"\n}', "e.json, line 1: not valid JSON ("),
-        ("e.json", b"[{}", "e.json: not valid JSON ("),
+        ("e.json", b'[{"text": "a"}', "e.json: not valid JSON ("),
         ("e.jsonl", b"[" * 100_000, "e.jsonl, line 1: not valid JSON ("),
         ("e.jsonl", b'{"text": ' + b"1" * 5000 + b"}", "e.jsonl, line 1: not valid JSON ("),
         ("e.jsonl", b'{"text": "ok"}\n{"text": "\xe9"}', "line 2, byte 10: not UTF-8 (0xe9)"),
