@@ -5,7 +5,7 @@
 
 Each input is imported by ``ifguide corpus`` in a process of its own. Time is the processor's, user
 and system, and memory the largest resident set, both as the kernel counts them for the ended
-process; silence is the longest time between two lines on its error stream, or before the first.
+process; silence is the longest time between two lines on its error stream, or after the last.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ HEAD = """\
 
 Each input is imported (`ifguide corpus`: its tokenizer of 1000 entries is trained, its text packed)
 in a process of its own, one thread. Time is the processor's; memory is the largest resident set,
-where the first row is what a short text takes; silence is the longest time without a line of
+where the first row is what a short text takes; silence is the longest time between two lines of
 progress. What is refused ends in the line that stands below the table.
 """
 
@@ -145,16 +145,15 @@ def measured(given: Input, folder: Path) -> Cost:
         config.write_text(json.dumps({**SETTINGS, "corpus": corpus}))
     command = [sys.executable, "-m", "ifguide", "corpus", config.name, "--out", "out"]
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    began = time.monotonic()
     child = subprocess.Popen(command, cwd=folder, text=True, **streams)
-    said, silence, before = "", 0.0, began
+    said, silence, before = "", 0.0, None
     assert child.stderr is not None
     for line in child.stderr:
         now = time.monotonic()
-        said, silence, before = line.strip(), max(silence, now - before), now
+        said, silence, before = line.strip(), max(silence, now - (before or now)), now
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    silence = max(silence, time.monotonic() - before)
+    silence = max(silence, time.monotonic() - before) if before else silence
     seconds = used.ru_utime + used.ru_stime
     return Cost(given.name, seconds, used.ru_maxrss * 1024, silence, child.returncode, said)
 
