@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from ifguide.corpus.config import SMALLEST, TokenizerConfig
 from ifguide.corpus.gguf_files import gguf_place
+from ifguide.corpus.hub import commit_of
 from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, reading
 from ifguide.extras import import_extra
@@ -51,9 +52,14 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
     if path is None:
         raise InputError("tokenizer.path: it is not set; name a tokenizer, or train one")
     path = str(Path(path).expanduser()) if path.startswith("~") else path
+    revision = commit_of(path, "main", config.gguf) or "main"
     with loading(config.named_by, mend, "set tokenizer.trust_remote_code"):
         tokenizer = AutoTokenizer.from_pretrained(
-            path, use_fast=True, trust_remote_code=config.trust_remote_code, **options
+            path,
+            revision=revision,
+            use_fast=True,
+            trust_remote_code=config.trust_remote_code,
+            **options,
         )
         if not tokenizer.is_fast:
             raise InputError(
@@ -61,7 +67,7 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
                 "tokenizer that has a tokenizer.json"
             )
         if config.gguf is None:
-            tokenizer = as_its_file_says(tokenizer, path)
+            tokenizer = as_its_file_says(tokenizer, path, revision)
         end_of_text(tokenizer)
     return tokenizer
 
