@@ -15,8 +15,8 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 def commit_of(name: str, revision: str, gguf: str | None = None) -> str:
     """Return the commit that this machine has of a revision, or else that the hub names now.
 
-    So what was loaded once stays what it was. It is "" of a folder, and where neither knows: nothing
-    can be loaded then either.
+    So what was loaded once stays what it was. It is "" of a folder, and where neither knows:
+    nothing can be loaded then either.
 
     Args:
         name: on the hub, of a model or a tokenizer.
