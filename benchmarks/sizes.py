@@ -5,7 +5,8 @@
 
 Each input is imported by ``ifguide corpus`` in a process of its own. Time is the processor's, user
 and system, and memory the largest resident set, both as the kernel counts them for the ended
-process; silence is the longest time between two lines on its error stream, or after the last.
+process; silence is the most processor time between
+two lines on its error stream, or after the last: what else the machine does lengthens it little.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
@@ -53,8 +53,8 @@ HEAD = """\
 
 Each input is imported (`ifguide corpus`: its tokenizer of 1000 entries is trained, its text packed)
 in a process of its own, one thread. Time is the processor's; memory is the largest resident set,
-where the first row is what a short text takes; silence is the longest time between two lines of
-progress. What is refused ends in the line that stands below the table.
+where the first row is what a short text takes; silence is the most processor time between
+two lines of progress. What is refused ends in the line that stands below the table.
 """
 
 
@@ -147,16 +147,22 @@ def measured(given: Input, folder: Path) -> Cost:
     child = subprocess.Popen(
         command, cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    said, silence, before = "", 0.0, 0.0
+    said, silence, before = "", 0.0, None
     assert child.stderr is not None
     for line in child.stderr:
-        now = time.monotonic()
+        now = _processor_time(child.pid)
         said, silence, before = line.strip(), max(silence, now - (before or now)), now
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    silence = max(silence, time.monotonic() - before) if before else silence
     seconds = used.ru_utime + used.ru_stime
+    silence = max(silence, seconds - before) if before else silence
     return Cost(given.name, seconds, used.ru_maxrss * 1024, silence, child.returncode, said)
+
+
+def _processor_time(process: int) -> float:
+    """Return the seconds that a process has computed, on Linux."""
+    told = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, told[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def page(costs: list[Cost]) -> str:
