@@ -5,8 +5,8 @@
 
 Each input is imported by ``ifguide corpus`` in a process of its own. Time is the processor's, user
 and system, and memory the largest resident set, both as the kernel counts them for the ended
-process; silence is the most processor time between
-two lines on its error stream, or after the last: what else the machine does lengthens it little.
+process; silence is the most processor time between two lines on its error stream, or after the
+last: what else the machine does lengthens it little.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ HEAD = """\
 
 Each input is imported (`ifguide corpus`: its tokenizer of 1000 entries is trained, its text packed)
 in a process of its own, one thread. Time is the processor's; memory is the largest resident set,
-where the first row is what a short text takes; silence is the most processor time between
-two lines of progress. What is refused ends in the line that stands below the table.
+where the first row is what a short text takes; silence is the most processor time between two lines
+of progress. What is refused ends in the line that stands below the table.
 """
 
 
