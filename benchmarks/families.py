@@ -40,7 +40,7 @@ from ifguide.evaluation.generate import sample_continuations
 from ifguide.evaluation.trial import try_generation
 from ifguide.influence.config import CurvatureConfig, ScoreConfig
 from ifguide.influence.engines.jvp import ForwardMode
-from ifguide.influence.trial import try_out
+from ifguide.influence.trial import try_out, try_saving
 from ifguide.models.forward import evaluating
 from ifguide.models.load import load_checkpoint
 from ifguide.models.losses import forward_losses
@@ -229,6 +229,7 @@ def saving(model: nn.Module) -> float:
 def trial(model: nn.Module) -> float:
     """Do what ``ifguide run`` does before any training."""
     try_out(model, CurvatureConfig(), ScoreConfig())
+    try_saving(model)
     try_generation(model, word_tokenizer(), 20)
     return 0.0
 

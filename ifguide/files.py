@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -43,8 +44,22 @@ def write_json(file: Path, value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Return a value of dataclasses and what JSON holds as the text of a JSON file."""
-    return json.dumps(value, indent=2, default=asdict) + "\n"
+    """Return a value of dataclasses and what JSON holds as the text of a JSON file.
+
+    JSON has no infinity and no NaN, and strict readers refuse Python's names for them: such a
+    number becomes the text ``inf``, ``-inf`` or ``nan``, from which ``float`` makes it again.
+    """
+    return json.dumps(_finite(value), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(float(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return _finite(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def write_sealed(file: Path, value: Any) -> None:

@@ -90,6 +90,7 @@ def relearn(
             folder=place / "training",
             seed=seed,
             progress=progress,
+            place="relearn",
         )
         tokens, blocks = corpus.token_count, len(corpus.tokens)
         updates = math.ceil(math.ceil(blocks / config.batch_size) * config.epochs)

@@ -14,7 +14,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from ifguide.arrays import read_rows, slabs
-from ifguide.corpus.documents import Documents
+from ifguide.corpus.documents import Documents, batched
 from ifguide.corpus.packed_files import COLUMN_NAMES, DESCRIPTION, DOCUMENTS
 from ifguide.corpus.spans import overlaps
 from ifguide.corpus.starts import document_start
@@ -72,7 +72,7 @@ def pack(
     with ExitStack() as stack:
         writer = _ColumnWriter(stack, folder)
         first = 0
-        for batch in _batches(stored, batch_characters):
+        for batch in batched(stored, batch_characters):
             tell(f"cutting into tokens, document {first:,} of {len(stored):,}")
             encoded = encode(tokenizer, [document.text for document in batch])
             for number, (document, cut) in enumerate(zip(batch, encoded, strict=True), first):
@@ -181,17 +181,3 @@ def _predicts_text(corpus: Corpus, rows: slice) -> bool:
     """Whether a token that stands for characters of a text has a loss."""
     start, end = read_rows(corpus.start, rows), read_rows(corpus.end, rows)
     return bool((has_loss(read_rows(corpus.document, rows)) & (end > start)).any())
-
-
-def _batches(documents: Iterable[Document], characters: int) -> Iterator[list[Document]]:
-    """Documents together until their texts hold ``characters``; one document at least."""
-    batch: list[Document] = []
-    held = 0
-    for document in documents:
-        batch.append(document)
-        held += len(document.text)
-        if held >= characters:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch

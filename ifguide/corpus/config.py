@@ -46,9 +46,9 @@ class Source:
         marked: keep only documents with (true) or without (false) marked spans.
         limit: keep at most this many, the first ones after the other filters.
         held_out: share of the documents kept out of training, chosen by a hash of their ids.
-        longest_record: bytes that a line or a file of plain text may have (a list in a ``.json``
-            file: 64 times that), and characters that a document may have. A longer one is refused
-            before more of it is read.
+        longest_record: bytes that a line or a file of plain text may have, and characters that a
+            record of a list and a document may have. A longer one is refused before more of it is
+            read.
     """
 
     unrecorded: ClassVar = ("longest_record",)

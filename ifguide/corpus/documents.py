@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -18,7 +19,8 @@ from ifguide.corpus.sources import Tally, counted, falls_in, first_of, read_reco
 from ifguide.errors import InputError, reading
 from ifguide.nouns import Document
 
-BATCH = 256  # documents in a record batch of the file: the unit that random access touches
+# of a record batch, which is what random access touches: documents, and characters that close it
+BATCH, CHARACTERS = 256, 1 << 22
 SCHEMA = pa.schema(
     {
         "id": pa.large_string(),
@@ -42,10 +44,9 @@ class Documents(Sequence[Document]):
         metadata = self._reader.schema.metadata or {}
         if self._reader.schema != SCHEMA or b"batch" not in metadata:
             raise InputError(f"{path}: an Arrow file, but not one of documents; make it again")
-        self._batch_size = int(metadata[b"batch"])
-        batches = self._reader.num_record_batches
-        full = max(batches - 1, 0) * self._batch_size
-        self._length = full + (self._reader.get_batch(batches - 1).num_rows if batches else 0)
+        batches = range(self._reader.num_record_batches)
+        rows = (self._reader.get_batch(batch).num_rows for batch in batches)
+        self._ends = list(itertools.accumulate(rows))
         self._batch = lru_cache(maxsize=2)(self._reader.get_batch)
 
     @classmethod
@@ -60,15 +61,14 @@ class Documents(Sequence[Document]):
     @classmethod
     def write(cls, path: Path, documents: Iterable[Document]) -> Documents:
         """Write documents to ``path`` as they come, a batch in memory at a time, and open it."""
-        stream = iter(documents)
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-            while batch := list(itertools.islice(stream, BATCH)):
+            for batch in batched(documents, CHARACTERS, BATCH):
                 columns = {name: [getattr(item, name) for item in batch] for name in SCHEMA.names}
                 writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
         return cls(Path(path))
 
     def __len__(self) -> int:
-        return self._length
+        return self._ends[-1] if self._ends else 0
 
     @overload
     def __getitem__(self, index: int) -> Document: ...
@@ -78,8 +78,9 @@ class Documents(Sequence[Document]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]  # counts negative numbers from the end, raises IndexError
-        batch, row = divmod(number, self._batch_size)
-        return _document(self._batch(batch).slice(row, 1).to_pylist()[0])
+        batch = bisect_right(self._ends, number)
+        first = self._ends[batch - 1] if batch else 0
+        return _document(self._batch(batch).slice(number - first, 1).to_pylist()[0])
 
     def __iter__(self) -> Iterator[Document]:
         for batch in range(self._reader.num_record_batches):
@@ -89,6 +90,22 @@ class Documents(Sequence[Document]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to other processes as a path."""
         return (Documents, (self.path,))
+
+
+def batched(
+    documents: Iterable[Document], characters: int, most: int | None = None
+) -> Iterator[list[Document]]:
+    """Yield documents together until their texts hold ``characters``, or there are ``most``."""
+    batch: list[Document] = []
+    held = 0
+    for document in documents:
+        batch.append(document)
+        held += len(document.text)
+        if held >= characters or len(batch) == most:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def read_documents(source: Source, data_dir: Path, seed_of_builtin: int = 0) -> Iterator[Document]:

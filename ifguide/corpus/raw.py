@@ -8,6 +8,7 @@ soon as that much of it has been read.
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -95,6 +96,30 @@ def too_long(place: str, longest: int, unit: str) -> str:
     )
 
 
+def texts_of(stream: io.BufferedIOBase, shown: str) -> Iterator[str]:
+    """Yield a stream's text in pieces, a block in memory at a time.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    decoder, mark = codecs.getincrementaldecoder("utf-8")(), "\ufeff"
+    lines, in_line = 0, 0  # before the block: lines, and bytes of the line that is open
+    while True:
+        block = stream.read(BLOCK)
+        held = len(decoder.getstate()[0])  # bytes of a character that the block before began
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(error, shown, lines, in_line - held) from error
+        if text:
+            yield text.removeprefix(mark)
+            mark = ""
+        if not block:
+            return
+        lines += block.count(b"\n")
+        in_line = len(block) - block.rfind(b"\n") - 1 + (0 if b"\n" in block else in_line)
+
+
 def decode(raw: bytes, place: str) -> str:
     """Return the text of UTF-8 bytes, without the byte order mark that some editors write first.
 
@@ -105,9 +130,14 @@ def decode(raw: bytes, place: str) -> str:
     try:
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start)
-        byte = error.start - (raw.rfind(b"\n", 0, error.start) + 1)
-        within = f"byte {byte}" if ", line " in place else f"line {line + 1}, byte {byte}"
-        raise InputError(
-            f"{place}, {within}: not UTF-8 (0x{raw[error.start]:02x}); save the file as UTF-8"
-        ) from error
+        raise _not_utf8(error, place, 0, 0) from error
+
+
+def _not_utf8(error: UnicodeDecodeError, place: str, lines: int, in_line: int) -> InputError:
+    """Say where bytes are not UTF-8, after so many lines and bytes of the line that is open."""
+    raw, line = error.object, lines + error.object.count(b"\n", 0, error.start)
+    byte = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + (in_line if line == lines else 0)
+    within = f"byte {byte}" if ", line " in place else f"line {line + 1}, byte {byte}"
+    return InputError(
+        f"{place}, {within}: not UTF-8 (0x{raw[error.start]:02x}); save the file as UTF-8"
+    )

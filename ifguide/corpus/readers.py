@@ -104,20 +104,31 @@ def _entries_of(folder: Path) -> list[tuple[Path, str]]:
     return sorted(((f, f.relative_to(folder).as_posix()) for f in found), key=lambda pair: pair[1])
 
 
+def _linked(entry: tuple[Path, str]) -> tuple[int, str]:
+    """Return how many links on the way to a file its name in the folder passes, and that name."""
+    file, name = entry
+    inside = [file, *file.parents][: name.count("/") + 1]
+    return sum(place.is_symlink() for place in inside), name
+
+
 def _is_around(outer: Path, reached: list[Path]) -> bool:
     """Whether a folder is or holds one that it was reached by: it would be followed for ever."""
     return any(inner.is_relative_to(outer) for inner in reached)
 
 
 def _known(files: list[tuple[Path, str]], shown: str) -> list[tuple[Path, str]]:
-    """Return the files of a folder whose format is known; there must be one."""
+    """Return the files of a folder whose format is known; there must be one.
+
+    A file that links reach too is there once, under the name that fewest links lead to.
+    """
     known = [(file, name) for file, name in files if _is_read(file)]
     if not known:
         raise InputError(
             f"{shown}: the folder holds no file that can be read ({known_endings()}); put one "
             "there, or name another path"
         )
-    return known
+    once = {os.path.realpath(file): (file, name) for file, name in sorted(known, key=_linked)[::-1]}
+    return sorted(once.values(), key=lambda pair: pair[1])
 
 
 def _files_to_read(path: Path, shown: str) -> list[tuple[Path, str]]:

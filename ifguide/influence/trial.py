@@ -5,17 +5,22 @@ No family is named: what a model cannot do shows when it is done.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, one_line, reading
 from ifguide.influence.config import ENGINES, CurvatureConfig, ScoreConfig
 from ifguide.influence.engines.engine import ScoreEngine, WeightDirection
 from ifguide.models.forward import evaluating, few_tokens
 from ifguide.models.hooks import observed
+from ifguide.models.load import load_checkpoint
 from ifguide.models.losses import embedding_of, forward_logits, forward_losses
 from ifguide.models.precision import is_half, widened
 from ifguide.models.quantised import is_quantised
@@ -27,6 +32,9 @@ TOKENS = 8  # in a block of the trial
 ROUNDING, QUANTISED_ROUNDING = 1e-5, 0.02
 SHARE_BOUND = 0.01  # of the largest share of a token in a weight's derivative
 SUM_BOUND = 0.05  # of Σ|S|, how far two engines' sums over a block may be apart
+SAVED = 2**31  # bytes of weights at most that are saved and loaded for a trial
+MOVED = 0.02  # the noise on them, about what models are initialised with
+COMES_BACK = 1e-3  # of the largest logit, how far a saved model's may be away
 MEND = "use another causal language model (model.path, or model.scratch's model_type)"
 
 
@@ -57,6 +65,45 @@ def try_out(
                 )
         if scores is not None and scores.logprobs is None:
             _check_engine(model, tracked, tokens, scores)
+
+
+def try_saving(model: nn.Module, *, trust_remote_code: bool = False) -> None:
+    """Save a copy of a model, load it again, and compare what the two say of a few tokens.
+
+    Some families come back with other weights, and without a word: with a row of the embedding set
+    to zero, say. So what training would change is first moved away from where it is initialised.
+    A model of more than ``SAVED`` bytes is not tried, which would take minutes; nor is a quantised
+    one, which cannot be moved.
+
+    Args:
+        model: of any family; nothing of it changes.
+        trust_remote_code: run the code that it came with.
+
+    Raises:
+        InputError: it cannot be saved, or is another model afterwards.
+    """
+    weights = model.state_dict().values()
+    if is_quantised(model) or sum(w.numel() * w.element_size() for w in weights) > SAVED:
+        return
+    tokens = few_tokens(model, TOKENS)
+    fault = "it cannot be saved and loaded again"
+    with (
+        reading("model", MEND, fault=fault, lines=1),
+        TemporaryDirectory() as folder,
+        torch.random.fork_rng(),
+        torch.no_grad(),
+    ):
+        saved: Any = copy.deepcopy(model).eval()
+        for parameter in saved.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=MOVED)
+        before = forward_logits(saved, tokens)
+        saved.save_pretrained(folder)
+        del saved
+        again = load_checkpoint(Path(folder), trust_remote_code=trust_remote_code)
+        apart = (before - forward_logits(again, tokens).to(before)).abs().max()
+    if not apart <= COMES_BACK * before.abs().max():
+        raise InputError(f"model: saved and loaded again it is another model; {MEND}")
 
 
 def _check_causal(model: nn.Module, tokens: Int[Tensor, "2 T"]) -> None:

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from ifguide.corpus.gguf_files import gguf_place
+from ifguide.corpus.hub import commit_of
 from ifguide.corpus.starts import text_start
 from ifguide.corpus.tokenizers import end_of_text, loading, vocabulary_of
 from ifguide.errors import InputError, reading
@@ -157,11 +158,12 @@ def _pretrained(config: ModelConfig) -> nn.Module:
     else:
         mend = "give a checkpoint folder or a hub name (the hub needs the network)"
     check_adapter(Path(place))
+    asked = config.revision or "main"
     trust = "set model.trust_remote_code"
     with loading(config.named_by, mend, trust), redirect_stderr(shown):
         model, found = AutoModelForCausalLM.from_pretrained(
             place,
-            revision=config.revision or "main",
+            revision=commit_of(place, asked, config.gguf) or asked,
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
             output_loading_info=True,

@@ -267,7 +267,7 @@ def ratio(before: Number | None, after: Number | None) -> str:
     >>> ratio(0.5, 0.1), ratio(0.1, 0.2), ratio(0.4, 0.0), ratio(0.3, 0.3)
     ('5.0x less', '2.0x more', 'none left', 'same')
     """
-    if before is None or after is None or not (math.isfinite(before) and math.isfinite(after)):
+    if before is None or after is None or not math.isfinite(before - after):
         return MISSING
     if before == after:
         return "same"
@@ -282,7 +282,7 @@ def percent(before: Number | None, after: Number | None) -> str:
     >>> percent(20.0, 20.5)
     '+2.5%'
     """
-    if before is None or after is None or not before:
+    if before is None or after is None or not before or not math.isfinite(before - after):
         return MISSING
     return f"{(after - before) / before:+.1%}"
 

@@ -29,7 +29,7 @@ class RewardConfig(Hyperparameters):
         max_length: longest text in tokens, with what stands before it; longer ones lose their end.
     """
 
-    group: ClassVar[str] = "reward"
+    group: ClassVar[str] = "compare.reward"
 
     max_length: TextLength = 128
     epochs: Positive = 2.0
@@ -50,7 +50,7 @@ class DecodingConfig:
     beta: NotNegative = 30.0
 
     def __post_init__(self) -> None:
-        check_ranges(self, "decoding")
+        check_ranges(self, "compare.decoding")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ def train_reward(
     positions = positions_of(backbone)
     if positions is not None and config.max_length > positions:
         raise InputError(
-            f"reward.max_length: {config.max_length} is more than the model's {positions} "
+            f"compare.reward.max_length: {config.max_length} is more than the model's {positions} "
             f"positions; give at most {positions}"
         )
     reward = reward_from(backbone, tokenizer)
@@ -105,8 +105,8 @@ class _RewardTrainer(Trainer):
         loss = cumulative_error(predicted, inputs["toxicity"], inputs["place"])
         if not torch.isfinite(loss):
             raise InputError(
-                f"reward: the loss is {loss.item()} at update {self.state.global_step + 1}; lower "
-                "reward.learning_rate"
+                f"compare.reward: the loss is {loss.item()} at update "
+                f"{self.state.global_step + 1}; lower compare.reward.learning_rate"
             )
         return loss
 
@@ -138,30 +138,31 @@ def _examples(
 ) -> list[dict[str, Any]]:
     if len(texts) != len(toxicity):
         raise InputError(
-            f"reward: {len(texts)} texts have {len(toxicity)} toxicities; give each one"
+            f"compare.reward: {len(texts)} texts have {len(toxicity)} toxicities; give each one"
         )
     wrong = np.flatnonzero(~((toxicity >= 0) & (toxicity <= 1)))  # also NaN
     if len(wrong):
         raise InputError(
-            f"reward: text {wrong[0]} has toxicity {toxicity[wrong[0]]}; it is a number in [0, 1]"
+            f"compare.reward: text {wrong[0]} has toxicity {toxicity[wrong[0]]}; it is a number in "
+            "[0, 1]"
         )
     if len(texts) < config.batch_size:
         raise InputError(
-            f"reward: {len(texts)} texts are fewer than one batch of {config.batch_size}; give "
-            "more, or lower reward.batch_size"
+            f"compare.reward: {len(texts)} texts are fewer than one batch of {config.batch_size}; "
+            "give more, or lower compare.reward.batch_size"
         )
     if np.ptp(toxicity) == 0:
         raise InputError(
-            f"reward: all texts have toxicity {toxicity[0]}; give toxic and harmless ones, or "
-            "another judge (compare.labeller)"
+            f"compare.reward: all texts have toxicity {toxicity[0]}; give toxic and harmless "
+            "ones, or another judge (compare.labeller)"
         )
     start = text_start(tokenizer)
-    room = room_behind(start, config.max_length, "reward.max_length")
+    room = room_behind(start, config.max_length, "compare.reward.max_length")
     examples: list[dict[str, Any]] = [
         {"input_ids": [*start, *encoded.tokens[:room].tolist()], "toxicity": float(score)}
         for encoded, score in zip(encode(tokenizer, texts), toxicity, strict=True)
     ]
     for number, example in enumerate(examples):
         if len(example["input_ids"]) == len(start):
-            raise InputError(f"reward: text {number} is empty; remove it")
+            raise InputError(f"compare.reward: text {number} is empty; remove it")
     return examples

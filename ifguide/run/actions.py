@@ -25,7 +25,7 @@ from ifguide.evaluation.rejudging import rejudge
 from ifguide.evaluation.trial import try_generation
 from ifguide.files import check_output, check_output_folder, copy_files, json_text, write_text
 from ifguide.influence.pair_files import PerturbedPair
-from ifguide.influence.trial import try_out
+from ifguide.influence.trial import try_out, try_saving
 from ifguide.models.forward import check_queries_fit
 from ifguide.parts import tell
 from ifguide.report.attacks import attack_figures, attack_markdown
@@ -134,6 +134,8 @@ def check(run: Run, *wanted: AnyStage) -> None:
             run.config.curvature if not wanted or FIT.name in wanted_names else None,
             run.config.scores if not wanted or SCORE.name in wanted_names else None,
         )
+        tell("saving the model and loading it again")
+        try_saving(model, trust_remote_code=initial.runs_code)
         _check_trainings(run, model)
     tokenizer, contrast, texts = run(CORPUS).tokenizer, run(QUERIES), run(LAMBADA)
     before = len(text_start(tokenizer))

@@ -205,7 +205,7 @@ def load_selection(folder: Path, corpus: Corpus) -> Selection:
     with np.load(folder / "ranking.npz") as ranking:
         return Selection(
             suppress=np.asarray(_open_mask(folder / "mask", "suppress", corpus)),
-            threshold=described["threshold"],
+            threshold=float(described["threshold"]),
             budget=described["budget"],
             ranking=ranking["ranking"],
             rank_value=ranking["value"],

@@ -107,7 +107,8 @@ def baseline(
 
     def settings(config: Config) -> BaselineSettings:
         given = config.baseline
-        return BaselineSettings(None if given is None else TrainSettings.of(config, given))
+        trained = None if given is None else TrainSettings.of(config, given, "baseline")
+        return BaselineSettings(trained)
 
     return Stage(
         name=name,

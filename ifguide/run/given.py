@@ -70,15 +70,16 @@ class TrainSettings:
     seed: int
     batch_size: int  # of the guard's measurements, which do not depend on it
     fine_tunes: bool  # whether a baseline of its own is there to start from
+    place: str = "training"  # where the settings stand, for messages
 
-    uncounted = ("batch_size",)
-    unrecorded = ("batch_size",)
+    uncounted = ("batch_size", "place")
+    unrecorded = ("batch_size", "place")
 
     @classmethod
-    def of(cls, config: Config, training: TrainingConfig) -> TrainSettings:
+    def of(cls, config: Config, training: TrainingConfig, place: str = "training") -> TrainSettings:
         """Return a run's."""
         size, trained = config.evaluation.batch_size, config.baseline is not None
-        return cls(training, config.seed, size, trained)
+        return cls(training, config.seed, size, trained, place)
 
 
 @dataclass(frozen=True)

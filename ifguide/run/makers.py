@@ -210,6 +210,7 @@ def trained(
         progress=work.progress,
         measure=_measure(guard, watched, settings.batch_size),
         held_out=None if guard is None else watched[guard.text],
+        place=settings.place,
     )
     write_model(work, found, text.tokenizer)
 

@@ -20,8 +20,10 @@ from ifguide.run.stage import Outside
 from ifguide.settings.config import Config
 
 if TYPE_CHECKING:
+    from ifguide.corpus import hub
     from ifguide.evaluation import prompts
 else:
+    hub = functions_of("ifguide.corpus.hub")
     prompts = functions_of("ifguide.evaluation.prompts")
 
 Files = Iterator[tuple[Path, str]]
@@ -85,10 +87,12 @@ def checkpoint_of(name: str, model: Callable[[Config], ModelConfig]) -> Outside[
 
 
 def _hub(given: ModelConfig | TokenizerConfig) -> str:
-    """Return the name of what is no folder on this machine: nothing else tells what is in it."""
+    """Return the name of what is no folder on this machine, with the commit where it is known."""
     if not given.path or Path(given.path).expanduser().is_dir():
         return ""
-    return given.path if given.gguf is None else f"{given.path}/{given.gguf}"
+    revision = (given.revision if isinstance(given, ModelConfig) else None) or "main"
+    name = given.path if given.gguf is None else f"{given.path}/{given.gguf}"
+    return f"{name} {hub.commit_of(given.path, revision, given.gguf)}".rstrip()
 
 
 def _query_sources(config: Config) -> Iterable[Source | None]:

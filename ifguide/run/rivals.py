@@ -233,15 +233,16 @@ class Rivals:
     def _masked(self, row: MethodRow) -> StageOf[Checkpoint]:
         training, mask = self.training(row), row.method.mask
         chosen: Need[Selection | None] = EVERYTHING if mask is None else self.selection(mask)
-        watched = factories.watched(
-            f"compare.trainings.{row.training}", CORPUS, lambda config: self.training(row)
-        )
+        place = f"compare.trainings.{row.training}"
+        watched = factories.watched(place, CORPUS, lambda config: self.training(row))
         return Stage(
             name=f"model/{folder_name(row.name)}",
             about=f"the model of {row.name}: {row.method.about}",
             needs=needs(CORPUS, INITIAL, BASELINE, chosen, watched),
-            settings=lambda config: TrainSettings.of(config, training),
-            section=f"compare.trainings.{row.training}",
+            settings=lambda config: TrainSettings.of(
+                config, training, place if row.training in config.compare.trainings else "training"
+            ),
+            section=place,
             make=makers.train_suppressed,
             load=lambda folder, get: makers.open_checkpoint(folder, get(INITIAL)),
             files=MODEL_FILES,

@@ -176,7 +176,7 @@ class PreferenceConfig(Hyperparameters):
         limit: learn from at most this many pairs, drawn by the seed.
     """
 
-    group: ClassVar[str] = "dpo"
+    group: ClassVar[str] = "compare.dpo"
 
     beta: Positive = 0.1
     max_length: TextLength = 256

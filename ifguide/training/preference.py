@@ -85,8 +85,9 @@ def check_pairs(there: int, config: PreferenceConfig) -> None:
     used = there if config.limit is None else min(there, config.limit)
     if used < config.batch_size:
         raise InputError(
-            f"dpo: {used} pairs are fewer than one batch of {config.batch_size}; give more prompts "
-            "or pairs, lower the margin between the two sides, or lower dpo.batch_size"
+            f"compare.dpo: {used} pairs are fewer than one batch of {config.batch_size}; give "
+            "more prompts or pairs, lower the margin between the two sides, or lower "
+            "compare.dpo.batch_size"
         )
 
 
@@ -103,8 +104,8 @@ def _settings(make: Any, config: PreferenceConfig, arguments: dict[str, Any]) ->
     )
     if settings.n_gpu > 1:
         raise InputError(
-            f"dpo: this process sees {settings.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to one, or "
-            "start one process a GPU with torchrun"
+            f"compare.dpo: this process sees {settings.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to "
+            "one, or start one process a GPU with torchrun"
         )
     return settings
 
@@ -121,15 +122,15 @@ def _records(
     positions = positions_of(model)
     if positions is not None and config.max_length > positions:
         raise InputError(
-            f"dpo.max_length: {config.max_length} is more than the model's {positions} positions; "
-            f"give at most {positions}"
+            f"compare.dpo.max_length: {config.max_length} is more than the model's {positions} "
+            f"positions; give at most {positions}"
         )
     records = [tokenised_pair(pairs[k], tokenizer, config.max_length) for k in drawn]
     for number, record in zip(drawn, records, strict=True):
         if not (record["chosen_ids"] and record["rejected_ids"]):
             raise InputError(
-                f"dpo: a completion of pair {number} is empty ('{pairs[number].prompt[:40]}'); "
-                "remove the pair"
+                f"compare.dpo: a completion of pair {number} is empty "
+                f"('{pairs[number].prompt[:40]}'); remove the pair"
             )
     return records
 
@@ -151,8 +152,8 @@ def _trainer_class(trl: Any) -> type[Any]:
             loss = super().compute_loss(model, *args, **kwargs)
             if not torch.isfinite(loss):
                 raise InputError(
-                    f"dpo: the loss is {loss.item()} at update {self.state.global_step + 1}; lower "
-                    "dpo.learning_rate"
+                    f"compare.dpo: the loss is {loss.item()} at update "
+                    f"{self.state.global_step + 1}; lower compare.dpo.learning_rate"
                 )
             return loss
 

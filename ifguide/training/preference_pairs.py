@@ -58,9 +58,9 @@ def pairs_from_samples(
     """
     _check_samples(prompts, continuations, toxicity)
     if not 0 < margin <= 1:
-        raise InputError(f"dpo.margin: {margin} is not in (0, 1]; give e.g. 0.25")
+        raise InputError(f"compare.margin: {margin} is not in (0, 1]; give e.g. 0.25")
     if per_prompt < 1:
-        raise InputError(f"dpo.per_prompt: {per_prompt} is below 1; give 1 or more")
+        raise InputError(f"per_prompt: {per_prompt} is below 1; give 1 or more")
     pairs = []
     for prompt, texts, scores in zip(prompts, continuations, toxicity, strict=True):
         order = [k for k in np.argsort(scores, kind="stable").tolist() if texts[k].strip()]
@@ -99,9 +99,10 @@ def pairs_from_texts(
     Raises:
         InputError: data that cannot be read, or a text that is missing or empty.
     """
+    asked = f"compare.pairs, whose records have {toxic} and {neutral}"
     rejected, chosen = (
-        read_completions(source, data_dir, prompt, (field, setting), exclude=exclude, limit=limit)
-        for field, setting in ((toxic, "dpo.toxic"), (neutral, "dpo.neutral"))
+        read_completions(source, data_dir, prompt, (field, asked), exclude=exclude, limit=limit)
+        for field in (toxic, neutral)
     )
     return [
         PreferencePair(good.prompt, good.text, bad.text, whole=True)
@@ -124,7 +125,7 @@ def tokenised_pair(
         [*_completion(tokenizer, pair.prompt, text, before), *[closing] * pair.whole]
         for text in (pair.chosen, pair.rejected)
     )
-    room = room_behind(start, max_length, "dpo.max_length")
+    room = room_behind(start, max_length, "compare.dpo.max_length")
     left = max(0, room - max(len(chosen), len(rejected)))
     return {
         "prompt_ids": [*start, *before[len(before) - min(left, len(before)) :]],
@@ -151,12 +152,12 @@ def _check_samples(
     counts = [len(texts) for texts in continuations]
     if len(prompts) != len(counts) or toxicity.shape != (len(counts), *set(counts)):
         raise InputError(
-            f"dpo: {len(prompts)} prompts with {sorted(set(counts))} continuations have "
+            f"compare.dpo: {len(prompts)} prompts with {sorted(set(counts))} continuations have "
             f"toxicities of shape {toxicity.shape}; give one a continuation"
         )
     if not ((toxicity >= 0) & (toxicity <= 1)).all():  # also NaN
         prompt, sample = np.argwhere(~((toxicity >= 0) & (toxicity <= 1)))[0]
         raise InputError(
-            f"dpo: sample {sample} of prompt {prompt} has toxicity {toxicity[prompt, sample]}; "
-            "judge it again"
+            f"compare.dpo: sample {sample} of prompt {prompt} has toxicity "
+            f"{toxicity[prompt, sample]}; judge it again"
         )

@@ -49,8 +49,15 @@ class SuppressionTrainer(Trainer):
         InputError: one process drives several GPUs; or, at a batch, ``check_layout`` refuses it.
     """
 
-    def __init__(self, *args: Any, objective: Objective | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        objective: Objective | None = None,
+        place: str = TrainingConfig.group,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.place = place
         if self.args.n_gpu > 1:  # nn.DataParallel would divide by the tokens of all devices
             raise InputError(
                 f"training: this process sees {self.args.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to "
@@ -104,13 +111,17 @@ class SuppressionTrainer(Trainer):
                 loss = suppression_loss_of_states(outputs.logits, self._head, *rest)
         if not torch.isfinite(loss):
             raise InputError(
-                f"training: the loss is {loss.item()} at update {self.state.global_step + 1}; "
-                "lower training.learning_rate or training.objective.weight, or use the clamped "
-                "objective"
+                f"{self.place}: the loss is {loss.item()} at update {self.state.global_step + 1}; "
+                f"{self._mend(bool(inputs['suppress'].any()))}"
             )
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def _mend(self, suppressing: bool) -> str:
+        rate = f"lower {self.place}.learning_rate"
+        weight = f"{self.place}.objective.weight, or use the clamped objective"
+        return f"{rate} or {weight}" if suppressing else rate
 
     def _head_in_chunks(self) -> nn.Linear | None:
         """Return the head where the loss can be taken from its inputs, None where from logits."""
@@ -176,6 +187,7 @@ def train(
     progress: Callable[[int], None] = lambda tokens: None,
     measure: Callable[[nn.Module], float] | None = None,
     held_out: Corpus | None = None,
+    place: str = TrainingConfig.group,
 ) -> nn.Module:
     """Train a model in place, without learning the selected tokens, and return it.
 
@@ -189,6 +201,7 @@ def train(
         progress: called with the number of tokens just done, over all processes.
         measure: gives a model's perplexity on the text that ``config.guard`` watches.
         held_out: the blocks that are evaluated where ``config.trainer`` asks for it.
+        place: where the settings stand, for messages: ``baseline``.
 
     Raises:
         InputError: the mask belongs to another corpus, transformers refuses ``config.trainer``, or
@@ -198,13 +211,14 @@ def train(
     with own_attributes(model):
         trainer = SuppressionTrainer(
             model=model,
-            args=training_arguments(config, folder, seed, model),
+            args=training_arguments(config, folder, seed, model, place),
             train_dataset=_blocks(model, corpus, selection, config),
             eval_dataset=None if held_out is None else MaskedBlocks(held_out, None),
             objective=config.objective,
+            place=place,
             callbacks=watch,
         )
-        run_trainer(trainer, folder, config.group, progress)
+        run_trainer(trainer, folder, place, progress)
     for guard in watch:
         guard.restore(model)
     return model.eval()

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,9 +38,8 @@ def model(tokenizer):
 
 
 def attack(model, tokenizer, posts, tmp_path, measure=lambda tuned: None, **changes):
-    return relearn(
-        model, tokenizer, posts, measure, CONFIG, block_length=LENGTH, folder=tmp_path, **changes
-    )
+    given = {"config": CONFIG, "block_length": LENGTH, "folder": tmp_path, **changes}
+    return relearn(model, tokenizer, posts, measure, **given)
 
 
 def test_toxic_posts_are_learnt_by_copies_alone(model, tokenizer, posts, tmp_path):
@@ -123,6 +123,12 @@ def test_too_few_posts_are_refused_before_anything_is_trained(model, tokenizer, 
 
     with pytest.raises(InputError, match=r"^relearn\.posts: 24 are asked for, but there are 9"):
         attack(model, tokenizer, posts[:9], tmp_path, measure)
+
+
+def test_a_diverging_attack_blames_its_own_setting(model, tokenizer, posts, tmp_path):
+    config = replace(CONFIG, learning_rate=1e9, epochs=9.0)
+    with pytest.raises(InputError, match=r"^relearn: .* lower relearn\.learning_rate$"):
+        attack(model, tokenizer, posts, tmp_path, config=config)
 
 
 @pytest.mark.parametrize(

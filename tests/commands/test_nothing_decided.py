@@ -100,13 +100,13 @@ OF_RIVALS = {
         "dpo-texts",
         [{"toxic": "same", "neutral": "same"}] * 20,
         {"pairs": SOURCE["source"]},
-        "dpo: 0 pairs are fewer than one batch of 16; ",
+        "compare.dpo: 0 pairs are fewer than one batch of 16; ",
     ),
     "fewer prompts than a batch of pairs": (
         "dpo",
         POSTS,
         {"prompts": SOURCE},
-        "dpo: 4 pairs are fewer than one batch of 16; ",
+        "compare.dpo: 4 pairs are fewer than one batch of 16; ",
     ),
     "blank prompts for pairs": (
         "dpo",

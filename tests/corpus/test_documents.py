@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifguide.corpus.config import Source
-from ifguide.corpus.documents import BATCH, Documents, is_held_out, read_documents
+from ifguide.corpus.documents import BATCH, CHARACTERS, Documents, is_held_out, read_documents
 from ifguide.errors import InputError
 from ifguide.nouns import Document
 
@@ -43,6 +43,15 @@ def test_random_access_across_batches(tmp_path, count):
     assert stored[-5:2000] == expected[-5:2000]
     with pytest.raises(IndexError):
         stored[count]
+
+
+def test_long_documents_close_a_batch_early(tmp_path):
+    expected = [replace(document, text="é" * CHARACTERS) for document in many(3)] + many(BATCH)
+    stored = Documents.write(tmp_path / "d.arrow", expected)
+    with pa.memory_map(str(stored.path)) as file:
+        assert pa.ipc.open_file(file).num_record_batches == 4
+    assert len(stored) == len(expected)
+    assert list(stored) == [stored[number] for number in range(len(stored))] == expected
 
 
 def test_travels_to_another_process_as_a_path(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ifguide.corpus.config import Source
 from ifguide.corpus.documents import read_documents
+from ifguide.corpus.sources import files_of
 from ifguide.errors import InputError
 
 RECORDS = [
@@ -100,6 +101,19 @@ def test_a_folder_is_read_through_its_links_and_no_file_is_left_out_unsaid(
     (tmp_path / "elsewhere/d.jsonl.lz4").write_bytes(b"")
     assert contents(read(tmp_path, path="all", **FIELDS)) == EXPECTED
     assert "all: not read: 1 of its files ('linked/d.jsonl.lz4' is the first)" in caplog.text
+
+
+def test_a_file_that_links_reach_too_is_read_once(tmp_path, write_lines):
+    (tmp_path / "all/deep").mkdir(parents=True)
+    write_lines("all/c.jsonl", RECORDS[4:])
+    write_lines("all/unknown", RECORDS[:4])
+    (tmp_path / "all/deep/b.jsonl").symlink_to("../unknown")  # whose own name says no format
+    (tmp_path / "all/a.jsonl").symlink_to("deep/b.jsonl")
+    (tmp_path / "all/again").symlink_to("deep")
+    (tmp_path / "all/deep/c.jsonl").symlink_to("../c.jsonl")
+    assert sorted(contents(read(tmp_path, path="all", **FIELDS))) == sorted(EXPECTED)
+    source = Source(path="all", **FIELDS)
+    assert [name for _, name in files_of(source, tmp_path)] == ["a.jsonl", "c.jsonl"]
 
 
 def test_text_files_are_a_document_each(tmp_path):
@@ -199,7 +213,7 @@ def test_an_unknown_hub_name_without_network(tmp_path, monkeypatch):
         ("e.jsonl", b'{"text": "a"}\n[1]\n', "e.jsonl, line 2: a list, not a record"),
         ("e.json", b'["a"]', "e.json, record 0: text, not a record"),
         ("e.json", b'{\n "text": "a"\n}', "e.json, line 1: not valid JSON ("),
-        ("e.json", b"[{}", "e.json: not valid JSON ("),
+        ("e.json", b'[{"text": "a"}', "e.json: not valid JSON ("),
         ("e.jsonl", b"[" * 100_000, "e.jsonl, line 1: not valid JSON ("),
         ("e.jsonl", b'{"text": ' + b"1" * 5000 + b"}", "e.jsonl, line 1: not valid JSON ("),
         ("e.jsonl", b'{"text": "ok"}\n{"text": "\xe9"}', "line 2, byte 10: not UTF-8 (0xe9)"),

@@ -156,10 +156,10 @@ def test_a_query_must_have_room_behind_it(write_lines, tmp_path):
 def test_every_longest_length_leaves_room_for_a_text():
     assert room_behind((1, 2), 3, "x") == 1
     tokenizer = tokenizer_with("[mask]", "<s>")
-    with pytest.raises(InputError, match=r"^dpo.max_length: 2 leaves no room behind the 2 tokens"):
+    with pytest.raises(InputError, match=r"^compare\.dpo\.max_length: 2 leaves no room behind"):
         tokenised_pair(PreferencePair("a", "b", "c"), tokenizer, 2)
     config = RewardConfig(batch_size=1, max_length=2)
-    with pytest.raises(InputError, match=r"^reward.max_length: 2 leaves no room behind the 2 tok"):
+    with pytest.raises(InputError, match=r"^compare\.reward\.max_length: 2 leaves no room behind"):
         _examples(tokenizer, ["a", "b"], np.array([0.2, 0.4]), config)
 
 

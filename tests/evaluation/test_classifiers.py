@@ -110,9 +110,14 @@ def test_label_by_number(save: Save, tokenizer: PreTrainedTokenizerFast) -> None
     for label in ("#1", "#LABEL_1"):
         scores = judge_texts(load_judge(f"hf:{folder}{label}"), TEXTS)
         np.testing.assert_allclose(scores, expected, atol=1e-5)
-    with pytest.raises(InputError, match=r"not clear \(LABEL_0, LABEL_1\); add #LABEL"):
+    with pytest.raises(
+        InputError, match=r"not clear \(LABEL_0, LABEL_1\); add #LABEL .* \(evaluation\.judges"
+    ):
         load_judge(f"hf:{folder}")
-    with pytest.raises(InputError, match="no label '2' among LABEL_0, LABEL_1"):
+    with pytest.raises(
+        InputError,
+        match=r"no label '2' among LABEL_0, LABEL_1; name one .* \(evaluation\.judges, comp",
+    ):
         load_judge(f"hf:{folder}#2")
 
 

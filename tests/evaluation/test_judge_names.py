@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,6 +241,26 @@ def test_a_kind_is_a_value(add_kind, tmp_path: Path) -> None:
     assert judge_files("constant:a:b", tmp_path) == [tmp_path / "a", tmp_path / "z"]
     assert judge_identity("constant:a:b") == "constant:a:b of a:b"
     assert judge_model("constant:a:b") == judge_model("constant:ac") == "a"
+
+
+@pytest.mark.parametrize("made", [None, object(), lambda texts: [0.5]])
+def test_what_is_no_judge_is_refused(add_kind, made: Any) -> None:
+    add_kind("odd", JudgeKind(load=lambda request: made))
+    with pytest.raises(InputError, match=r"^judge 'odd': its package made .*; a judge is called"):
+        load_judge("odd")
+
+
+@pytest.mark.parametrize(
+    ("field", "ask"), [("files", judge_files), ("identity", judge_identity), ("model", judge_model)]
+)
+@pytest.mark.parametrize("error", [KeyError("x"), SystemExit(3), OSError(5, "no")])
+def test_what_a_kind_raises_is_a_line_about_its_judge(add_kind, field, ask, error) -> None:
+    def fail(request: JudgeRequest) -> Any:
+        raise error
+
+    add_kind("raising", JudgeKind(load=fail, **{field: fail}))
+    with pytest.raises(InputError, match=r"^judge 'raising': .*; mend or remove the package"):
+        ask("raising")
 
 
 def test_a_kind_that_keeps_no_promise_is_refused(add_kind) -> None:

@@ -309,6 +309,32 @@ def test_what_is_no_score_stops_or_is_reported_but_never_a_number(answer: Any) -
     assert np.isnan(found.scores).tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("label", [2, -1, 0.0, "one", None])
+def test_a_judge_says_by_number_which_of_its_categories_decides(label: Any) -> None:
+    class Labelled(Answering):
+        categories = ("one", "other")
+
+        def columns(self, texts: Sequence[str]) -> Any:
+            raise AssertionError
+
+    judge: Any = Labelled(None)
+    judge.label = label
+    with pytest.raises(JudgeError, match=r"^judge 'answering': .* none of its 2 categories; give"):
+        judge_texts(judge, ["a"])
+
+
+@pytest.mark.parametrize("limits", [None, [True], np.zeros((2, 2)), ZeroDivisionError("no")])
+def test_a_judge_that_cannot_tell_its_limit_is_refused_by_name(limits: Any) -> None:
+    class Limited(Answering):
+        def too_long(self, texts: Sequence[str]) -> Any:
+            if isinstance(limits, Exception):
+                raise limits
+            return limits
+
+    with pytest.raises(InputError, match=r"^judge 'answering': it cannot tell its limit \("):
+        judge_texts(Limited([0.5, 0.5]), ["a", "b"])
+
+
 def test_masked_categories_are_no_scores() -> None:
     class Rows(Answering):
         categories, label = ("one", "other"), 0

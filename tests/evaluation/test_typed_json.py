@@ -25,6 +25,7 @@ from ifguide.evaluation.figures import (
     write_report,
 )
 from ifguide.evaluation.typed_json import read_typed, to_json, write_typed
+from ifguide.files import json_text
 from ifguide.nouns import Interval
 
 RECORD = Path(__file__).parents[2] / "benchmarks/records/rivals.json"  # a table.json
@@ -87,6 +88,16 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path, seed: int) -> None:
     report = drawn_report(seed)
     write_report(tmp_path / "report.json", report)
     assert read_report(tmp_path / "report.json") == report
+    text = (tmp_path / "report.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"JSON has no {name}"))
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan, np.float64("inf"), 0.1, 1e308])
+def test_numbers_that_json_has_not_are_text_that_is_read_back(number):
+    written = json.loads(json_text({"a": [(number, {"b": number})]}))
+    for held in (written["a"][0][0], written["a"][0][1]["b"]):
+        assert isinstance(held, float) == np.isfinite(number)
+        np.testing.assert_equal(float(held), float(number))
 
 
 def test_a_table_of_an_earlier_version_is_read_and_written_to_the_letter(tmp_path: Path) -> None:

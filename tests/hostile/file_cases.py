@@ -71,98 +71,74 @@ def all_cases() -> list[Case]:
 
 def kinds() -> list[Kind]:
     """Return every kind of file that is read."""
-    found = [
-        Kind("corpus .jsonl", "posts.jsonl", _settings(corpus="posts.jsonl"), LINES),
-        Kind(
-            "corpus .json",
-            "posts.json",
-            _settings(corpus="posts.json"),
-            JSON,
-            named_fields=False,
-        ),
-        Kind("corpus .jsonl.gz", "posts.jsonl.gz", _settings(corpus="posts.jsonl.gz"), BINARY),
-        Kind("corpus .parquet", "posts.parquet", _settings(corpus="posts.parquet"), BINARY),
-        Kind("corpus folder", "texts/a.txt", _settings(corpus="texts"), TEXT, needed=False),
-        Kind("saved dataset", "saved/state.json", _settings(corpus="saved"), JSON, ("saved",)),
-        Kind(
-            "saved dataset", "saved/dataset_info.json", _settings(corpus="saved"), JSON, ("saved",)
-        ),
-        Kind(
-            "saved dataset",
-            "saved/data-00000-of-00001.arrow",
-            _settings(corpus="saved"),
-            BINARY,
-            ("saved",),
-        ),
-        Kind("subset .txt", "ids.txt", _settings(subset="ids.txt"), TEXT, ("subset", "source")),
-        Kind(
-            "subset .json",
-            "ids.json",
-            _settings(subset="ids.json"),
-            JSON,
-            ("subset",),
-            named_fields=False,
-            sound=("a list of numbers",),
-        ),
-        Kind("subset .npy", "ids.npy", _settings(subset="ids.npy"), BINARY, ("subset",)),
-        Kind("queries", "pairs.jsonl", _settings(queries="pairs.jsonl"), LINES, ("queries",)),
-        Kind("prompts", "prompts.jsonl", _settings(prompts="prompts.jsonl"), LINES, ("toxic",)),
-        Kind(
-            "perplexity", "held.jsonl", _settings(perplexity="held.jsonl"), LINES, ("perplexity",)
-        ),
-        Kind("lambada", "last.jsonl", _settings(lambada="last.jsonl"), LINES, ("lambada",)),
-        Kind("word list", "words.txt", _settings(words="words.txt"), TEXT, ("judges",)),
-        Kind(
-            "log-probabilities", "plus.npy", _settings(logprobs=".npy"), BINARY, ("scores", "pair")
-        ),
-        Kind(
-            "log-probabilities",
-            "plus.jsonl",
-            _settings(logprobs=".jsonl"),
-            LINES,
-            ("scores", "pair"),
-            sound=("two records on a line",),
-        ),
-    ]
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        grammar = JSON
-        found.append(
-            Kind(
-                "tokenizer", f"tokenizer/{name}", _settings(tokenizer=True), grammar, ("tokenizer",)
-            )
-        )
-    for name, grammar in (
-        ("config.json", JSON),
-        ("generation_config.json", JSON),
-        ("model.safetensors", BINARY),
+    return [*_of_texts(), *_of_checkpoints(), *_of_run_folders()]
+
+
+def _of_texts() -> Iterator[Kind]:
+    """Yield what documents, queries and the like are read from."""
+    whole = {"named_fields": False}
+    for ending, grammar, more in (
+        (".jsonl", LINES, {}),
+        (".json", JSON, whole),
+        (".jsonl.gz", BINARY, {}),
+        (".parquet", BINARY, {}),
     ):
-        needed = name != "generation_config.json"  # how is drawn is the settings' to say
-        found.append(
-            Kind(
-                "model", f"model/{name}", _settings(model=True), grammar, ("model",), needed=needed
-            )
-        )
-        if name != "generation_config.json":
-            found.append(Kind("judge", f"judge/{name}", _settings(judge=True), grammar, ("judge",)))
-    found.append(
-        Kind(
-            "adapter",
-            "adapter/adapter_config.json",
-            _settings(adapter=True),
-            JSON,
-            ("adapter", "model"),
-        )
+        file = f"posts{ending}"
+        yield Kind(f"corpus {ending}", file, _settings(corpus=file), grammar, **more)
+    yield Kind("corpus folder", "texts/a.txt", _settings(corpus="texts"), TEXT, needed=False)
+    for file in ("state.json", "dataset_info.json", "data-00000-of-00001.arrow"):
+        grammar = JSON if file.endswith("json") else BINARY
+        yield Kind("saved dataset", f"saved/{file}", _settings(corpus="saved"), grammar, ("saved",))
+    for ending, grammar, names, more in (
+        (".txt", TEXT, ("subset", "source"), {}),
+        (".json", JSON, ("subset",), {**whole, "sound": ("a list of numbers",)}),
+        (".npy", BINARY, ("subset",), {}),
+    ):
+        file = f"ids{ending}"
+        yield Kind(f"subset {ending}", file, _settings(subset=file), grammar, names, **more)
+    for name, file, setting in (
+        ("queries", "pairs.jsonl", "queries"),
+        ("prompts", "prompts.jsonl", "toxic"),
+        ("perplexity", "held.jsonl", "perplexity"),
+        ("lambada", "last.jsonl", "lambada"),
+    ):
+        yield Kind(name, file, _settings(**{name: file}), LINES, (setting,))
+    yield Kind("word list", "words.txt", _settings(words="words.txt"), TEXT, ("judges",))
+    for ending, grammar, sound in (
+        (".npy", BINARY, ()),
+        (".jsonl", LINES, ("two records on a line",)),
+    ):
+        lay, names = _settings(logprobs=ending), ("scores", "pair")
+        yield Kind("log-probabilities", f"plus{ending}", lay, grammar, names, sound=sound)
+
+
+def _of_checkpoints() -> Iterator[Kind]:
+    """Yield the files of tokenizers, models, judges and adapters."""
+    files = {
+        "tokenizer": ("tokenizer.json", "tokenizer_config.json"),
+        "model": ("config.json", "generation_config.json", "model.safetensors"),
+        "judge": ("config.json", "model.safetensors"),
+        "adapter": ("adapter_config.json", "adapter_model.safetensors"),
+    }
+    for name, held in files.items():
+        names = (name, "model") if name == "adapter" else (name,)
+        for file in held:
+            grammar = JSON if file.endswith("json") else BINARY
+            needed = file != "generation_config.json"  # how is drawn is the settings' to say
+            lay = _settings(**{name: True})
+            yield Kind(name, f"{name}/{file}", lay, grammar, names, needed=needed)
+
+
+def _of_run_folders() -> Iterator[Kind]:
+    """Yield the files of a finished run, each through the commands that look at it."""
+    commands = (
+        ("inspect", "done"),
+        ("judge", "done", "--judges", "rule"),
+        ("status", "done"),
+        ("run", "done/config.yaml", "--out", "done", "--quiet"),
     )
-    found.append(
-        Kind(
-            "adapter",
-            "adapter/adapter_model.safetensors",
-            _settings(adapter=True),
-            BINARY,
-            ("adapter", "model"),
-        )
-    )
-    for name in (
+    names = ("done", "folder", "stage", "corpus")
+    for file in (
         "config.yaml",
         "ifguide-run.json",
         "report.json",
@@ -170,25 +146,10 @@ def kinds() -> list[Kind]:
         "select/manifest.json",
         "judge/suppressed/manifest.json",
     ):
-        grammar = TEXT if name.endswith("yaml") else JSON
-        for command, *options in (
-            ("inspect", "done"),
-            ("judge", "done", "--judges", "rule"),
-            ("status", "done"),
-            ("run", "done/config.yaml", "--out", "done", "--quiet"),
-        ):
-            found.append(
-                Kind(
-                    f"run folder, {command}",
-                    f"done/{name}",
-                    lay_finished,
-                    grammar,
-                    ("done", "folder", "stage", "corpus"),
-                    [command, *options],
-                    needed=False,
-                )
-            )
-    return found
+        grammar = TEXT if file.endswith("yaml") else JSON
+        for given in commands:
+            name, place = f"run folder, {given[0]}", f"done/{file}"
+            yield Kind(name, place, lay_finished, grammar, names, given, needed=False)
 
 
 # what is changed

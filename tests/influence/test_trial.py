@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ifguide.errors import InputError
 from ifguide.influence.config import CurvatureConfig, ScoreConfig
-from ifguide.influence.trial import try_out
+from ifguide.influence.trial import try_out, try_saving
 
 EXPERTS = {"gpt_oss", "mamba"}  # weights of three dimensions
 BIDIRECTIONAL = {
@@ -125,3 +125,47 @@ def test_rows_of_another_order_are_refused():
     model.model.layers[0].mlp.up_proj = Mixed(model.model.layers[0].mlp.up_proj)
     with pytest.raises(InputError, match=r"^curvature\.kind: ekfac .* not told apart by block"):
         try_out(model, CurvatureConfig(), ScoreConfig())
+
+
+@pytest.mark.parametrize("family", sorted({*FAMILIES, *OTHER_FAMILIES}))
+def test_a_family_that_comes_back_as_it_was_passes_and_changes_nothing(family):
+    model = tiny_model(family, torch.float32)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    random = torch.get_rng_state()
+    try_saving(model.train())
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+def test_a_family_that_comes_back_as_another_model_is_refused():
+    """Youtu loads the embedding, which is the head too, with a row of zeros for its padding."""
+    sizes = {"vocab_size": 61, "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    ranks = {"kv_lora_rank": 8, "q_lora_rank": 8, "v_head_dim": 8}
+    widths = {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8}
+    config = AutoConfig.for_model("youtu", pad_token_id=3, **sizes, **heads, **ranks, **widths)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(
+        InputError, match=r"^model: saved and loaded again it is another model; use"
+    ):
+        try_saving(model)
+
+
+def test_what_cannot_be_saved_is_refused_before_any_training(monkeypatch):
+    model = tiny_model("llama", torch.float32)
+
+    def fail(self, folder):
+        raise TypeError("not serializable")
+
+    monkeypatch.setattr(type(model), "save_pretrained", fail)
+    with pytest.raises(InputError, match=r"^model: it cannot be saved and loaded again \(not seri"):
+        try_saving(model)
+
+
+def test_what_is_too_large_to_be_tried_in_seconds_is_not(monkeypatch):
+    monkeypatch.setattr("ifguide.influence.trial.SAVED", 1000)
+    model = tiny_model("llama", torch.float32)
+    monkeypatch.setattr(type(model), "save_pretrained", lambda *_: pytest.fail("it was saved"))
+    try_saving(model)

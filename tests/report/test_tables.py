@@ -14,6 +14,8 @@ from ifguide.evaluation.figures import (
     ModelFigures,
     Report,
     Unjudged,
+    read_report,
+    write_report,
 )
 from ifguide.nouns import Interval
 from ifguide.report.display import visible_text
@@ -50,6 +52,16 @@ def test_the_plain_text_is_aligned(report: Report) -> None:
         assert len({len(line) for line in block.splitlines()[1:]}) == 1
     assert "1 min 28 s" in blocks[3]
     assert "13,333" in blocks[3]
+
+
+def test_an_infinite_figure_that_was_written_is_shown_as_inf(report: Report, tmp_path) -> None:
+    gone = replace(report.models["suppressed"], perplexity={"held_out": math.inf})
+    write_report(
+        tmp_path / "report.json", replace(report, models={**report.models, "suppressed": gone})
+    )
+    models = read_report(tmp_path / "report.json").models
+    rows = {row[0]: row[1:] for row in comparison(models).rows}
+    assert rows["Perplexity, held_out"] == ("20.00", "inf", "–")
 
 
 def test_what_a_report_lacks_is_left_out_or_a_dash(report: Report) -> None:

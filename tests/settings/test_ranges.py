@@ -57,14 +57,14 @@ OUT_OF_RANGE = {
         "ramp": [-0.1, 1.1, nan],
     },
     (Guard, "training.guard"): {"bound": [0.9, nan], "every": [0]},
-    (PreferenceConfig, "dpo"): {
+    (PreferenceConfig, "compare.dpo"): {
         **TRAINED,
         "beta": [0.0, nan],
         "limit": [0],
         "max_length": [1],
     },
-    (RewardConfig, "reward"): {**TRAINED, "max_length": [1]},
-    (DecodingConfig, "decoding"): {"top_k": [0], "beta": [-1.0, nan, inf]},
+    (RewardConfig, "compare.reward"): {**TRAINED, "max_length": [1]},
+    (DecodingConfig, "compare.decoding"): {"top_k": [0], "beta": [-1.0, nan, inf]},
     (CompareConfig, "compare"): {
         "document_budget": [0.0, 1.1, nan],
         "lexicon_prior": [0.0, nan],

@@ -245,7 +245,9 @@ def test_what_is_not_finite_stops_the_run(tokenizer, tmp_path):
     model = model_for(tokenizer)
     with torch.no_grad():
         model.gpt_neox.final_layer_norm.weight[0] = torch.nan
-    with pytest.raises(InputError, match=r"dpo: the loss is nan at update 1; lower dpo\.learning"):
+    with pytest.raises(
+        InputError, match=r"^compare\.dpo: .* nan at update 1; lower compare\.dpo\.l"
+    ):
         train_preference(model, tokenizer, PAIRS, CONFIG, folder=tmp_path / "start")
     with pytest.raises(InputError, match=r"dpo: the loss is (nan|inf) at update 2; lower"):
         train_preference(
@@ -259,5 +261,7 @@ def test_what_is_not_finite_stops_the_run(tokenizer, tmp_path):
 
 def test_without_trl_one_line_names_the_extra(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trl", None)
-    with pytest.raises(InputError, match=r"^dpo: trl is not installed .*'ifguide\[dpo\]'$"):
+    with pytest.raises(
+        InputError, match=r"^compare\.dpo: trl is not installed .*'ifguide\[dpo\]'$"
+    ):
         train_preference(model_for(tokenizer), tokenizer, PAIRS, CONFIG, folder=tmp_path)

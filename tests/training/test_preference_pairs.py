@@ -65,8 +65,8 @@ def test_a_blank_continuation_is_no_answer():
         ({"prompts": ["You are"]}, "1 prompts"),
         ({"toxicity": np.where(TOXICITY == 0.9, np.nan, TOXICITY)}, "sample 1 of prompt 0 has"),
         ({"toxicity": TOXICITY + 0.5}, "sample 1 of prompt 0 has toxicity 1.4"),
-        ({"margin": 0.0}, r"dpo\.margin: 0\.0 is not in"),
-        ({"per_prompt": 0}, r"dpo\.per_prompt: 0 is below 1"),
+        ({"margin": 0.0}, r"compare\.margin: 0\.0 is not in"),
+        ({"per_prompt": 0}, r"per_prompt: 0 is below 1"),
     ],
 )
 def test_samples_that_cannot_be_ranked_are_refused(changes, said):
@@ -92,7 +92,9 @@ def test_of_paired_texts_the_neutral_one_is_preferred(tmp_path):
         source, tmp_path, toxic="neutral", neutral="toxic", prompt="before", limit=2
     )
     assert pair == PreferencePair("He said: ", "damn it", "oh no", whole=True)
-    with pytest.raises(InputError, match=r"dpo\.neutral"):
+    with pytest.raises(
+        InputError, match=r"with compare\.pairs, whose records have toxic and polite"
+    ):
         pairs_from_texts(source, tmp_path, neutral="polite")
 
 

@@ -306,8 +306,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     model = tiny_model("llama", torch.float32)
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
-    with pytest.raises(InputError, match="the loss is nan at update 1; lower"):
-        train(model, random_corpus(), None, CONFIG, folder=tmp_path)
+    said = r"^baseline: the loss is nan at update 1; lower baseline\.learning_rate$"
+    with pytest.raises(InputError, match=said):
+        train(model, random_corpus(), None, CONFIG, folder=tmp_path, place="baseline")
     diverging = replace(CONFIG, learning_rate=1e9, epochs=3.0)
     with pytest.raises(InputError, match=r"the loss is (nan|-?inf) at update 3; lower"):
         train(

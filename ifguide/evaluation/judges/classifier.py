@@ -22,6 +22,7 @@ Activation: TypeAlias = Literal["sigmoid", "softmax", "none"]
 
 BATCH = 32
 NO_TOKEN = -1
+NAMED_BY = "evaluation.judges, compare.labeller or --judges"  # where judges' names are given
 UNLIMITED = 2**20  # tokens; tokenizers without a limit say 1e30
 # A label is found by its whole name; an earlier group wins over a later one.
 TOXIC_LABELS = (
@@ -144,7 +145,10 @@ def toxic_label(name: str, labels: Sequence[str], wanted: str) -> int:
             return labels.index(wanted)
         if wanted.isdecimal() and int(wanted) < len(labels):
             return int(wanted)
-        raise InputError(f"judge '{name}': no label '{wanted}' among {', '.join(labels)}")
+        raise InputError(
+            f"judge '{name}': no label '{wanted}' among {', '.join(labels)}; name one of them "
+            f"behind the # ({NAMED_BY})"
+        )
     plain = [label.lower().replace(" ", "_").replace("-", "_") for label in labels]
     for group in TOXIC_LABELS:
         found = [number for number, label in enumerate(plain) if label in group]
@@ -152,7 +156,7 @@ def toxic_label(name: str, labels: Sequence[str], wanted: str) -> int:
             return found[0]
     raise InputError(
         f"judge '{name}': which of its labels means toxic is not clear ({', '.join(labels)}); add "
-        "#LABEL to the judge's name"
+        f"#LABEL to the judge's name ({NAMED_BY})"
     )
 
 

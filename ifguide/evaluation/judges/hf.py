@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from ifguide.corpus.hub import commit_of
 from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError
 from ifguide.evaluation.judges.classifier import (
@@ -23,7 +24,6 @@ from ifguide.evaluation.judges.classifier import (
     toxic_label,
 )
 from ifguide.evaluation.judges.registry import JudgeKind, JudgeRequest
-from ifguide.models.hub import commit_of
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ifguide.errors import InputError, one_line
+from ifguide.errors import InputError, one_line, reading
 from ifguide.parts import tell
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,7 @@ def judgements(
     """
     names = list(map(str, range(len(texts)))) if ids is None else list(ids)
     kinds = _categories(judge)
+    decides = _deciding(judge, kinds)
     columns = np.full((len(texts), max(1, len(kinds))), np.nan)
     failed: dict[str, str] = {}
     for first in range(0, len(texts), CHUNK):
@@ -125,12 +126,25 @@ def judgements(
         raise JudgeError(f"no text could be judged: {failed[names[0]]}")
     beginnings = _count_too_long(judge, texts)
     categories = {kind: columns[:, number] for number, kind in enumerate(kinds)}
-    decides = judge.label if isinstance(judge, CategoryJudge) and kinds else 0
     return Judgements(columns[:, decides], categories, failed, beginnings)
 
 
 def _categories(judge: Judge) -> tuple[str, ...]:
     return judge.categories if isinstance(judge, CategoryJudge) else ()
+
+
+def _deciding(judge: Judge, kinds: Sequence[str]) -> int:
+    """Return the number of the category that a judge itself returns; 0 where it has none."""
+    if not (isinstance(judge, CategoryJudge) and kinds):
+        return 0
+    label: Any = judge.label
+    number = int(label) if isinstance(label, Integral) else -1
+    if not 0 <= number < len(kinds):
+        raise JudgeError(
+            f"judge '{judge.name}': {label!r} is the number of none of its {len(kinds)} "
+            f"categories; give its label as a number from 0 to {len(kinds) - 1}"
+        )
+    return number
 
 
 def _judge_chunk(
@@ -233,7 +247,10 @@ def _first_failing(
 
 def _count_too_long(judge: Judge, texts: Sequence[str]) -> int:
     """Return how many texts the judge does not read to their end, and log it if it is any."""
-    count = int(judge.too_long(texts).sum()) if isinstance(judge, LimitedJudge) else 0
+    if not isinstance(judge, LimitedJudge):
+        return 0
+    with reading(f"judge '{judge.name}'", "mend its too_long", fault="it cannot tell its limit"):
+        count = int(np.asarray(judge.too_long(texts), dtype=bool).reshape(len(texts)).sum())
     if count:
         log.warning(
             "judge '%s': %d of %d texts are longer than it reads; it judged their beginnings",

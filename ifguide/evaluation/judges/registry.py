@@ -7,6 +7,7 @@ a third party's is named by an entry point of the group ``ifguide.judges``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -98,13 +99,14 @@ def load_judge(name: str, data_dir: Path = Path(), *, trust_remote_code: bool = 
         InputError: no such judge, its package is not installed, or its files cannot be loaded.
     """
     kind, request = _asked(name, data_dir, trust_remote_code)
-    mend = "mend or remove the package that makes it"
-    with reading(f"judge '{name}'", mend, fault="it cannot be loaded"):
+    with _of_package(name, "it cannot be loaded"):
         judge = kind.load(request)
-    if judge.name != name:
+    called = getattr(judge, "name", None)
+    if called != name or not callable(judge):
+        made = f"one that calls itself '{called}'" if callable(judge) else "what cannot be called"
         raise InputError(
-            f"judge '{name}': its package made one that calls itself '{judge.name}'; a judge bears "
-            "the name that it was asked for by"
+            f"judge '{name}': its package made {made}; a judge is called with texts, and bears the "
+            "name that it was asked for by"
         )
     return judge
 
@@ -118,7 +120,8 @@ def judge_files(name: str, data_dir: Path = Path()) -> list[Path]:
         InputError: no such judge.
     """
     kind, request = _asked(name, data_dir)
-    return sorted(kind.files(request))
+    with _of_package(name, "its files cannot be listed"):
+        return sorted(map(Path, kind.files(request)))
 
 
 def judge_identity(name: str, data_dir: Path = Path()) -> str:
@@ -131,7 +134,8 @@ def judge_identity(name: str, data_dir: Path = Path()) -> str:
         InputError: no such judge.
     """
     kind, request = _asked(name, data_dir)
-    return " ".join(filter(None, (name, kind.identity(request))))
+    with _of_package(name, "what decides it cannot be told"):
+        return " ".join(filter(None, (name, kind.identity(request))))
 
 
 def judge_model(name: str) -> str:
@@ -141,7 +145,8 @@ def judge_model(name: str) -> str:
         InputError: no such judge.
     """
     kind, request = _asked(name)
-    return kind.model(request)
+    with _of_package(name, "its model cannot be told"):
+        return kind.model(request)
 
 
 def check_judge(name: str, setting: str = SETTING) -> None:
@@ -164,6 +169,11 @@ def version_of(package: str) -> str:
         return f"{package} {version(package)}"
     except PackageNotFoundError:
         return f"{package} not installed"
+
+
+def _of_package(name: str, fault: str) -> AbstractContextManager[None]:
+    """Turn whatever a judge's package raises into a line about that judge."""
+    return reading(f"judge '{name}'", "mend or remove the package that makes it", fault=fault)
 
 
 def _asked(
