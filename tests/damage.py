@@ -6,18 +6,17 @@ A ``tree`` is a folder that holds ``run.yaml``, ``run`` (a run folder, finished 
 
 import contextlib
 import json
-import multiprocessing
+import os
 import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-
-from kills import killed_command
 
 from ifguide.commands.main import main
 from ifguide.run.table import STAGES
@@ -137,13 +136,15 @@ def lm_eval_that_loads():
 
 def kill(command, tree, stage):
     """Kill a command while a stage is half made: with something kept, or before its name."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ifguide.commands.main", "ifguide.run.actions", "kills"])
     words = [*typed(command, tree), "--quiet"]
-    process = context.Process(target=killed_command, args=(words, tree / "run", stage))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL, (command, stage, process.exitcode)
+    code = "import sys, kills, pathlib; *words, out, stage = sys.argv[1:]; "
+    code += "kills.killed_command(words, pathlib.Path(out), stage)"
+    arguments = [sys.executable, "-c", code, *words, str(tree / "run"), stage]
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    process = subprocess.run(
+        arguments, check=False, capture_output=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert process.returncode == -signal.SIGKILL, (command, stage, process)
     assert (tree / "run" / f"{stage}.part").is_dir()
 
 

@@ -134,9 +134,7 @@ TREES = {
     "score": Tree("killed in `score`", half_made("score"), (*BASE, "select")),
     "sample": Tree("killed in `sample/baseline`", half_made("sample/baseline"), BASE),
     "judge": Tree("killed in `judge/baseline`", half_made("judge/baseline"), (*BASE, "judge")),
-    "train": Tree(
-        "killed in `train`", half_made("train"), (*BASE, "judge", "inspect", "evaluate")
-    ),
+    "train": Tree("killed in `train`", half_made("train"), (*BASE, "judge", "inspect", "evaluate")),
     "compare": Tree(
         "`compare` killed in `model/ours`",
         half_made("model/ours-tuned-87a5c952", "compare", ("run",)),
