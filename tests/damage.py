@@ -34,7 +34,7 @@ ATTACK = (
 HERE = ("CONFIG", "--out", "OUT")
 COMMANDS = {  # what is typed after the command's name; OUT and CONFIG stand for the paths
     "run": HERE,
-    **{name: HERE for name in STAGES.names()},
+    **dict.fromkeys(STAGES.names(), HERE),
     "compare": (*HERE, *METHODS),
     "sweep": (*HERE, "--budget", "0.1"),
     "export-pair": HERE,
