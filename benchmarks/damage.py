@@ -1,156 +1,129 @@
-"""Damage to the files of finished and half-made runs, and to what runs read.
+"""Damage to every file that a command reads: of finished and half-made runs, and from outside.
 
-    python benchmarks/damage.py --journal build/damage.jsonl --out benchmarks/records/damage.md
+    python benchmarks/damage.py --log /tmp/damage.jsonl --out benchmarks/records/damage.md
 
 A file has a bit flipped, is cut short, or is deleted, at a place that a seed draws; then a command
 is run. It must tell of the damage in one line, make the file again to the same bits, or show and
-leave what it would have without. What was tried stands in the journal, so that the same command
-goes on after an interruption.
+leave what it would have without. Each trial is a line of the log; what the log has is not tried
+again, so a run that is stopped goes on. With ``--trials`` so many pairs of a file and a way are
+drawn for a command and a tree: every file once before any a second time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import shutil
-import signal
+import os
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from damage import (  # noqa: E402
-    COMMANDS,
-    ENDS,
-    FAULT,
-    WAYS,
-    built,
-    changed_outside,
-    drawn,
-    held,
-    outside_settings,
-    tried_of,
-)
-from kills import AT_WORK, killed_run  # noqa: E402
-from micro import TRAINING, write_settings  # noqa: E402
+from damage import COMMANDS, ENDS, FAULT, WAYS, drawn, held, tried  # noqa: E402
+from damaged_trees import TREES, made_at  # noqa: E402
 
-COMPARE = {"trainings": {"tuned": {**TRAINING, "start": "baseline"}}}
-HALF = ("run", "status", "judge")  # on a run that was killed
-FINISHED, OUTSIDE = "finished", "outside"
-Counts = dict[tuple[str, str, str], Counter[str]]  # of ends, by state, command and way of damage
+Trial = dict[str, Any]  # tree, command, file, way, end, why, and of how many pairs it was drawn
 
 
 def main() -> None:
     """Damage, print faults as they are found, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--journal", type=Path, required=True)
-    parser.add_argument("--share", type=float, default=1.0, help="of all trials (1)")
+    parser.add_argument("--out", type=Path, help="the record")
+    parser.add_argument("--log", type=Path, help="a line a trial; those in it are done")
+    parser.add_argument("--trees", nargs="+", choices=list(TREES), default=list(TREES))
+    parser.add_argument("--commands", nargs="+", choices=list(COMMANDS), default=list(COMMANDS))
+    parser.add_argument("--trials", type=int, help="a command and tree (all)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    known = _read(given.journal)
-    with tempfile.TemporaryDirectory() as name, given.journal.open("a") as journal:
-        for trial in _trials(Path(name), given.share, given.seed, set(known)):
-            key, (end, why) = trial
-            known[key] = end, why
-            journal.write(json.dumps([key, end, why]) + "\n")
-            journal.flush()
-            if end == FAULT:
-                print(*key, why, sep=" · ", flush=True)
-    text = record(known, given.share, given.seed)
+    trials = [*_logged(given.log)]
+    before = {_key(trial) for trial in trials}
+    for trial in _all(given, before):
+        trials.append(trial)
+        if given.log:
+            with given.log.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(trial) + "\n")
+    text = record(trials, given.seed)
     print(text)
     if given.out:
         given.out.write_text(text, encoding="utf-8")
 
 
-Key = tuple[str, str, str, str]  # state, command, file, way
-End = tuple[str, str]
+def _all(given: argparse.Namespace, before: set[tuple[str, ...]]) -> Iterator[Trial]:
+    """Yield the trials that are asked for and were not done before."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.trees:
+            tree, place, start = TREES[name], Path(folder, "tree"), Path(folder, f"start-{name}")
+            made_at(name, place, start)
+            files = [file for file in held(start) if tree.names(file)]
+            for command in (c for c in tree.commands if c in given.commands):
+                seed = f"{given.seed} {name} {command}"
+                pairs = drawn(files, WAYS, seed, given.trials)
+                left = [p for p in pairs if (name, command, *p) not in before]
+                began = time.monotonic()
+                for file, way, (end, why) in tried(start, place, command, left, seed):
+                    if end == FAULT:
+                        print(_line(name, command, file, way, why), flush=True)
+                    yield {
+                        **{"tree": name, "command": command, "file": file, "way": way},
+                        **{"end": end, "why": why, "pairs": len(files) * len(WAYS)},
+                    }
+                spent = time.monotonic() - began
+                print(f"{name} {command}: {len(left)} in {spent:.0f} s", flush=True)
 
 
-def _read(journal: Path) -> dict[Key, End]:
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    lines = journal.read_text("utf-8").splitlines() if journal.exists() else []
-    return {tuple(key): (end, why) for key, end, why in map(json.loads, lines)}
+def _logged(log: Path | None) -> Iterator[Trial]:
+    if log is not None and log.is_file():
+        yield from map(json.loads, log.read_text(encoding="utf-8").splitlines())
 
 
-def _trials(folder: Path, share: float, seed: int, known: set[Key]) -> Iterator[tuple[Key, End]]:
-    config = write_settings(folder, compare=COMPARE)
-    whole = built(config, folder / "whole")
-    yield from _of_folder(FINISHED, config, whole, folder, list(COMMANDS), share, seed, known)
-    for stage in AT_WORK:
-        part = folder / "half"
-        _kill(config, part, stage)
-        state = f"killed in {stage}"
-        yield from _of_folder(state, config, part, folder, HALF, share, seed, known)
-        shutil.rmtree(part)
-    place = folder / OUTSIDE
-    place.mkdir()
-    config, files = outside_settings(place)
-    start = built(config, place / "whole", ("run",))
-    for file in files:
-        for way in WAYS:
-            key = (OUTSIDE, "run", file.relative_to(place).as_posix(), way)
-            if key not in known:
-                yield key, changed_outside(config, start, folder, file, way, seed)
+def _key(trial: Trial) -> tuple[str, ...]:
+    return tuple(trial[name] for name in ("tree", "command", "file", "way"))
 
 
-def _of_folder(
-    state: str,
-    config: Path,
-    start: Path,
-    folder: Path,
-    commands: tuple[str, ...] | list[str],
-    share: float,
-    seed: int,
-    known: set[Key],
-) -> Iterator[tuple[Key, End]]:
-    every = drawn(start, commands, share=share, seed=seed)
-    wanted = [triple for triple in every if (state, *triple) not in known]
-    print(f"{state}: {len(wanted)} of {len(every)} to try", flush=True)
-    for *triple, end in tried_of(config, start, folder, wanted, seed=seed):
-        yield (state, *triple), end
+def _line(tree: str, command: str, file: str, way: str, why: str) -> str:
+    return f"- {tree}, `{command}`, {file}, {way}: {why}"
 
 
-def _kill(config: Path, out: Path, stage: str) -> None:
-    """Leave a run that was killed in a stage which had kept something."""
-    process = multiprocessing.get_context("spawn").Process(
-        target=killed_run, args=(config, out, stage, "at work")
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL, (stage, process.exitcode)
-    assert any(name.startswith(f"{stage}.part/") for name in held(out))
-
-
-def record(known: dict[Key, End], share: float, seed: int) -> str:
-    """Return the page: a row for each state, command and way of damage, then every fault."""
-    counts: Counts = {}
-    for (state, command, _, way), (end, _) in known.items():
-        counts.setdefault((state, command, way), Counter())[end] += 1
+def record(trials: list[Trial], seed: int) -> str:
+    """Return the page: a row for each tree and command, then every fault."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    pairs: dict[tuple[str, str], int] = {}
+    for trial in trials:
+        row = trial["tree"], trial["command"]
+        counts.setdefault(row, Counter())[trial["end"]] += 1
+        pairs[row] = trial["pairs"]
+    ways = Counter(trial["way"] for trial in trials)
+    faults = [_line(*_key(t), t["why"]) for t in trials if t["end"] == FAULT]
+    tried_of = f"{len(trials):,} of {sum(pairs.values()):,}"
     lines = [
-        "# Damage in runs, finished and half made, and in what they read",
+        "# Damage to what commands read",
         "",
-        "Made by `python benchmarks/damage.py`: one file at a time of a finished micro run with",
-        "its comparison, attack and exported pair, of runs that were killed in a stage, and of",
-        "what lies outside; then a command. *noticed*: one line and exit 2, or told by `status`;",
-        "*made again*: to the same bits as without the damage; *without effect*: all that is shown",
-        f"and left is the same. {sum(c.total() for c in counts.values()):,} trials, {share:.0%} of",
-        f"all that there are, drawn by seed {seed}.",
+        f"Made by `python benchmarks/damage.py`, seed {seed}: micro runs, finished and killed; a",
+        "file at a time has a bit flipped, is cut short or is deleted, and a command is run.",
+        f"Tried: {tried_of} pairs of a file and a way ("
+        + ", ".join(f"{way} {ways[way]:,}" for way in WAYS)
+        + "), drawn by the",
+        "seed so that each file comes once before any comes again. Without damage each of these",
+        "commands exits with 0; what it then prints and leaves is the oracle.",
         "",
-        "| state | command | damage | trials | " + " | ".join(ENDS) + " |",
-        "|---|---|---|---:|" + "---:|" * len(ENDS),
+        "*Noticed*: one line and exit 2, a warning that names the changed input, or a state that",
+        "`status` shows. *Made again*: to the same bits. *Without effect*: on what is shown and",
+        "made. *Fault*: all else, such as other output without a word, or a traceback.",
+        "",
+        "| run | command | tried | of | " + " | ".join(ENDS) + " |",
+        "|---|---|---:|---:|" + "---:|" * len(ENDS),
     ]
-    for (state, command, way), ends in sorted(counts.items()):
+    for (tree, command), ends in counts.items():
         cells = " | ".join(str(ends[end]) for end in ENDS)
-        lines.append(f"| {state} | `{command}` | {way} | {ends.total()} | {cells} |")
-    faults = [
-        f"- {', '.join(key)}: {why}" for key, (end, why) in sorted(known.items()) if end == FAULT
-    ]
+        row = f"| {TREES[tree].about} | `{command}` | {ends.total()} | "
+        lines.append(f"{row}{pairs[tree, command]} | {cells} |")
     return "\n".join([*lines, "", *(faults or ["No faults."])]) + "\n"
 
 

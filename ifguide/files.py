@@ -143,7 +143,7 @@ def check_output_folder(folder: Path, option: str) -> None:
 
 
 def copy_files(folder: Path, names: Iterable[str], to: Path) -> None:
-    """Copy files, each whole or not at all; a link in a file's place is replaced, not followed.
+    """Copy files, each whole or not at all.
 
     Args:
         folder: where they lie.
@@ -151,19 +151,32 @@ def copy_files(folder: Path, names: Iterable[str], to: Path) -> None:
         to: where they go, made first if need be.
 
     Raises:
-        InputError: something on the way to one of them is no folder, or a folder is in its place.
+        InputError: a link lies in ``to``, something on the way to one of them is no folder, or a
+            folder is in its place.
     """
     named = list(names)
+    check_no_links(to)
     for name in named:
         for inner in (to / above for above in list(Path(name).parents)[:-1]):
-            if os.path.lexists(inner) and (inner.is_symlink() or not inner.is_dir()):
+            if os.path.lexists(inner) and not inner.is_dir():
                 raise InputError(f"{inner}: it is no plain folder; move it away")
-        if (to / name).is_dir() and not (to / name).is_symlink():
+        if (to / name).is_dir():
             raise InputError(f"{to / name}: it is a folder, and a file goes there; move it away")
     for name in named:
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         with _replacing(to / name) as part:
             shutil.copyfile(folder / name, part)
+
+
+def check_no_links(folder: Path) -> None:
+    """Refuse a folder to write to that is a link, or has one in it.
+
+    Raises:
+        InputError: the link is named.
+    """
+    links = (place for place in (folder, *folder.rglob("*")) if place.is_symlink())
+    if (link := next(links, None)) is not None:
+        raise InputError(f"{link}: it is a link, and nothing is written through it; move it away")
 
 
 def plain(value: Any, *, counted: bool = False) -> Any:

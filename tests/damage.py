@@ -1,48 +1,55 @@
-"""Files of a run folder that are damaged, and what a command makes of them."""
+"""Files that a command reads are damaged, one at a time; what does the command make of it?
+
+A ``tree`` is a folder that holds ``run.yaml``, ``run`` (a run folder, finished or half made) and
+``given`` (what lies outside and is read: texts, a judge's words, a checkpoint, a tokenizer).
+"""
 
 import contextlib
 import json
-import math
+import os
 import random
 import re
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 
-import torch
-from micro import SETTINGS, write_settings
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
 from ifguide.commands.main import main
-from ifguide.corpus.builtin import builtin_posts
-from ifguide.corpus.tokenizers import train_tokenizer
+from ifguide.run.table import STAGES
 from ifguide.settings.reader import RUN_MARK
 
 NOTICED, AGAIN, NOTHING, FAULT = "noticed", "made again", "without effect", "fault"
 ENDS = (NOTICED, AGAIN, NOTHING, FAULT)
 WAYS = ("bit", "cut", "gone")
-METHODS = ("--methods", "baseline,ours")
+METHODS = ("--methods", "baseline,ours,classifier-tokens,rad")
+ATTACK = (
+    *("--gcg.pairs", "1", "--gcg.steps", "2", "--gcg.candidates", "4"),
+    *("--gcg.suffix_tokens", "3", "--gcg.target_tokens", "2"),
+    *("--relearn.posts", "[0, 4]", "--relearn.epochs", "1", "--lens.queries", "3"),
+)
+HERE = ("CONFIG", "--out", "OUT")
 COMMANDS = {  # what is typed after the command's name; OUT and CONFIG stand for the paths
-    "run": ("CONFIG", "--out", "OUT"),
-    "evaluate": ("CONFIG", "--out", "OUT"),
-    "select": ("CONFIG", "--out", "OUT"),
-    "compare": ("CONFIG", "--out", "OUT", *METHODS),
-    "export-pair": ("CONFIG", "--out", "OUT"),
-    "sweep": ("CONFIG", "--out", "OUT", "--budget", "0.02"),
-    "attack": ("OUT", "--kind", "lens", "--lens.queries", "3"),
+    "run": HERE,
+    **dict.fromkeys(STAGES.names(), HERE),
+    "compare": (*HERE, *METHODS),
+    "sweep": (*HERE, "--budget", "0.1"),
+    "export-pair": HERE,
+    "attack": ("OUT", *ATTACK),
     "judge": ("OUT", "--judges", "rule"),
-    "lm-eval": ("OUT", "--tasks", "weights"),
     "inspect": ("OUT",),
+    "lm-eval": ("OUT", "--tasks", "made"),
     "status": ("OUT",),
 }
-BUILDING = ("run", "compare", "export-pair", "attack")  # leave all that any command reads
-LOOKING = ("judge", "lm-eval", "inspect", "status")  # they change nothing
+LOOKING = ("judge", "inspect", "lm-eval", "status")  # they change nothing
+PAGES = {"run": "report.", "compare": "compare/", "sweep": "sweep/", "attack": "attacks/"}
 STANDS = re.compile(r"^(\S+) +stands ", re.MULTILINE)
-SPENT = re.compile(r" +\d[\d.,]* (s|min|GiB)\b| +[\d,]+(?= +\d+\.\d\d$)")
+SPENT = re.compile(r" +\d[\d.,]* (s|min|GiB)\b| +[\d,]+(?= +\d+\.\d\d$)|'seconds': [\d.]+")
+CHANGED = re.compile(r"made again: .*: the file .*(changed|is gone|is new)|made again: it rests on")
+ONE_LINE = re.compile(r"ifguide: error: [^\n]{1,1000}\n")
 
 
 @dataclass(frozen=True)
@@ -67,66 +74,84 @@ def damage(file, way, draws):
     file.write_bytes(held if way == "bit" else held[:place])
 
 
-def typed(command, config, out):
-    """What is typed for a command over a run folder."""
-    paths = {"CONFIG": str(config), "OUT": str(out)}
-    return [command, *(paths.get(word, word) for word in COMMANDS[command]), "--quiet"]
+def typed(command, tree):
+    """What is typed for a command over a tree."""
+    paths = {"CONFIG": str(tree / "run.yaml"), "OUT": str(tree / "run")}
+    return [command, *(paths.get(word, word) for word in COMMANDS[command])]
 
 
-def outcome(command, config, out):
+def outcome(command, tree, *options):
     """Run a command in this process."""
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as printed,
         tempfile.TemporaryFile("w+", encoding="utf-8") as complaint,
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(complaint),
-        _lm_eval_standing_in(),
+        lm_eval_that_loads(),
     ):
         try:
-            code = main(typed(command, config, out))
+            code = main([*typed(command, tree), *options])
         except Exception as error:  # noqa: BLE001 - whatever is raised is a fault
             code = f"{type(error).__name__}: {error}"
         texts = [stream.seek(0) or stream.read() for stream in (printed, complaint)]
-    return Outcome(code, *texts, held(out))
-
-
-def _weighed(model_args, **_):
-    """Stands for lm-eval: its figures are made of the weights and the vocabulary alone."""
-    folder = model_args["pretrained"]
-    weights = AutoModelForCausalLM.from_pretrained(folder).state_dict()
-    words = AutoTokenizer.from_pretrained(folder).get_vocab()
-    figures = {
-        "alias": "weights",
-        "sum,none": sum(float(w.double().sum()) for w in weights.values() if w.is_floating_point()),
-        "words,none": sum(len(word) * number for word, number in words.items()),
-    }
-    nothing = {"versions": {}, "n-shot": {}, "n-samples": {}}
-    return {"results": {"weights": figures}, **nothing}
-
-
-LM_EVAL = SimpleNamespace(
-    simple_evaluate=_weighed,
-    tasks=SimpleNamespace(TaskManager=lambda **_: SimpleNamespace(match_tasks=list)),
-)
+    return Outcome(code, *texts, held(tree))
 
 
 @contextlib.contextmanager
-def _lm_eval_standing_in():
-    stand_ins = {"lm_eval": LM_EVAL, "lm_eval.tasks": LM_EVAL.tasks}
-    before = {name: sys.modules.pop(name) for name in stand_ins if name in sys.modules}
-    sys.modules.update(stand_ins)
+def lm_eval_that_loads():
+    """Stand in for lm-eval: load the model and the tokenizer, and give the loss of one text."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    def simple_evaluate(model_args, **_):
+        model = AutoModelForCausalLM.from_pretrained(model_args["pretrained"])
+        ids = AutoTokenizer.from_pretrained(model_args["pretrained"])(
+            "the fox saw the dog", return_tensors="pt"
+        ).input_ids
+        figures = {"loss,none": model(ids, labels=ids).loss.item()}
+        return {
+            "results": {"made": figures},
+            "versions": {"made": 1},
+            "n-shot": {"made": 0},
+            "n-samples": {"made": {"original": 1, "effective": 1}},
+        }
+
+    tasks = SimpleNamespace(
+        TaskManager=lambda include_path=None: SimpleNamespace(match_tasks=lambda names: names)
+    )
+    put = {
+        "lm_eval": SimpleNamespace(simple_evaluate=simple_evaluate, tasks=tasks),
+        "lm_eval.tasks": tasks,
+    }
+    before = {name: sys.modules.get(name) for name in put}
+    sys.modules.update(put)
     try:
         yield
     finally:
-        for name in stand_ins:
-            del sys.modules[name]
-        sys.modules.update(before)
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
 
 
-def held(out):
-    """The bytes of every file in a run folder by its name there."""
-    files = (file for file in sorted(out.rglob("*")) if file.is_file())
-    return {file.relative_to(out).as_posix(): file.read_bytes() for file in files}
+def kill(command, tree, stage):
+    """Kill a command while a stage is half made: with something kept, or before its name."""
+    words = [*typed(command, tree), "--quiet"]
+    code = "import sys, kills, pathlib; *words, out, stage = sys.argv[1:]; "
+    code += "kills.killed_command(words, pathlib.Path(out), stage)"
+    arguments = [sys.executable, "-c", code, *words, str(tree / "run"), stage]
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    process = subprocess.run(
+        arguments, check=False, capture_output=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert process.returncode == -signal.SIGKILL, (command, stage, process)
+    assert (tree / "run" / f"{stage}.part").is_dir()
+
+
+def held(tree):
+    """The bytes of every file in a tree by its name there."""
+    files = (file for file in sorted(tree.rglob("*")) if file.is_file())
+    return {file.relative_to(tree).as_posix(): file.read_bytes() for file in files}
 
 
 def verdict(command, name, before, whole, found):
@@ -134,39 +159,67 @@ def verdict(command, name, before, whole, found):
 
     Args:
         command: its name.
-        name: of the damaged file in the run folder.
-        before: the files of the damaged folder, by name.
-        whole: the outcome of the same command over the undamaged folder.
+        name: of the damaged file in the tree.
+        before: the files of the damaged tree, by name.
+        whole: the outcome of the same command over the undamaged tree.
         found: the outcome over the damaged one.
     """
-    if found.code == 2 and whole.code == 0:
-        if not re.fullmatch(r"ifguide: error: [^\n]{1,1000}\n", found.complaint):
+    if found.code == 2:
+        if not ONE_LINE.fullmatch(last_line(found.complaint)):
             return FAULT, f"not one line: {found.complaint[:200]!r}"
         return (NOTICED, "") if not found.printed else (FAULT, "printed something before")
-    if found.code != whole.code:
-        return FAULT, str(found.code)[:200] + found.complaint[:200]
-    if command == "status" and STANDS.findall(found.printed) != STANDS.findall(whole.printed):
-        return NOTICED, ""
+    if found.code != 0:
+        return FAULT, str(found.code)[:200] + found.complaint[-200:]
     if command in LOOKING:
-        same = found.printed == whole.printed
-        unsaid = command == "status" and not _is_same(name, before, whole.files) and _decides(name)
-        return (NOTHING, "") if same and not unsaid else (FAULT, "shown without a word")
+        return _looked(command, name, before, whole, found)
+    if name.startswith("given/"):
+        return _changed_input(whole, found)
     if shown(found.printed) != shown(whole.printed):
         return FAULT, "shows something else"
-    other = [
-        n
-        for n in whole.files
-        if not n.startswith(".") and not _is_same(n, found.files, whole.files)
-    ]
-    other = [n for n in other if _decides(n)]
+    other = [n for n in whole.files if _decides(n) and not _is_same(n, found.files, whole.files)]
     if set(other) - {name}:
         return FAULT, f"{other[0]} is another"
-    if other:
-        return (FAULT, "stays damaged") if command == "run" else (NOTHING, "")
-    more = [n for n in found.files if n not in whole.files and n not in before]
+    more = sorted(found.files.keys() - whole.files.keys())
     if more:
         return FAULT, f"{more[0]} is left"
-    return (NOTHING if found.files.get(name) == before.get(name) else AGAIN), ""
+    stays = found.files.get(name) == before.get(name)
+    page = f"run/{PAGES.get(command, '-')}"
+    if stays and name.startswith(page) and name in whole.files:
+        return FAULT, "a page stays damaged"
+    if other:
+        return (FAULT, "stays damaged") if command in ("run", "compare") else (NOTHING, "")
+    return (NOTHING if stays else AGAIN), ""
+
+
+def _looked(command, name, before, whole, found):
+    """What a command has made of damage that changes nothing itself."""
+    if found.files != before:
+        return FAULT, "something was written"
+    if command == "status":
+        if STANDS.findall(found.printed) != STANDS.findall(whole.printed):
+            return NOTICED, ""
+        listed = name.removeprefix("run/").rpartition("/")[0]
+        stands = {f"run/{stage}/" for stage in STANDS.findall(whole.printed)}
+        if listed and any(name.startswith(stage) for stage in stands) and _decides(name):
+            return FAULT, "stands without a word"
+    same = found.printed == whole.printed
+    return (NOTHING, "") if same else (FAULT, "shown without a word")
+
+
+def _changed_input(whole, found):
+    """What a command has made of something outside that is another now."""
+    same = all(_is_same(n, found.files, whole.files) for n in whole.files if _decides(n))
+    if CHANGED.search(found.complaint):
+        return NOTICED, ""
+    if not same or shown(found.printed) != shown(whole.printed):
+        return FAULT, "made of another input without a word"
+    return NOTHING, ""
+
+
+def last_line(complaint):
+    """The last line of what went to the error stream; progress and warnings come before it."""
+    lines = complaint.replace("\r", "\n").splitlines(keepends=True)
+    return lines[-1] if lines else ""
 
 
 def shown(printed):
@@ -175,14 +228,15 @@ def shown(printed):
 
 
 def _decides(name):
-    """Whether a file is the same wherever runs are: it says nothing of times."""
-    told = ("report", ".", "compare/", "attacks/", RUN_MARK)
+    """Whether a file of a run folder is the same wherever runs are: it says nothing of times."""
+    name = name.removeprefix("run/")
+    told = ("report", ".", "compare/", "sweep/", "attacks/", "attack/", "given/", RUN_MARK)
     return not name.startswith(told) and "state.json" not in name
 
 
 def _is_same(name, files, others):
-    """Whether a file is equal in two folders, a manifest but for when and at what cost."""
-    if name in files and name.endswith("manifest.json"):
+    """Whether a file is equal in two trees, a manifest but for when and at what cost."""
+    if name in files and name in others and name.endswith("manifest.json"):
         try:
             return _without_cost(files[name]) == _without_cost(others[name])
         except ValueError:
@@ -195,112 +249,38 @@ def _without_cost(text):
     return {k: v for k, v in found.items() if k not in ("cost", "date", "files", "seal")}
 
 
-def built(config, out, commands=BUILDING):
-    """Make a run folder that holds what every command reads, and return it."""
-    for command in commands:
-        found = outcome(command, config, out)
-        assert found.code == 0, found
-    return out
+def drawn(names, ways, seed, limit=None):
+    """Return pairs of a file and a way; with a limit so many, files before further ways."""
+    draws = random.Random(str(seed))
+    orders = {name: draws.sample(ways, len(ways)) for name in names}
+    pairs = []
+    for number in range(len(ways)):
+        turn = [(name, orders[name][number]) for name in names]
+        draws.shuffle(turn)
+        pairs += turn
+    return pairs[:limit]
 
 
-def drawn(start, commands, ways=WAYS, share=1.0, seed=0):
-    """Draw a share of all triples of a command, a file of a run folder and a way of damage."""
-    every = [(c, name, way) for c in commands for name in held(start) for way in ways]
-    count = math.ceil(share * len(every))
-    return sorted(random.Random(seed).sample(every, count)) if count < len(every) else every
-
-
-def tried(config, start, folder, commands, *, names=None, ways=WAYS, seed=0):
-    """Yield command, file, way and verdict for each damage to a run folder.
+def tried(start, place, command, pairs, seed=0):
+    """Yield file, way and verdict for each damage to a copy of a tree.
 
     Args:
-        config: the settings of the run.
-        start: the folder, which is left as it is.
-        folder: where damaged copies of it may lie.
-        commands: by name.
-        names: which files, in ``start``; all of them by default.
-        ways: of damage.
+        start: the tree, which is left as it is.
+        place: where copies of it lie, one after the other: where the tree was made.
+        command: by name.
+        pairs: of a file in the tree and a way.
         seed: where and which bits.
     """
-    wanted = [
-        (command, name, way)
-        for command in commands
-        for name in (held(start) if names is None else names)
-        for way in ways
-    ]
-    yield from tried_of(config, start, folder, wanted, seed=seed)
 
+    def fresh():
+        shutil.rmtree(place, ignore_errors=True)
+        return Path(shutil.copytree(start, place, symlinks=True))
 
-def tried_of(config, start, folder, wanted, *, seed=0):
-    """Yield command, file, way and verdict of each triple that is ``wanted``, by command."""
-    for command, triples in groupby(wanted, key=lambda triple: triple[0]):
-        whole = outcome(command, config, shutil.copytree(start, folder / "run"))
-        assert whole.code == 0, whole
-        shutil.rmtree(folder / "run")
-        for _, name, way in triples:
-            draws = random.Random(f"{seed} {name} {way} {command}")
-            out = Path(shutil.copytree(start, folder / "run"))
-            damage(out / name, way, draws)
-            before = held(out)
-            found = outcome(command, config, out)
-            yield command, name, way, verdict(command, name, before, whole, found)
-            shutil.rmtree(out)
-
-
-def outside_settings(folder):
-    """Write settings whose texts, judge, model and tokenizer are files; return it and the files."""
-    for name, count, seed in (("posts", 120, 0), ("marked", 60, 1)):
-        posts = [{"id": p.id, "text": p.text, "spans": p.spans} for p in builtin_posts(count, seed)]
-        lines = "".join(json.dumps(post) + "\n" for post in posts)
-        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
-    (folder / "words.txt").write_text("the\nidiot\n", encoding="utf-8")
-    texts = [post.text for post in builtin_posts(120)]
-    tokenizer = train_tokenizer(texts, 400)
-    tokenizer.save_pretrained(folder / "model")
-    torch.manual_seed(0)
-    scratch = SETTINGS["model"]["scratch"]
-    shape = {name: value for name, value in scratch.items() if name != "model_type"}
-    network = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape))
-    network.save_pretrained(folder / "model")
-    judged = {**SETTINGS["evaluation"], "judges": ["words:words.txt"]}
-    config = write_settings(
-        folder,
-        data_dir=str(folder),
-        corpus__sources=[
-            {"path": "posts.jsonl", "name": "posts", "spans": "spans", "held_out": 0.3}
-        ],
-        queries__source={"path": "marked.jsonl", "spans": "spans"},
-        model={"path": str(folder / "model")},
-        tokenizer={"path": str(folder / "model")},
-        evaluation=judged,
-    )
-    kinds = ("*.jsonl", "words.txt", "model/*.json", "model/*.safetensors")
-    return config, [file for kind in kinds for file in sorted(folder.glob(kind))]
-
-
-def changed_outside(config, start, folder, file, way, seed=0):
-    """Damage a file that lies outside of a run; return how a run over it ends.
-
-    It is noticed, or the run comes to what a fresh run on the damaged file comes to.
-    """
-    kept = file.read_bytes()
-    try:
-        damage(file, way, random.Random(f"{seed} {file.name} {way}"))
-        fresh = outcome("run", config, folder / "fresh")
-        again = outcome("run", config, Path(shutil.copytree(start, folder / "run")))
-        if again.code == 2 and re.fullmatch(r"ifguide: error: [^\n]{1,1000}\n", again.complaint):
-            return (NOTICED, "") if fresh.code == 2 else (FAULT, "a fresh run takes it")
-        if (again.code, fresh.code) != (0, 0):
-            return FAULT, f"{again.code} {again.complaint[:200]}; fresh: {fresh.code}"
-        other = [
-            name
-            for name in fresh.files
-            if _decides(name) and not _is_same(name, again.files, fresh.files)
-        ]
-        if other:
-            return FAULT, f"{other[0]} is another than a fresh run's"
-        return (NOTHING if again.files == held(start) else AGAIN), ""
-    finally:
-        file.write_bytes(kept)
-        for name in ("run", "fresh"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+    whole = outcome(command, fresh())
+    assert whole.code == 0, (command, whole.code, whole.complaint)
+    for name, way in pairs:
+        tree = fresh()
+        damage(tree / name, way, random.Random(f"{seed} {name} {way} {command}"))
+        before = held(tree)
+        yield name, way, verdict(command, name, before, whole, outcome(command, tree))
+    shutil.rmtree(place)

@@ -12,16 +12,28 @@ from ifguide.run.store import StageFolder
 from ifguide.run.work import Work
 
 AT_WORK = {  # stages that keep what is done so far, and where
+    "attack/relearn-baseline": "scratch/*/training/checkpoint-1/complete",
     "baseline": "scratch/checkpoint-1/complete",
+    "model/ours-tuned-87a5c952": "scratch/checkpoint-1/complete",
+    "reward": "scratch/checkpoint-1/complete",
     "sample/baseline": "samples-0.parquet",
     "score": "scores-000000000.npy",
     "train": "scratch/checkpoint-1/complete",
 }
 
 
-def killed_run(micro_config, out, stage, moment):
-    """Run, and die by SIGKILL in a stage: with something kept, or when all of it is written."""
+def killed_command(words, out, stage, moment=None):
+    """Run a command, and die by SIGKILL in a stage.
+
+    Args:
+        words: what is typed.
+        out: the run folder.
+        stage: by name.
+        moment: ``at work``, with something kept, or ``before its name``, when all of it is
+            written; by default at work where the stage keeps something.
+    """
     progress, settle, part = Work.progress, StageFolder._settle, out / f"{stage}.part"
+    keeps = AT_WORK.get(stage)
 
     def die(folder):
         if folder == part:
@@ -29,18 +41,23 @@ def killed_run(micro_config, out, stage, moment):
 
     def die_at_work(work, tokens):
         progress(work, tokens)
-        if work._folder is not None and (work.path / AT_WORK.get(stage, "")).is_file():
+        if work._folder is not None and any(work.path.glob(keeps)):
             die(work.path)
 
     def die_before_its_name(folder, manifest):
         die(folder.part)
         settle(folder, manifest)
 
-    if moment == "at work":
+    if (moment or ("at work" if keeps else "before its name")) == "at work":
         Work.progress = die_at_work
     else:
         StageFolder._settle = die_before_its_name
-    run("run", micro_config, out)
+    main(words)
+
+
+def killed_run(micro_config, out, stage, moment):
+    """Run, and die by SIGKILL in a stage."""
+    killed_command(["run", str(micro_config), "--out", str(out), "--quiet"], out, stage, moment)
 
 
 def resumed_run(micro_config, out):

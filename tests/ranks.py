@@ -96,7 +96,7 @@ def stop_in_fifth_update():
 
 def make_shards(work, settings):
     """Each rank scores its share of four shards; a rank's scores carry its number."""
-    shards = ScoreShards(work.path, (7, 3), 2, work.keep)
+    shards = ScoreShards(work.path, (7, 3), 2, work.put)
     for rows in shards.missing():
         work.progress(1)
         shards.put(rows, np.full((rows.stop - rows.start, 3), float(ranks.rank())))

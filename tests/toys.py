@@ -21,7 +21,7 @@ class Shards:
         self.made, self.stop_before, self.error, self.value = [], stop_before, error, value
 
     def __call__(self, work, settings):
-        shards = ScoreShards(work.path, (8, 3), 2, work.keep)
+        shards = ScoreShards(work.path, (8, 3), 2, work.put)
         checkpoint = work.scratch / "checkpoint-1"
         checkpoint.mkdir(exist_ok=True)
         (checkpoint / "complete").write_text("half done")

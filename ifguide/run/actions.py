@@ -23,7 +23,14 @@ from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.lm_eval import lm_eval_results
 from ifguide.evaluation.rejudging import rejudge
 from ifguide.evaluation.trial import try_generation
-from ifguide.files import check_output, check_output_folder, copy_files, json_text, write_text
+from ifguide.files import (
+    check_no_links,
+    check_output,
+    check_output_folder,
+    copy_files,
+    json_text,
+    write_text,
+)
 from ifguide.influence.pair_files import PerturbedPair
 from ifguide.influence.trial import try_out, try_saving
 from ifguide.models.forward import check_queries_fit
@@ -36,6 +43,7 @@ from ifguide.rivals.methods import rows_of
 from ifguide.rivals.sweep import Grid, swept
 from ifguide.run import artifacts, attacks, attacks_makers
 from ifguide.run.comparison import write_table
+from ifguide.run.manifest import read_manifest
 from ifguide.run.outside import CHECKPOINT, JUDGES, LAMBADA, data_folder
 from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
@@ -58,7 +66,6 @@ from ifguide.run.stages import (
     SELECT,
     TRAIN,
 )
-from ifguide.run.store import read_manifest
 from ifguide.run.table import stage_named
 from ifguide.selection.checks import check_budget
 from ifguide.settings.config import Config
@@ -248,7 +255,9 @@ def write_pair(
     """
     if to is not None:
         check_output_folder(to, "--to")
-        _check_copy(to, replace=manner is not None and manner.replace)
+        if os.path.lexists(to) and not (manner is not None and manner.replace):
+            raise InputError(f"{to}: it is there already; give --to a new folder, or --replace")
+        check_no_links(to)
     with _working(config, out, manner) as run:
         check(run)
         pair, folder = run(perturbed(step)), run.path(perturbed(step))
@@ -423,15 +432,6 @@ def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContex
         verify=manner.verify,
         shown=lambda stage: stage.name in reported,
     )
-
-
-def _check_copy(to: Path, *, replace: bool) -> None:
-    """Refuse to copy a folder over anything that is there, or through a link."""
-    if os.path.lexists(to) and not replace:
-        raise InputError(f"{to}: it is there already; give --to a new folder, or --replace")
-    links = (place for place in (to, *to.rglob("*")) if place.is_symlink())
-    if (link := next(links, None)) is not None:
-        raise InputError(f"{link}: it is a link, and nothing is written through it; move it away")
 
 
 def _finishing(

@@ -52,12 +52,12 @@ def load_direction(folder: Path) -> Direction:
 
 @dataclass(frozen=True)
 class ScoreShards:
-    """Scores as float32 numpy shards; a shard under its own name is whole, and ``keep`` is told."""
+    """Scores as float32 numpy shards; ``put_whole`` gives a whole one its name."""
 
     folder: Path
     shape: tuple[int, int]
     shard_blocks: int
-    keep: Callable[[Path], None] = lambda file: None
+    put_whole: Callable[[Path, Path], object] = Path.replace
 
     def missing(self) -> Iterable[slice]:
         """Yield this rank's share of the rows that no shard holds yet, a shard at a time.
@@ -98,8 +98,7 @@ class ScoreShards:
         part = file.with_name(f"{file.name}{TEMPORARY}")
         with part.open("wb") as stream:
             np.save(stream, values.astype(np.float32))
-        part.replace(file)
-        self.keep(file)
+        self.put_whole(part, file)
 
     def collect(self) -> Float[LazyArray, "N T"]:
         """Return all scores, read as they are asked for, once every rank is done."""
@@ -301,12 +300,12 @@ def load_texts(folder: Path) -> dict[str, Corpus]:
 class Samples:
     """Where continuations go as they are made: a table a prompt set, by the set's number.
 
-    ``keep`` is told of each file that is whole.
+    ``put_whole`` gives a file that is whole its name.
     """
 
     folder: Path
     sets: Sequence[str]
-    keep: Callable[[Path], None]
+    put_whole: Callable[[Path, Path], object]
 
     def __call__(self, name: str, make: Callable[[], pa.Table]) -> pa.Table:
         """Return a set's continuations, made first if they are not there."""
@@ -314,8 +313,7 @@ class Samples:
         if not file.exists():
             part = file.with_name(f"{file.name}{TEMPORARY}")
             pq.write_table(make(), part)
-            part.replace(file)
-            self.keep(file)
+            self.put_whole(part, file)
         return pq.read_table(file)
 
 

@@ -45,6 +45,6 @@ MASK_FILES = (
 TRAINING_FILES = (*CHECKPOINT_FILES, "guard.json", "sound.safetensors")
 SCRATCH_FILES = (  # below the folder that is dropped when a stage is whole
     *TRAINING_FILES,
-    *(f"*/training/{name}" for name in TRAINING_FILES),
-    *(f"*/posts/{name}" for name in PACKED_FILES),
+    *(f"[0-9]*/training/{name}" for name in TRAINING_FILES),
+    *(f"[0-9]*/posts/{name}" for name in PACKED_FILES),
 )

@@ -95,8 +95,8 @@ def prepare_corpus(
 ) -> None:
     """Tokenise and pack the corpus."""
     if ranks.is_main():
-        prepare(settings.corpus, tokenizer, data_dir, settings.seed, work.path)
-        _keep_code(work, work.path / "tokenizer")
+        prepare(settings.corpus, tokenizer, data_dir, settings.seed, work.fresh)
+        _keep_code(work, work.fresh / "tokenizer")
 
 
 def open_corpus_of(folder: Path, tokenizer: TokenizerConfig) -> PreparedCorpus:
@@ -114,8 +114,8 @@ def pack_texts(
     for number, (name, asked) in enumerate(wanted.items()):
         documents = held_out_documents(asked, text.held_out, data_dir, name)
         setting = f"evaluation.perplexity.{name}"
-        pack(documents, text.tokenizer, length, work.path / str(number), setting=setting)
-    write_json(work.path / "texts.json", {"names": list(wanted)})
+        pack(documents, text.tokenizer, length, work.fresh / str(number), setting=setting)
+    write_json(work.fresh / "texts.json", {"names": list(wanted)})
 
 
 def read_queries(
@@ -219,9 +219,9 @@ def write_model(work: Work, model: nn.Module, tokenizer: PreTrainedTokenizerBase
     """Write a model and the tokenizer as a checkpoint, on the main rank."""
     if ranks.is_main():
         tell("saving the model")
-        cast(PreTrainedModel, model).save_pretrained(work.path)
-        tokenizer.save_pretrained(work.path)
-        _keep_code(work, work.path)
+        cast(PreTrainedModel, model).save_pretrained(work.fresh)
+        tokenizer.save_pretrained(work.fresh)
+        _keep_code(work, work.fresh)
 
 
 def _keep_code(work: Work, folder: Path) -> None:
@@ -289,7 +289,7 @@ def score_corpus(
 def shards(work: Work, text: PreparedCorpus, blocks: int = SHARD_BLOCKS) -> artifacts.ScoreShards:
     """Return where scores go as they are made."""
     shape = (int(text.corpus.tokens.shape[0]), int(text.corpus.tokens.shape[1]))
-    return artifacts.ScoreShards(work.path, shape, blocks, work.keep)
+    return artifacts.ScoreShards(work.path, shape, blocks, work.put)
 
 
 def smooth_scores(
@@ -323,7 +323,7 @@ def select_tokens(work: Work, settings: SelectionConfig, scores: TokenScores) ->
     selection = select(scores, settings)
     check_tokens(selection, scores)
     if ranks.is_main():
-        artifacts.save_selection(work.path, selection, scores)
+        artifacts.save_selection(work.fresh, selection, scores)
     return selection
 
 
@@ -353,7 +353,7 @@ def continuations(
     """
     if not ranks.is_main():
         return {}
-    keep = artifacts.Samples(work.path, list(prompts), work.keep)
+    keep = artifacts.Samples(work.path, list(prompts), work.put)
     return {
         name: keep(
             name,
@@ -462,9 +462,9 @@ def write_report_and_page(
         cost=dict(work.costs),
         corpus=CorpusSummary(document_start=start_names(text.tokenizer)),
     )
-    write_report(work.path / "report.json", report)
+    write_report(work.fresh / "report.json", report)
     page = render_page(report, text.corpus, smoothed, selection, settings.top, settings.title)
-    write_text(work.path / "report.html", page)
+    write_text(work.fresh / "report.html", page)
 
 
 def write_pair(
@@ -472,4 +472,4 @@ def write_pair(
 ) -> None:
     """Write the perturbed checkpoints, the corpus's tokens and how to go on."""
     if ranks.is_main():
-        export_pair(scored.model, text.tokenizer, text.corpus, direction, work.path, step)
+        export_pair(scored.model, text.tokenizer, text.corpus, direction, work.fresh, step)

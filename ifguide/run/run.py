@@ -15,10 +15,11 @@ from ifguide.errors import InputError, reading
 from ifguide.evaluation.figures import Cost
 from ifguide.files import fingerprint_of, plain
 from ifguide.run.folder import CONFIG, RunFolder
+from ifguide.run.manifest import MANIFEST, NO_COST, Manifest, read_manifest
 from ifguide.run.progress import progress_line
 from ifguide.run.stage import AnyStage, Need, Outside, Stage
 from ifguide.run.standing import Standing, State, changes, setting_changes
-from ifguide.run.store import MANIFEST, NO_COST, Manifest, StageFolder, read_manifest, working
+from ifguide.run.store import StageFolder, working
 from ifguide.run.work import Work
 from ifguide.settings.config import Config
 from ifguide.settings.reader import to_kept_yaml
@@ -236,7 +237,7 @@ class Run:
             with line as work.line:
                 noun = stage.make(work, settings, *nouns)
                 if stage.save is not None and ranks.is_main():
-                    stage.save(work.path, noun)
+                    stage.save(work.fresh, noun)
             ranks.barrier()
             if ranks.is_main():
                 place.finish(work, self._manifest(stage))

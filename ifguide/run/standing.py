@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ifguide.run.manifest import Manifest
 from ifguide.run.stage import AnyStage
-from ifguide.run.store import Manifest
 
 State = Literal["stands", "stale", "damaged", "begun", "not made", "not kept"]
 

@@ -12,14 +12,12 @@ declares. Whatever else lies in its folder stays where it is and is named. Links
 from __future__ import annotations
 
 import errno
-import fnmatch
 import json
 import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, final
 
@@ -27,45 +25,20 @@ from safetensors import SafetensorError
 
 from ifguide.errors import InputError
 from ifguide.evaluation.figures import Cost
-from ifguide.files import TEMPORARY, read_sealed, write_sealed
+from ifguide.files import TEMPORARY, describe, read_sealed, write_sealed
 from ifguide.run.checksums import Checksums
+from ifguide.run.entries import fits, is_in, is_plain, walk
 from ifguide.run.layout import SCRATCH_FILES
-from ifguide.run.work import COST, JOURNAL, SCRATCH, Work
+from ifguide.run.manifest import MANIFEST, NO_COST, Manifest, read_manifest
+from ifguide.run.work import COST, FRESH, JOURNAL, SCRATCH, Work
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
-NO_COST = Cost(seconds=0.0, tokens=0, peak_rss_bytes=0)
-MANIFEST = "manifest.json"
 HEAD = "made-for.json"  # in a .part: whose it is
 FULL = os.strerror(errno.ENOSPC)
 JOURNALS = JOURNAL.format(rank="*")
 CONTROLS = (HEAD, COST, JOURNALS)
 OWN = (MANIFEST, *CONTROLS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What went into a stage and what came out.
-
-    ``needs`` has the fingerprint of each need by name; ``reads`` what lies outside the run folder,
-    by what needs it: the sha256 of its files by name, and what else decides it; ``files`` the size
-    and sha256 of each file.
-    """
-
-    stage: str
-    about: str
-    fingerprint: str
-    version: int
-    settings: Any
-    section: str
-    needs: Mapping[str, str]
-    reads: Mapping[str, Mapping[str, Any]]
-    versions: Mapping[str, str]
-    date: str
-    cost: Cost = NO_COST
-    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    format: int = FORMAT
 
 
 @final
@@ -84,9 +57,12 @@ class StageFolder:
     ) -> None:
         self.root, self.name = root, name
         scratch = (f"{SCRATCH}/{pattern}" for pattern in SCRATCH_FILES)
-        self._own = (*patterns, *OWN, *scratch)
+        fresh = (f"{FRESH}/{pattern}" for pattern in patterns)
+        self._own = (*patterns, *OWN, *scratch, *fresh)
         parents = (PurePosixPath(pattern).parents for pattern in self._own)
-        self._folders = tuple({str(p) for above in parents for p in above} - {"."})
+        self._folders = tuple(
+            {SCRATCH, FRESH, *(str(p) for above in parents for p in above)} - {"."}
+        )
         self.path, self.part = root / name, root / f"{name}.part"
         self.checksums = checksums
 
@@ -124,7 +100,10 @@ class StageFolder:
     def has_begun(self) -> bool:
         """Whether an attempt has left something that was computed."""
         return self._is_folder(self.part) and (
-            (self.part / MANIFEST).is_file() or _spent(self.part / COST).tokens > 0
+            (self.part / MANIFEST).is_file()
+            or _spent(self.part / COST).tokens > 0
+            or any(is_in(SCRATCH, name) for name in self._own_in(self.part))
+            or any((self.part / name).is_file() for name in _journal(self.part))
         )
 
     def find(self, fingerprint: str) -> bool:
@@ -134,7 +113,7 @@ class StageFolder:
             self._settle(waiting)
         whole = waiting is not None or self.is_whole(fingerprint)
         if whole and self._is_folder(self.part) and not (self.part / HEAD).is_file():
-            self._drop(self.part, self._own_in(self.part))  # left by a kill after all was moved
+            self._drop(self.part, self._ours_in(self.part))  # left by a kill after all was moved
         return whole
 
     def begun_with(self) -> Mapping[str, Any] | None:
@@ -155,15 +134,19 @@ class StageFolder:
             self.part.mkdir()
         for place in (self.part, self.path):
             self._refuse_in_the_way(place)
+        self._refuse_untold()
         same = _head(self.part).get("fingerprint") == manifest.fingerprint
-        whole = _journal(self.part) if same else {}
+        told = _journal(self.part) if same else {}
+        dropped = []
         for name in self._own_in(self.part):
-            if name in whole:
-                keep = not self._is_damaged(self.part, name, whole[name])
+            if name in told and not is_in(FRESH, name):
+                keep = not self._is_damaged(self.part, name, told[name])
             else:
-                keep = same and (name.startswith(f"{SCRATCH}/") or _fits(name, CONTROLS))
+                keep = same and (is_in(SCRATCH, name) or fits(name, CONTROLS))
             if not keep:
-                (self.part / name).unlink()
+                dropped.append(name)
+        self._drop(self.part, dropped)
+        self.part.mkdir(exist_ok=True)
         head = {"fingerprint": manifest.fingerprint, "settings": manifest.settings}
         write_sealed(self.part / HEAD, head)
         done = self.manifest()
@@ -173,17 +156,18 @@ class StageFolder:
         if done is not None and done.fingerprint == manifest.fingerprint:
             write_sealed(self.part / COST, done.cost)
             self._take_back(done)
-        _drop_empty(self.part)
         return _spent(self.part / COST)
 
     def finish(self, work: Work, manifest: Manifest) -> None:
         """Write the manifest of what lies in ``.part`` and give the stage its place."""
         self._refuse_in_the_way(self.part)
-        self._drop(self.part, [n for n in self._own_in(self.part) if n.startswith(f"{SCRATCH}/")])
+        self._drop(self.part, [n for n in self._own_in(self.part) if is_in(SCRATCH, n)])
+        self._move_up()
+        self._drop_emptied(self.part, self._empty_workplaces())
         files = {
             name: {"bytes": (self.part / name).stat().st_size, "sha256": self._sum(name)}
             for name in self._own_in(self.part)
-            if not _fits(name, OWN) and not name.endswith(TEMPORARY)
+            if not fits(name, OWN) and not name.endswith(TEMPORARY) and not is_in(FRESH, name)
         }
         whole = Manifest(**{**vars(manifest), "cost": work.cost(), "files": files})
         write_sealed(self.part / MANIFEST, whole)
@@ -217,8 +201,8 @@ class StageFolder:
             self.remove()
             before = None
         own = self._own_in(self.part)
-        self._drop(self.part, [n for n in own if _fits(n, CONTROLS) or n.endswith(TEMPORARY)])
-        held = {name for name, _ in _walk(self.part)}
+        self._drop(self.part, [n for n in own if fits(n, CONTROLS) or n.endswith(TEMPORARY)])
+        held = {name for name, _ in walk(self.part, empty=True)}
         if not os.path.lexists(self.path) and held <= {*manifest.files, MANIFEST}:
             self.part.rename(self.path)
             return
@@ -232,6 +216,7 @@ class StageFolder:
                 (self.path / name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(self.part / name, self.path / name)
         self._drop(self.part, [MANIFEST])
+        self._drop_emptied(self.part, [*manifest.files])
         self._drop(self.path, [n for n in self._own_in(self.path) if n.endswith(TEMPORARY)])
         self._name_foreign(self.part)
         self._name_foreign(self.path, (*manifest.files, MANIFEST))
@@ -249,17 +234,52 @@ class StageFolder:
                     "away and run again"
                 )
 
+    def _refuse_untold(self) -> None:
+        """Refuse files in ``.part`` under names of ours that nothing tells of: whose are they?
+
+        Raises:
+            InputError: the first one is named.
+        """
+        ours = set(self._ours_in(self.part))
+        for name in self._own_in(self.part):
+            if name not in ours:
+                raise InputError(
+                    f"{self.part / name}: nothing tells that ifguide wrote it, and it has a name "
+                    "that is needed; move it away and run again"
+                )
+
+    def _move_up(self) -> None:
+        """Give what this attempt has written anew its place in ``.part``, which is told before."""
+        names = [name for name in self._own_in(self.part) if is_in(FRESH, name)]
+        for name in (name for name in names if not name.endswith(TEMPORARY)):
+            file = self.part / name.removeprefix(f"{FRESH}/")
+            self._tell({file.relative_to(self.part).as_posix(): describe(self.part / name)})
+            file.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.part / name, file)
+        self._drop_emptied(self.part, names)
+
+    def _tell(self, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write into the journal that files are whole."""
+        with (self.part / JOURNAL.format(rank=0)).open("a", encoding="utf-8") as lines:
+            for name, seen in files.items():
+                lines.write(json.dumps({"file": name, **seen}) + "\n")
+
+    def _empty_workplaces(self) -> list[str]:
+        """Return a name in each folder of scratch and fresh that no file of ours was left in."""
+        names = [name for name, entry in walk(self.part, empty=True) if entry.is_dir()]
+        places = [n for n in names if is_in(SCRATCH, f"{n}/") or is_in(FRESH, f"{n}/")]
+        return [f"{name}/-" for name in places if fits(name, self._folders)]
+
     def _take_back(self, done: Manifest) -> None:
         """Move what is undamaged of a finished stage to ``.part``, where the rest is made."""
         own = {name for name in self._own_in(self.path) if name in done.files}
         whole = [n for n in sorted(own) if not self._is_damaged(self.path, n, done.files[n])]
-        with (self.part / JOURNAL.format(rank=0)).open("a", encoding="utf-8") as lines:
-            for name in whole:
-                lines.write(json.dumps({"file": name, **done.files[name]}) + "\n")
+        self._tell({name: done.files[name] for name in whole})
         for name in whole:
             (self.part / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.path / name, self.part / name)
         self._drop(self.path, [*done.files, MANIFEST])
+        self._drop_emptied(self.path, whole)
 
     def _is_folder(self, path: Path) -> bool:
         """Whether a folder of this stage is there.
@@ -288,15 +308,28 @@ class StageFolder:
 
         Code that a model brings along may have any name: it is ours where it has been told of.
         """
-        told = _code_told_of(folder)
+        told = _told_of(folder)
         return [
             name
-            for name, entry in _walk(folder)
-            if _is_plain(entry) and (self._is_own(name) or name in told)
+            for name, entry in walk(folder)
+            if is_plain(entry) and (self._is_own(name) or (name.endswith(".py") and name in told))
+        ]
+
+    def _ours_in(self, folder: Path) -> list[str]:
+        """Return those of ``_own_in`` that are known to be this stage's, not only by name."""
+        told = _told_of(folder)
+        return [
+            name
+            for name in self._own_in(folder)
+            if name in told
+            or is_in(SCRATCH, name)
+            or is_in(FRESH, name)
+            or name.endswith(TEMPORARY)
+            or fits(name, OWN)
         ]
 
     def _is_own(self, name: str) -> bool:
-        return name.endswith(TEMPORARY) or _fits(name, self._own)
+        return name.endswith(TEMPORARY) or fits(name, self._own)
 
     def _refuse_in_the_way(self, folder: Path) -> None:
         """Refuse links where this stage writes, and folders that stand where a file of it goes.
@@ -310,7 +343,7 @@ class StageFolder:
             for entry in (*folders, *files):
                 file = Path(place, entry)
                 name = file.relative_to(folder).as_posix()
-                own, above = _fits(name, self._own), _fits(name, self._folders)
+                own, above = fits(name, self._own), fits(name, self._folders)
                 plain = file.is_file() and not file.is_symlink()
                 if (own and not plain and not (above and entry in folders)) or (
                     above and file.is_symlink()
@@ -321,49 +354,24 @@ class StageFolder:
                     )
 
     def _drop(self, folder: Path, names: Sequence[str]) -> None:
-        """Delete our own files of these names, and the folders that are empty then."""
+        """Delete our own files of these names, and the folders that are empty by that."""
         own = set(self._own_in(folder))
-        for name in names:
-            if name in own:
-                (folder / name).unlink()
-        _drop_empty(folder)
+        found = [name for name in names if name in own]
+        for name in found:
+            (folder / name).unlink()
+        self._drop_emptied(folder, found)
+
+    def _drop_emptied(self, folder: Path, names: Iterable[str]) -> None:
+        """Remove the folders that files of ours have left, as far as they hold nothing."""
+        left = {folder / above for name in names for above in PurePosixPath(name).parents}
+        for place in sorted(left, key=lambda place: len(place.parts), reverse=True):
+            with suppress(OSError):  # it holds something
+                os.rmdir(place)
 
     def _name_foreign(self, folder: Path, ours: Sequence[str] = ()) -> None:
-        for name, _ in _walk(folder) if self._is_folder(folder) else ():
+        for name, _ in walk(folder, empty=True) if self._is_folder(folder) else ():
             if name not in ours:
                 log.warning("%s: left as it is, ifguide did not write it", folder / name)
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Read a stage's manifest.
-
-    Raises:
-        InputError: it cannot be read, is of another format, or names anything but files of its own
-            folder.
-    """
-    file = folder / MANIFEST
-    if file.is_symlink():
-        raise InputError(f"{file}: it is a link, and no manifest of ours; remove it and run again")
-    mend = f"delete {folder} and run again"
-    held = read_sealed(file, mend)
-    if not isinstance(held, dict) or held.keys() != Manifest.__dataclass_fields__.keys():
-        raise InputError(f"{file}: it is no manifest of this version; {mend}")
-    if held["format"] != FORMAT:
-        raise InputError(f"{file}: its format is {held['format']}, not {FORMAT}; {mend}")
-    try:
-        cost, files = Cost(**held["cost"]), dict(held["files"])
-        sound = all(
-            _is_inside(name) and isinstance(seen["bytes"], int) and isinstance(seen["sha256"], str)
-            for name, seen in files.items()
-        )
-        mappings = all(
-            isinstance(held[name], dict) for name in ("needs", "reads", "versions", "files")
-        )
-    except (TypeError, KeyError, ValueError) as error:
-        raise InputError(f"{file}: it is damaged; {mend}") from error
-    if not sound or not mappings:
-        raise InputError(f"{file}: it is damaged, or names what is no file of its folder; {mend}")
-    return Manifest(**{**held, "cost": cost, "files": files})
 
 
 @contextmanager
@@ -388,46 +396,6 @@ def _is_full(folder: Path, error: BaseException) -> bool:
     return FULL in str(error) or (may_be and shutil.disk_usage(folder).free < 1 << 20)
 
 
-def _is_inside(name: Any) -> bool:
-    """Whether a name in a manifest is that of a file in its folder."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield all in a folder that is no folder itself, by its name there; a link is an entry."""
-    waiting = [("", folder)]
-    while waiting:
-        prefix, place = waiting.pop()
-        with os.scandir(place) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                name = f"{prefix}{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append((f"{name}/", Path(entry.path)))
-                else:
-                    yield name, entry
-
-
-def _is_plain(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file(follow_symlinks=False)
-
-
-def _fits(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name fits a pattern, folder by folder."""
-    parts = name.split("/")
-    return any(
-        len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
-        for wanted in (pattern.split("/") for pattern in patterns)
-    )
-
-
-def _drop_empty(folder: Path) -> None:
-    """Remove the folders in a folder, and itself, as far as they hold nothing."""
-    for place, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):
-            os.rmdir(place)
-
-
 def _head(part: Path) -> Mapping[str, Any]:
     """Return what a ``.part`` was made for; nothing where that cannot be read."""
     with suppress(InputError):
@@ -443,12 +411,12 @@ def _spent(file: Path) -> Cost:
     return NO_COST
 
 
-def _code_told_of(folder: Path) -> set[str]:
-    """Return the Python files that a journal or a manifest in a folder names."""
+def _told_of(folder: Path) -> set[str]:
+    """Return the files that a journal or a manifest in a folder names."""
     told = set(_journal(folder)) if folder.is_dir() else set()
     if (folder / MANIFEST).is_file():
         told |= set(read_manifest(folder).files)
-    return {name for name in told if name.endswith(".py")}
+    return told
 
 
 def _journal(part: Path) -> dict[str, dict[str, Any]]:

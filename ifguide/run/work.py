@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from ifguide.distributed import ranks
 from ifguide.evaluation.figures import Cost
@@ -15,6 +15,7 @@ from ifguide.run.memory import peak_rss, reset_peak_rss
 
 COST = "cost.json"
 SCRATCH = "scratch"  # files a stage needs only while it is being made
+FRESH = "fresh"  # files that each attempt writes anew, until all of them are whole
 JOURNAL = "journal-{rank}.jsonl"  # the files that are whole, a line each
 COST_EVERY = 10  # seconds
 
@@ -63,13 +64,28 @@ class Work:
         return folder
 
     @property
+    def fresh(self) -> Path:
+        """A folder for what each attempt writes anew; its files move up when the stage is whole."""
+        folder = self.path / FRESH
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
     def costs(self) -> Mapping[str, Cost]:
         """What each finished stage that this one rests on has cost, by name."""
         return self._costs()
 
+    def put(self, written: Path, file: Path) -> None:
+        """Give a file that is whole its name, told before: what nothing tells of is not ours."""
+        self._tell(file, describe(written))
+        written.replace(file)
+
     def keep(self, file: Path) -> None:
         """Tell that a file is whole, so that another attempt may go on from it."""
-        entry = {"file": file.relative_to(self.path).as_posix(), **describe(file)}
+        self._tell(file, describe(file))
+
+    def _tell(self, file: Path, described: Mapping[str, Any]) -> None:
+        entry = {"file": file.relative_to(self.path).as_posix(), **described}
         journal = self.path / JOURNAL.format(rank=ranks.rank())
         with journal.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(entry) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 COMPLETE = "complete"  # in a checkpoint that was written whole: its files' checksums
 CHECKPOINT_FILES = tuple(  # what Trainer writes into a checkpoint, whatever the model
-    f"checkpoint-*/{name}"
+    f"checkpoint-[0-9]*/{name}"
     for name in (
         COMPLETE,
         "guard.json",

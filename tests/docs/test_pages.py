@@ -15,7 +15,7 @@ from pages import PAGES, ROOT, blocks, prose
 from ifguide.commands.main import COMMANDS, _parser
 from ifguide.files import SEAL
 from ifguide.run.folder import FORMAT
-from ifguide.run.store import Manifest
+from ifguide.run.manifest import Manifest
 from ifguide.run.table import STAGES
 from ifguide.settings.config import Config
 from ifguide.settings.kinds import at, without_null

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from damage import AGAIN, FAULT, NOTICED, WAYS, damage, held, outcome, tried
+from damage import AGAIN, FAULT, NOTICED, WAYS, damage, drawn, held, kill, outcome, tried
 from micro import run
 
 FILES = (  # one of each kind that a finished run holds
@@ -19,11 +19,43 @@ FILES = (  # one of each kind that a finished run holds
 )
 
 
-@pytest.mark.parametrize("command", ["run", "inspect", "judge", "status"])
-def test_damage_to_a_finished_run(command, micro_config, finished, tmp_path):
-    ends = list(tried(micro_config, finished, tmp_path, [command], names=FILES))
-    assert [end for end in ends if end[-1][0] == FAULT] == []
+@pytest.fixture(scope="module")
+def tree(micro_config, finished, tmp_path_factory):
+    """A finished run beside its settings, as ``tried`` takes it."""
+    folder = tmp_path_factory.mktemp("damage") / "start"
+    shutil.copytree(finished, folder / "run")
+    shutil.copy(micro_config, folder / "run.yaml")
+    return folder
+
+
+def faults(ends):
+    return [end for end in ends if end[-1][0] == FAULT]
+
+
+@pytest.mark.parametrize("command", ["run", "inspect", "judge", "lm-eval", "status"])
+def test_damage_to_a_finished_run(command, tree, tmp_path):
+    pairs = [(f"run/{name}", way) for name in FILES for way in WAYS]
+    ends = list(tried(tree, tmp_path / "tree", command, pairs))
+    assert not faults(ends)
     assert {end[-1][0] for end in ends} & {NOTICED, AGAIN}
+
+
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_damage_to_what_is_half_made(command, half_made, tmp_path):
+    names = [name for name in held(half_made) if ".part/" in name]
+    assert {Path(name).name for name in names} > {"made-for.json", "cost.json", "journal-0.jsonl"}
+    ends = list(tried(half_made, tmp_path / "tree", command, drawn(names, WAYS, 0, len(names))))
+    assert not faults(ends)
+
+
+@pytest.fixture(scope="module")
+def half_made(micro_config, tree, tmp_path_factory):
+    """A run that was killed after its first shard of scores."""
+    folder = tmp_path_factory.mktemp("half") / "tree"
+    folder.mkdir()
+    shutil.copy(micro_config, folder / "run.yaml")
+    kill("run", folder, "score")
+    return folder
 
 
 def shown_settings(out, old, new):
@@ -42,7 +74,7 @@ def test_settings_of_a_run_folder_that_have_changed_are_refused(finished, refuse
     first, rest = (out / "config.yaml").read_text(encoding="utf-8").split("\n", 1)
     assert first.startswith("# checksum of these settings: ")
     (out / "config.yaml").write_text(rest, encoding="utf-8")
-    assert outcome("judge", None, out).code == 0
+    assert outcome("judge", tmp_path).code == 0
 
 
 def test_checksums_that_are_damaged_are_taken_again(micro_config, finished, tmp_path):
@@ -82,7 +114,7 @@ def test_a_stage_that_has_lost_its_manifest_is_not_passed_over(
     line = refused("judge", out, "--judges", "rule")
     assert "it has no finished stage 'sample/suppressed'" in line
     assert "move sample/suppressed away); run `ifguide evaluate` first" in line
-    assert "it has files and no manifest.json" in outcome("status", None, out).printed
+    assert "it has files and no manifest.json" in outcome("status", tmp_path).printed
     (out / "sample/suppressed").rename(tmp_path / "away")  # as the line says
     assert run("evaluate", micro_config, out) == 0
     assert (out / "sample/suppressed/manifest.json").is_file()

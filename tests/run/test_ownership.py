@@ -155,3 +155,42 @@ def test_a_stage_s_patterns_reach_into_no_folder_of_somebody_s(root):
     made(root, Shards(value=2.0), replace=True, changes=OTHER)
     assert (root / "score/more/scores-000000000.npy").read_text() == "mine"
     assert scored(Shards()).files == ("scores-*.npy",)
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_empty_folders_of_somebody_s_stay(interrupted, again):
+    """In a stage, in what was begun of it, and in where its checkpoints lie."""
+    empty = [interrupted / folder / "empty" / "within" for folder in FOLDERS[1:]]
+    for folder in empty:
+        folder.mkdir(parents=True)
+    folder = made(interrupted, Shards(value=2.0), **AGAIN[again])
+    (folder / "scores-000000000.npy").unlink()
+    made(interrupted, Shards(value=2.0), **AGAIN[again])  # and a mending
+    assert [folder for folder in empty if not folder.is_dir()] == []
+    assert not (folder / "scratch/checkpoint-1").exists()
+
+
+def test_folders_that_a_stage_has_emptied_are_removed(interrupted):
+    made(interrupted, Shards(value=2.0), replace=True, changes=OTHER)
+    assert sorted(os.listdir(interrupted / "score")) == [
+        "manifest.json",
+        *(f"scores-{number:09d}.npy" for number in (0, 2, 4, 6)),
+    ]
+    assert not (interrupted / "score.part").exists()
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_a_file_in_a_part_that_only_has_a_name_of_ours_is_left_and_named(interrupted, again):
+    theirs = interrupted / "score.part/scores-000000006.npy"
+    theirs.write_text("mine")
+    before = hashes(interrupted / "score.part")
+    if again == "the old settings":  # the finished stage stands, and nothing is made
+        made(interrupted, Shards(value=2.0), **AGAIN[again])
+        assert theirs.read_text() == "mine"
+        return
+    with pytest.raises(InputError, match=r"scores-000000006\.npy: nothing tells") as error:
+        made(interrupted, Shards(value=2.0), **AGAIN[again])
+    assert "\n" not in str(error.value)
+    assert hashes(interrupted / "score.part") == before
+    theirs.unlink()
+    made(interrupted, Shards(value=2.0), **AGAIN[again])

@@ -123,17 +123,29 @@ def test_only_what_is_damaged_is_made_again(root, damage):
     assert read_json(folder / "manifest.json")["cost"]["tokens"] == 5 * 6  # mending costs too
 
 
-@pytest.mark.parametrize("damage", [shorten, alter])
-@pytest.mark.parametrize("told", [True, False])
-def test_a_shard_that_was_altered_or_not_told_of_is_made_again(root, damage, told):
+def test_a_shard_that_nothing_tells_of_is_left_and_named(root):
+    """It may be somebody's: a shard of ours is told of before it has its name."""
     with pytest.raises(KilledError):
         made(root, killed(4))
     part = root / "score.part"
-    if told:
-        damage(part / SHARDS[1])
-    else:
-        journal = part / "journal-0.jsonl"
-        journal.write_text(journal.read_text().splitlines()[0] + '\n{"file": "scores-00')
+    journal = part / "journal-0.jsonl"
+    journal.write_text(journal.read_text().splitlines()[0] + '\n{"file": "scores-00')
+    shard, again = (part / SHARDS[1]).read_bytes(), Shards()
+    with pytest.raises(InputError, match=f"{SHARDS[1]}: nothing tells .* move it away") as error:
+        made(root, again)
+    assert one_line(error)
+    assert not again.made
+    assert (part / SHARDS[1]).read_bytes() == shard
+    (part / SHARDS[1]).unlink()
+    made(root, again)
+    assert again.made == [2, 4, 6]
+
+
+@pytest.mark.parametrize("damage", [shorten, alter])
+def test_a_shard_that_was_altered_is_made_again(root, damage):
+    with pytest.raises(KilledError):
+        made(root, killed(4))
+    damage(root / "score.part" / SHARDS[1])
     again = Shards()
     folder = made(root, again)
     assert again.made == [2, 4, 6]
