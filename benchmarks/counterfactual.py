@@ -125,7 +125,8 @@ def ways(run: Run) -> Iterator[Row]:
     about = f"neighbours {SMOOTHING.neighbours}, type share {SMOOTHING.type_share}"
     yield Row("own, smoothed", f"the run's scores smoothed: {about}", np.asarray(smoothed.values))
     yield from scorers.authors_form(run)
-    yield from chain(scorers.other_directions(run), scorers.rivals(run, "rule", ()))
+    yield from chain(scorers.other_directions(run), scorers.lexicons(run))
+    yield from scorers.rivals(run, "rule", ())
 
 
 def draw(run: Run, unit: str, subsets: int) -> Iterator[np.ndarray]:
