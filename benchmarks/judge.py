@@ -1,6 +1,6 @@
 """A judge of toxicity that reads context, trained from a pretrained language model.
 
-    python benchmarks/judge.py MODEL --data DIR --folder FOLDER [--depth D] [--layers N] [--out F.md]
+    python benchmarks/judge.py MODEL --data DIR --folder FOLDER [--depth D] [--layers N]
     python benchmarks/judge.py --quick
 
 MODEL is a GGUF file, a checkpoint's folder or a name on the hub; DIR the folder of real text. A
@@ -47,7 +47,7 @@ from ifguide.models.tracked import find_blocks
 from ifguide.run.progress import progress_line
 from ifguide.training.arguments import training_arguments
 from ifguide.training.config import Hyperparameters
-from ifguide.training.running import run_trainer
+from ifguide.training.running import remove_checkpoint, run_trainer
 
 LABELS = ("neutral", "toxic")
 BINS = 10  # of the calibration error
@@ -185,6 +185,8 @@ def train_judge(settings: Settings, texts: list[Labelled], folder: Path, *, quie
     tokenizer.save_pretrained(folder)
     own = copy.deepcopy(model).to(torch.bfloat16)
     own.save_pretrained(folder)
+    for checkpoint in checkpoints.iterdir():
+        remove_checkpoint(checkpoint)
 
 
 def starting_point(settings: Settings) -> tuple[Any, PreTrainedTokenizerBase]:
