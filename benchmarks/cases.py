@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from ifguide.influence.config import CurvatureConfig
 from ifguide.influence.curvature.factors import Sample, corrected_eigenvalues, covariances
 from ifguide.influence.curvature.kronecker import KroneckerEigenbasis
 from ifguide.models.losses import device_of
@@ -87,9 +88,11 @@ def curvature_passes(model: nn.Module, corpus: Corpus) -> dict[str, Callable[[],
     fit = model, tracked, sample
     return {
         "covariances": lambda: covariances(*fit, 8, lambda _: None),
-        "eigenvalues": lambda: corrected_eigenvalues(*fit, bases, 8, lambda _: None),
+        "eigenvalues": lambda: corrected_eigenvalues(
+            *fit, bases, CurvatureConfig(), lambda _: None
+        ),
         "in bfloat16": lambda: corrected_eigenvalues(
-            *fit, bases, 8, lambda _: None, torch.bfloat16
+            *fit, bases, CurvatureConfig(rotation="bfloat16"), lambda _: None
         ),
     }
 

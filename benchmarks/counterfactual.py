@@ -1,38 +1,44 @@
 """What a score says would happen without its tokens, against what does happen.
 
-    python benchmarks/counterfactual.py [--subsets 40] [--out FILE.md]
+    python benchmarks/counterfactual.py [--subsets 120] [--keep FOLDER] [--out FILE.md]
     python benchmarks/counterfactual.py --quick
 
 A small model is trained again and again, each time with another random half of the tokens (or of
 the documents) left out of the loss. The truth is the contrast that training ends with: the toxic
 minus the safe query loss, in nats. The prediction is the sum of the scores of what was left out,
 since S = v . grad l says by how much learning a token lowers that contrast. Their correlation over
-the subsets is the linear datamodeling score (Park et al. 2023), here by tokens.
+the subsets is the linear datamodeling score (Park et al. 2023), here by tokens. Then the model is
+trained without each row's highest tokens (`removal.py`). With --keep a stopped run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import removal
 import scorers
 import torch
 from scipy.stats import rankdata
 from scorers import Row, Run
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from ifguide import Objective, Selection, SmoothingConfig, TrainingConfig, smooth, train
+from ifguide.evaluation.character_f1 import top_tokens
 from ifguide.evaluation.metrics import percentile_interval
-from ifguide.files import write_json, write_text
+from ifguide.files import read_json, write_json, write_text
 from ifguide.influence.direction import query_loss
 from ifguide.models.load import load_model
 from ifguide.nouns import Interval
@@ -68,12 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     transformers_logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+        folder = parsed.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
         settings = folder / "run.yaml"
         settings.write_text(SETTINGS.format(**(QUICK if parsed.quick else FULL)))
         actions.run(read_config(settings), folder / "run", "score", actions.Manner(quiet=True))
         run = scorers.open_run(folder / "run", None, quiet=True)
-        table = measure(run, 4 if parsed.quick else parsed.subsets, folder, quiet=parsed.quiet)
+        subsets, draws = (4, 2) if parsed.quick else (parsed.subsets, parsed.random)
+        found = Trainings(run, folder, quiet=parsed.quiet)
+        table = {**measure(found, subsets), "removal": removed(found, draws), "random": draws}
     table["command"] = shlex.join(["python", "benchmarks/counterfactual.py", *given])
     page = render(table)
     if parsed.out:
@@ -85,21 +94,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Scores against retraining without tokens.")
-    parser.add_argument("--subsets", type=int, default=40, help="retrainings a unit")
+    parser.add_argument("--subsets", type=int, default=120, help="retrainings a unit")
+    parser.add_argument("--random", type=int, default=12, help="retrainings without random tokens")
+    parser.add_argument("--keep", type=Path, help="a folder from which a stopped run goes on")
     parser.add_argument("--out", type=Path, help="where the table goes; FILE.json lies beside it")
     parser.add_argument("--quick", action="store_true", help="few subsets of a tiny corpus")
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
     return parser
 
 
-def measure(run: Run, subsets: int, folder: Path, *, quiet: bool) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Trainings:
+    """Trainings of a run's model without some tokens; what each came to is kept in the folder."""
+
+    run: Run
+    folder: Path
+    quiet: bool
+
+    def without(self, name: str, mask: np.ndarray) -> dict[str, Any]:
+        """Return the contrast and each query's summed loss after training without a mask.
+
+        ``name`` is the training's own, and the mask's checksum tells whether it is still the same.
+        """
+        kept = self.folder / "trainings" / f"{name}.json"
+        digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+        if kept.exists() and (found := read_json(kept))["mask"] == digest:
+            return dict(found)
+        with progress_line(name, None, quiet=self.quiet) as move:
+            model = retrained(self.run, mask, self.folder, move)
+        contrast = self.run.contrast
+        figures = {
+            "mask": digest,
+            "truth": query_loss(model, contrast.toxic) - query_loss(model, contrast.safe),
+            **{s: removal.summed_losses(model, getattr(contrast, s)) for s in removal.SIDES},
+        }
+        kept.parent.mkdir(exist_ok=True)
+        write_json(kept, figures)
+        return figures
+
+
+def measure(trainings: Trainings, subsets: int) -> dict[str, Any]:
     """Retrain on every subset and correlate each row's predictions with the truth."""
+    run = trainings.run
     rows = list(ways(run))
     found: dict[str, Any] = {}
     for unit in UNITS:
         masks = list(draw(run, unit, subsets))
-        with progress_line(f"without {unit}", None, quiet=quiet) as move:
-            truth = np.array([retrained(run, mask, folder, move) for mask in masks])
+        made = [trainings.without(f"{unit}-{k}", mask) for k, mask in enumerate(masks)]
+        truth = np.array([one["truth"] for one in made])
         found[unit] = {
             "truth": truth.tolist(),
             "rows": {row.name: agreement(predicted(row, masks), truth) for row in rows},
@@ -115,6 +157,29 @@ def measure(run: Run, subsets: int, folder: Path, *, quiet: bool) -> dict[str, A
     }
 
 
+def removed(trainings: Trainings, draws: int) -> dict[str, dict[str, Interval]]:
+    """Train without each row's highest tokens, and say what that does to the queries' losses."""
+    run = trainings.run
+    has_loss = run.text.corpus.has_loss
+    random = [
+        trainings.without(f"random-{k}", mask)
+        for k, mask in enumerate(removal.at_random(has_loss, draws, run.config.seed))
+    ]
+    found = {}
+    for number, row in enumerate(ways(run)):
+        mask = top_tokens(row.values, has_loss, removal.SHARE, seed=run.config.seed)
+        made = trainings.without(f"top-{number}", mask)
+        found[row.name] = {
+            side: removal.difference(
+                made[side],
+                [one[side] for one in random],
+                removal.counted_tokens(getattr(run.contrast, side)),
+            )
+            for side in removal.SIDES
+        }
+    return found
+
+
 def ways(run: Run) -> Iterator[Row]:
     """The rows: chance, ours, the authors' form, other curvatures, and the rivals."""
     smoothed = smooth(run.scores, SMOOTHING)
@@ -125,7 +190,8 @@ def ways(run: Run) -> Iterator[Row]:
     about = f"neighbours {SMOOTHING.neighbours}, type share {SMOOTHING.type_share}"
     yield Row("own, smoothed", f"the run's scores smoothed: {about}", np.asarray(smoothed.values))
     yield from scorers.authors_form(run)
-    yield from chain(scorers.other_directions(run), scorers.rivals(run, "rule", ()))
+    yield from chain(scorers.other_directions(run), scorers.lexicons(run))
+    yield from scorers.rivals(run, "rule", ())
 
 
 def draw(run: Run, unit: str, subsets: int) -> Iterator[np.ndarray]:
@@ -139,8 +205,8 @@ def draw(run: Run, unit: str, subsets: int) -> Iterator[np.ndarray]:
         yield chosen & corpus.has_loss
 
 
-def retrained(run: Run, mask: np.ndarray, folder: Path, move: Any) -> float:
-    """Return the toxic minus the safe query loss after training without these tokens."""
+def retrained(run: Run, mask: np.ndarray, folder: Path, move: Any) -> nn.Module:
+    """Return the model after training without these tokens."""
     config, corpus = run.config, run.text.corpus
     model = load_model(config.model, run.text.tokenizer, config.corpus.block_length, config.seed)
     nothing = np.zeros(0)
@@ -157,7 +223,7 @@ def retrained(run: Run, mask: np.ndarray, folder: Path, move: Any) -> float:
             seed=config.seed,
             progress=move,
         )
-    return query_loss(model, run.contrast.toxic) - query_loss(model, run.contrast.safe)
+    return model
 
 
 def predicted(row: Row, masks: Sequence[np.ndarray]) -> np.ndarray:
@@ -204,7 +270,8 @@ def render(table: dict[str, Any]) -> str:
     for name in table["meaning"]:
         figures = [table[unit]["rows"][name][kind] for unit in UNITS for kind in KINDS]
         lines.append(f"| {name} | {' | '.join(map(_shown, figures))} |")
-    lines += ["", *(f"- {name}: {meaning}" for name, meaning in table["meaning"].items())]
+    lines += ["", *removal.tabulated(table["removal"], table["random"])]
+    lines += [*(f"- {name}: {meaning}" for name, meaning in table["meaning"].items())]
     return "\n".join(lines) + "\n"
 
 

@@ -1,12 +1,14 @@
 """Token scores against the characters that people marked: ours, the authors' form, and rivals.
 
-    python benchmarks/localise.py DIR [--out FILE.md] [--blocks N]
+    python benchmarks/localise.py DIR [--out FILE.md] [--blocks N] [--rows own lexicons]
     python benchmarks/localise.py --quick
 
 DIR is a run folder with a finished `ifguide score`; nothing is written into it. Every row is one
 way of scoring the same tokens. The rivals learn from the run's own queries, so that they know the
-same labels; a judge knows those it was trained on. Markdown goes to stdout and to --out, and the
-same as JSON beside it, as far as the rows are done.
+same labels; a judge knows those it was trained on. What a row knows beside the word shows over the
+tokens whose word stands both inside and outside of marks, and most of all among the places of one
+word. Markdown goes to stdout and to --out, and the same as JSON beside it, as far as the rows are
+done. On a large model --rows names the groups of rows that cost little.
 """
 
 from __future__ import annotations
@@ -18,17 +20,20 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scorers import PAIRS, Row, Run, all_rows, open_run
+from scorers import GROUPS, PAIRS, Row, Run, all_rows, open_run
 from transformers.utils import logging as transformers_logging
+from word_contexts import in_and_out, within_words, words_of
 
 from ifguide import Corpus, InputError
 from ifguide.corpus.builtin import builtin_posts
+from ifguide.corpus.words import spelling
 from ifguide.evaluation.character_f1 import (
     PostCharacters,
     character_f1,
@@ -49,6 +54,15 @@ FIGURES = {
     "recall_at_1_percent": "R@1%",
     "precision_at_2_percent": "P@2%",
     "recall_at_2_percent": "R@2%",
+}
+TABLES = {  # by scope: its title, and a further figure and its column
+    "all": ("All text", "character_f1", "character F1"),
+    "marked_posts": ("Within posts that have a mark", "", ""),
+    "words_in_and_out": (
+        "Only words that stand both inside and outside of marks",
+        "within_words",
+        "within words",
+    ),
 }
 QUICK = """
 data_dir: {data_dir}
@@ -94,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--words", type=int, nargs="+", default=[0, 2], help="words to each side in a window"
     )
+    parser.add_argument(
+        "--rows", nargs="+", choices=GROUPS, default=GROUPS, help="groups of rows (default all)"
+    )
     parser.add_argument("--resamples", type=int, default=200, help="of the bootstrap")
     parser.add_argument("--quick", action="store_true", help="on a tiny run of its own")
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
@@ -116,29 +133,56 @@ def make_quick_run(folder: Path) -> Path:
 def tabulate(run: Run, parsed: argparse.Namespace) -> None:
     """Measure row by row, writing what there is each time, and print the table."""
     about = describe(run, parsed.command, parsed.resamples)
-    posts, found = post_characters(run.part), []
+    scopes, found = scopes_of(run), []
     judge = parsed.judge or ("rule" if parsed.quick else "alt-profanity-check")
-    for row in all_rows(run, judge, parsed.words):
-        found.append(measure(row, run.part, posts, parsed.resamples, run.config.seed))
+    for row in all_rows(run, judge, parsed.words, parsed.rows):
+        found.append(measure(row, run.part, scopes, parsed.resamples, run.config.seed))
         if parsed.out:
             write_text(parsed.out, render(about, found))
             write_json(parsed.out.with_suffix(".json"), {**about, "rows": found})
     print(render(about, found), end="")
 
 
-def measure(row: Row, part: Corpus, posts: PostCharacters, resamples: int, seed: int) -> dict:
-    """A row's figures over all text and within marked posts, and its character F1."""
-    marked, document = np.asarray(part.marked), np.asarray(part.document)
-    inside = in_marked_documents(marked, document)
-    draws = {"resamples": resamples, "seed": seed}
+@dataclass(frozen=True, eq=False)
+class Scopes:
+    """The tokens that figures are taken over, [n, T] each, the posts, and each token's word."""
+
+    over: dict[str, np.ndarray]
+    posts: PostCharacters
+    words: np.ndarray
+
+
+def scopes_of(run: Run) -> Scopes:
+    """All tokens with a loss, those of posts with a mark, those of words in and out of marks."""
+    part, marked = run.part, np.asarray(run.part.marked)
+    inside = in_marked_documents(marked, np.asarray(part.document))
+    words = words_of(part, spelling(run.text.tokenizer))
     over = {"all": part.has_loss, "marked_posts": part.has_loss & inside}
+    known = in_and_out(words, marked, part.has_loss)
+    if known.any():
+        over["words_in_and_out"] = known
+    return Scopes(over, post_characters(part), words)
+
+
+def measure(row: Row, part: Corpus, scopes: Scopes, resamples: int, seed: int) -> dict:
+    """A row's figures over each scope, its character F1, and what it tells apart within words."""
+    marked, document = np.asarray(part.marked), np.asarray(part.document)
+    draws = {"resamples": resamples, "seed": seed}
     found = {
         name: localisation(row.values, marked, document, counted, **draws)
-        for name, counted in over.items()
+        for name, counted in scopes.over.items()
     }
+    if "words_in_and_out" in scopes.over:
+        chosen = scopes.over["words_in_and_out"]
+        of_words = [values[chosen] for values in (row.values, marked, scopes.words, document)]
+        found["within_words"] = within_words(*of_words, **draws)
     selected = top_tokens(row.values, part.has_loss, CUT, seed=seed)
-    f1 = character_f1(selected, posts, **draws)
-    return {"name": row.name, "meaning": row.meaning, **found, "character_f1": f1}
+    return {
+        "name": row.name,
+        "meaning": row.meaning,
+        **found,
+        "character_f1": character_f1(selected, scopes.posts, **draws),
+    }
 
 
 def describe(run: Run, command: str, resamples: int) -> dict[str, Any]:
@@ -172,20 +216,25 @@ a loss, {share:.4f} of them marked; {about["queries"]} queries. In brackets: 95%
 over documents, {about["resamples"]} resamples. P@1% and R@1% are precision and recall of the top 1%
 of tokens. Character F1 (SemEval-2021 Task 5) is the mean over the posts of the marked sources of
 each post's F1 of characters, where the top {CUT:.0%} of all tokens predict theirs; a post that has
-no mark and no prediction counts 1.
+no mark and no prediction counts 1. "Within words" is how often, among the places of one word, a
+marked one stands above an unmarked one: 0.5 for a lexicon of words, which knows the word alone.
 """
     lines = [page]
-    for scope, title in (("all", "All text"), ("marked_posts", "Within posts that have a mark")):
-        heads = [*FIGURES.values(), *(["character F1"] if scope == "all" else [])]
+    for scope, (title, name, further) in TABLES.items():
+        if not all(scope in row for row in rows):
+            continue  # no word stands both in and out
+        heads = [*FIGURES.values(), *([further] if further else [])]
+        share = rows[0][scope]["base_rate"]
         lines += [
             f"## {title}",
+            "",
+            f"{share:.4f} of these tokens are marked.",
             "",
             f"| scores | {' | '.join(heads)} |",
             "|---" * (1 + len(heads)) + "|",
         ]
         for row in rows:
-            cells = [row[scope][name] for name in FIGURES]
-            cells += [row["character_f1"]] if scope == "all" else []
+            cells = [row[scope][figure] for figure in FIGURES] + ([row[name]] if name else [])
             lines.append(f"| {row['name']} | {' | '.join(map(_shown, cells))} |")
         lines.append("")
     lines += ["## What the rows are", "", *(f"- {row['name']}: {row['meaning']}" for row in rows)]

@@ -39,7 +39,7 @@ from ifguide.rivals.token_loss import token_loss
 from ifguide.rivals.windows import judged_windows
 from ifguide.run.progress import progress_line
 from ifguide.run.run import looked_at
-from ifguide.run.stages import AIM, BASELINE, CORPUS, FIT, QUERIES, SCORE
+from ifguide.run.stages import AIM, CORPUS, FIT, QUERIES, SCORE, SCORED
 from ifguide.selection.lexicon import lexicon
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_run_config
@@ -51,13 +51,14 @@ PAIRS_LIMIT = 3000
 PSEUDO_COUNTS = (1.0, 4.0)
 BY_WORDS = SmoothingConfig(neighbours=2, type_share=0.75, unit="word")
 KINDS: tuple[Kind, ...] = ("identity", "kfac", "ekfac")
+GROUPS = ("anchors", "own", "authors", "directions", "lexicons", "rivals")
 
 Values = np.ndarray  # [n, T] scores of the part of the corpus that is compared
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A scored run; ``part`` is the rows of its corpus that are compared."""
+    """A scored run: ``model`` is the one scored, ``part`` the corpus's rows that are compared."""
 
     config: Config
     text: PreparedCorpus
@@ -100,7 +101,7 @@ def open_run(folder: Path, blocks: int | None, *, quiet: bool) -> Run:
         return Run(
             config=config,
             text=text,
-            model=run(BASELINE).model,
+            model=run(SCORED).model,
             contrast=run(QUERIES),
             curvature=run(FIT),
             direction=run(AIM),
@@ -111,13 +112,20 @@ def open_run(folder: Path, blocks: int | None, *, quiet: bool) -> Run:
         )
 
 
-def all_rows(run: Run, judge: str, windows: Sequence[int]) -> Iterator[Row]:
-    """Yield every row, each computed when it is asked for."""
-    yield from anchors(run)
-    yield from own_scores(run)
-    yield from authors_form(run)
-    yield from other_directions(run)
-    yield from rivals(run, judge, windows)
+def all_rows(
+    run: Run, judge: str, windows: Sequence[int], groups: Sequence[str] = GROUPS
+) -> Iterator[Row]:
+    """Yield the rows of the groups asked for, each computed when it is asked for."""
+    makers: dict[str, Callable[[], Iterator[Row]]] = {
+        "anchors": lambda: anchors(run),
+        "own": lambda: own_scores(run),
+        "authors": lambda: authors_form(run),
+        "directions": lambda: other_directions(run),
+        "lexicons": lambda: lexicons(run),
+        "rivals": lambda: rivals(run, judge, windows),
+    }
+    for group in groups:
+        yield from makers[group]()
 
 
 def anchors(run: Run) -> Iterator[Row]:
@@ -191,9 +199,8 @@ def other_directions(run: Run) -> Iterator[Row]:
         )
 
 
-def rivals(run: Run, judge: str, windows: Sequence[int]) -> Iterator[Row]:
-    """What simpler methods make of the same labels, and two that know none of them."""
-    tokens = run.part.tokens.size
+def lexicons(run: Run) -> Iterator[Row]:
+    """Log-odds of tokens and of words in the queries."""
     for count in PSEUDO_COUNTS:
         found = lexicon(run.part, run.contrast, count)
         meaning = f"log-odds of the token's id in and out of the marks, prior of {count:g} tokens"
@@ -202,6 +209,11 @@ def rivals(run: Run, judge: str, windows: Sequence[int]) -> Iterator[Row]:
     found = lexicon(run.text.corpus, run.contrast, PSEUDO_COUNTS[-1], spelt)
     meaning = f"the same of the token's word, prior of {PSEUDO_COUNTS[-1]:g} words"
     yield Row("lexicon of words", meaning, np.asarray(found.values)[run.rows])
+
+
+def rivals(run: Run, judge: str, windows: Sequence[int]) -> Iterator[Row]:
+    """What a probe makes of the same labels, and two that know none of them."""
+    tokens = run.part.tokens.size
     with run.line("probe", tokens) as move:
         found = probe(run.model, run.part, run.contrast, progress=move)
     penalty = found.metadata["penalty"]
@@ -217,7 +229,9 @@ def rivals(run: Run, judge: str, windows: Sequence[int]) -> Iterator[Row]:
         yield Row(f"judge, {2 * words + 1}-word window", meaning, np.asarray(found.values))
     with run.line("loss", tokens) as move:
         found = token_loss(run.model, run.part, progress=move)
-    yield Row("token loss", "the baseline's own loss; knows no labels", np.asarray(found.values))
+    yield Row(
+        "token loss", "the scored model's own loss; knows no labels", np.asarray(found.values)
+    )
 
 
 def _part(corpus: Corpus, rows: np.ndarray) -> Corpus:

@@ -35,7 +35,7 @@ from torch import nn
 
 from ifguide.files import write_json, write_text
 from ifguide.influence.config import CurvatureConfig, ScoreConfig
-from ifguide.influence.curvature.kronecker import eigenbasis
+from ifguide.influence.curvature.eigen import eigenbasis
 from ifguide.influence.engines.chunks import CPU_TOKENS
 from ifguide.influence.score import build_engine, score_rows
 from ifguide.models.tracked import find_tracked

@@ -75,10 +75,11 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class QuerySet:
-    """Q token sequences and the weight of each token's loss; the weights of a set sum to 1.
+    """Q token sequences and the weight of each token's loss.
 
     The query loss is ``sum_qj weights[q][j] * l_qj``. What stands before a text begins each
-    sequence; its weight is 0.
+    sequence; its weight is 0. The weights of a set sum to 1, unless the queries' losses count as
+    summed (``queries.weighting: sequence``).
     """
 
     tokens: Sequence[Int[np.ndarray, " _"]]

@@ -99,3 +99,12 @@ def random_corpus(blocks=6, length=12, seed=0, vocabulary=VOCABULARY, padding=0,
         end_of_text=0,
         fingerprint=f"random-{blocks}-{length}-{seed}-{padding}",
     )
+
+
+def calibrated_on(model, corpus):
+    """Which tokens of a corpus the step of ``difference`` is calibrated on."""
+    from ifguide.influence.calibrate import calibration_blocks
+
+    probe = calibration_blocks(model, corpus).numpy()
+    rows = [any((block == one).all() for one in probe) for block in np.asarray(corpus.tokens)]
+    return corpus.has_loss & np.array(rows)[:, None]

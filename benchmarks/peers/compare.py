@@ -40,6 +40,7 @@ from transformers.utils import logging as transformers_logging
 from ifguide import Curvature, Direction, InputError, TokenScores, aim, fit, score
 from ifguide.files import read_json, write_json, write_text
 from ifguide.influence.calibrate import CALIBRATION_TOKENS
+from ifguide.influence.config import CurvatureConfig
 from ifguide.influence.curvature.factors import Sample, fit_kronecker
 from ifguide.influence.curvature.operators import Identity
 from ifguide.influence.score import build_engine, score_rows
@@ -213,13 +214,11 @@ class Ours:
         seed = sample.seed + (OTHER_LABELS if name == "other labels" else 0)
         drawn = Sample(sample.corpus, sample.rows, seed)
         tokens = self.case.sampled * sample.corpus.tokens.shape[1]
-        size = self.case.run.config.curvature.batch_size
+        config = CurvatureConfig(batch_size=self.case.run.config.curvature.batch_size)
 
         def work() -> Curvature:
             tracked = find_tracked(self.model)
-            return fit_kronecker(
-                self.model, tracked, drawn, corrected=True, batch_size=size, progress=_nothing
-            )
+            return fit_kronecker(self.model, tracked, drawn, config, _nothing)
 
         return self.stages.timed(f"fit {name}", tokens, work)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from ifguide.corpus.formats import LONGEST_RECORD, without_suffix
 from ifguide.errors import InputError, escaped
 from ifguide.ignored import refuse_ignored
 from ifguide.ranges import Count, Finite, Range, ShareBelowOne, TextLength, check_ranges
+
+Weighting = Literal["token", "query", "sequence"]
 
 EACH = "[]"  # behind a field's name: the field holds a list of texts
 
@@ -243,7 +245,10 @@ class QueriesConfig:
         limit: at most this many queries a side, the first ones.
         max_length: longest query in tokens, with what stands before its text. Marked documents
             lose their end; prompts their beginning, and a completion that alone is longer its end.
-        weighting: every counted token of a side weighs the same, or every query of a side does.
+        weighting: every counted token of a side weighs the same (``token``), every query of a side
+            does (``query``: the mean of its tokens), or each query's loss counts as it is summed
+            over its tokens (``sequence``, as the authors' code has it): the more tokens a side's
+            queries have, the more that side weighs against the other.
     """
 
     uncounted: ClassVar = ("toxic_subset", "safe_subset")  # their files count
@@ -262,7 +267,7 @@ class QueriesConfig:
     safe_subset: str | None = None
     limit: Count | None = None
     max_length: TextLength = 256
-    weighting: Literal["token", "query"] = "token"
+    weighting: Weighting = "token"
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another or would be without effect."""
@@ -289,8 +294,8 @@ class QueriesConfig:
     def _problem(self) -> str | None:
         if self.kind not in ("marked", "pairs", "rtp"):
             return f"kind: '{self.kind}' is unknown; give marked, pairs or rtp"
-        if self.weighting not in ("token", "query"):
-            return f"weighting: '{self.weighting}' is unknown; give token or query"
+        if self.weighting not in get_args(Weighting):
+            return f"weighting: '{self.weighting}' is unknown; give token, query or sequence"
         if not self.safe_at_most < self.toxic_at_least:
             return f"safe_at_most: {self.safe_at_most} is not below toxic_at_least; lower it"
         if self.source.held_out or (self.safe_source is not None and self.safe_source.held_out):

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,7 +21,7 @@ from ifguide.corpus.completions import (
     read_completions,
     read_split,
 )
-from ifguide.corpus.config import QueriesConfig
+from ifguide.corpus.config import QueriesConfig, Weighting
 from ifguide.corpus.documents import read_documents
 from ifguide.corpus.sides import check_sides_differ
 from ifguide.corpus.spans import overlaps
@@ -84,19 +84,25 @@ def load_contrast(
 
 
 def token_weights(
-    counted: Sequence[Bool[np.ndarray, " _"]], weighting: Literal["token", "query"]
+    counted: Sequence[Bool[np.ndarray, " _"]], weighting: Weighting
 ) -> list[Float[np.ndarray, " _"]]:
-    """Weights that sum to 1 over the set: of every counted token alike, or of every query alike.
+    """Weights of a mean over the set: of tokens, of queries' means, or of queries' sums.
 
-    A query without a counted token has weight 0 and does not change the others' share.
+    By ``token`` and ``query`` they sum to 1 over the set, by ``sequence`` to the mean number of
+    counted tokens a query. A query without a counted token has weight 0 and does not change the
+    others' share.
 
     >>> token_weights([np.array([False, True]), np.array([True, True])], "query")
     [array([0. , 0.5]), array([0.25, 0.25])]
+    >>> token_weights([np.array([False, True]), np.array([True, True])], "sequence")
+    [array([0. , 0.5]), array([0.5, 0.5])]
     """
     counts = [int(query.sum()) for query in counted]
     if weighting == "token":
         return [query / sum(counts) for query in counted]
     queries = sum(count > 0 for count in counts)
+    if weighting == "sequence":
+        return [query / queries for query in counted]
     return [query / (max(count, 1) * queries) for query, count in zip(counted, counts, strict=True)]
 
 
@@ -185,7 +191,7 @@ def _others(counted: Bool[np.ndarray, " length"], before: int) -> Bool[np.ndarra
     return others
 
 
-def _query_set(queries: Sequence[_Query], weighting: Literal["token", "query"]) -> QuerySet:
+def _query_set(queries: Sequence[_Query], weighting: Weighting) -> QuerySet:
     weights = token_weights([query.counted for query in queries], weighting)
     return QuerySet([query.tokens for query in queries], weights)
 

@@ -26,10 +26,14 @@ from ifguide.parts import tell
 log = logging.getLogger(__name__)
 
 RELATIVE_STEPS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
-USEFUL = 0.9  # Spearman with the exact derivative below which a step says nothing of smaller ones
+TRIED = 4  # steps, at most
+FIRST = {torch.float64: 1e-3, torch.float32: 1e-2}  # where they are tried first
+FIRST_OF_HALF = 3e-2
 SUM_TOLERANCE = {torch.float64: 1e-10, torch.float32: 3e-5}
 RANK_BOUND = 0.98
-CALIBRATION_TOKENS = 4096
+CALIBRATION_TOKENS = 4096  # at most
+CALIBRATION_SHARE = 0.05  # of the scoring that follows
+PASSES = 3 + 2 * TRIED  # over a token that is calibrated on: jvp, and two a step
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,23 @@ def choose_step(
     bound = RANK_BOUND if by_rank else config.tolerance or SUM_TOLERANCE[dtype]
     steps = RELATIVE_STEPS if config.step is None else (config.step,)
     exact = exact_scores(model, direction, blocks_BT)
+
+    def good(one: Calibration) -> bool:
+        return one.spearman >= RANK_BOUND if by_rank else one.sum_error <= bound
+
     for points in (2, 4) if dtype == torch.float64 else (2,):  # four cost more than jvp
-        best = calibrate(engine_at, exact, blocks_BT, points, steps=steps, by_rank=half)
-        good = best.spearman >= RANK_BOUND if by_rank else best.sum_error <= bound
-        if good or config.step is not None:
-            _tell(best, good=good)
+        best = calibrate(
+            engine_at,
+            exact,
+            blocks_BT,
+            points,
+            steps=steps,
+            first=FIRST_OF_HALF if half else FIRST[dtype],
+            by_rank=half,
+            enough=lambda one: good(one) and not by_rank,
+        )
+        if good(best) or config.step is not None:
+            _tell(best, good=good(best))
             return best, True
     log.warning(
         "scores: the best finite step (%.0e) misses the bound %.2g (error of the block sums "
@@ -95,32 +111,54 @@ def calibrate(
     points: int = 2,
     *,
     steps: Sequence[float] = RELATIVE_STEPS,
+    first: float = 1e-2,
     by_rank: bool = False,
+    enough: Callable[[Calibration], bool] = lambda one: False,
 ) -> Calibration:
-    """Try finite steps on some blocks and return the one nearest to the exact derivative.
+    """Try at most ``TRIED`` finite steps and return the one nearest to the exact derivative.
 
-    They are tried from the first, which is to be the largest, until two in succession are worse
-    than the best one, if that is of any use: rounding grows as the steps shrink. The nearest is
-    the one with the least error of the block sums, or ``by_rank`` with the highest Spearman
-    correlation over the tokens, as half precision needs.
+    From the first guess they are tried toward the smaller ones while these come nearer, else toward
+    the larger ones: the error of large steps is the function's, that of small ones rounding. The
+    nearest is the one with the least error of the block sums, or ``by_rank`` with the highest
+    Spearman correlation over the tokens, as half precision needs.
+
+    Args:
+        engine_at: the engine of a step and a number of points.
+        exact_BT: the exact scores of the blocks.
+        blocks_BT: their tokens.
+        points: of the finite difference.
+        steps: those that may be tried, in descending order.
+        first: the one of them that is tried first, the largest where it is none of them.
+        by_rank: what nearest means.
+        enough: a step that is good enough to try no other.
     """
-    best, tried = Calibration(steps[0], points, float("inf"), 0.0), []
+    tried: dict[int, Calibration] = {}
     every = torch.ones_like(blocks_BT, dtype=torch.bool)
 
-    def distance(one: Calibration) -> float:
-        return -one.spearman if by_rank else one.sum_error
+    def distance(place: int) -> float:
+        return -tried[place].spearman if by_rank else tried[place].sum_error
 
-    for step in steps:
-        tell(f"trying a step of {step:g}")
-        scores = engine_at(step, points)(blocks_BT, every).double()
+    def attempt(place: int) -> None:
+        tell(f"trying a step of {steps[place]:g}")
+        tried[place] = Calibration(steps[place], points, float("inf"), 0.0)
+        scores = engine_at(steps[place], points)(blocks_BT, every).double()
         error = (scores - exact_BT).sum(1).abs().max() / exact_BT.sum(1).abs().max()
         if torch.isfinite(error):
             ranks = spearman(*(x[:, 1:].flatten().cpu().numpy() for x in (scores, exact_BT)))
-            tried.append(Calibration(step, points, error.item(), ranks))
-        best = min(tried, key=distance, default=best)
-        if best.spearman > USEFUL and best not in tried[-2:]:
-            break
-    return best
+            tried[place] = Calibration(steps[place], points, error.item(), ranks)
+
+    best = list(steps).index(first) if first in steps else 0
+    attempt(best)
+    for toward in (1, -1):
+        while len(tried) < TRIED and not enough(tried[best]):
+            place = best + toward
+            if place in tried or not 0 <= place < len(steps):
+                break
+            attempt(place)
+            if distance(place) >= distance(best):
+                break
+            best = place
+    return tried[best]
 
 
 def exact_scores(
@@ -147,10 +185,17 @@ def exact_engine(model: nn.Module, direction: WeightDirection) -> ForwardMode:
 
 
 def calibration_blocks(model: nn.Module, corpus: Corpus) -> Int[Tensor, "B T"]:
-    """Take a few whole blocks, spread evenly over the corpus."""
+    """Take a few whole blocks, spread evenly over the corpus.
+
+    They are so few that calibration costs at most ``CALIBRATION_SHARE`` of the scoring that
+    follows, two passes over the corpus; but two blocks at least, which in a corpus of some hundred
+    blocks cost more.
+    """
     full = np.flatnonzero(np.asarray(corpus.document)[:, -1] >= 0)  # what fills a block is its end
     usable = full if len(full) else np.arange(len(corpus.tokens))
-    wanted = min(len(usable), max(2, CALIBRATION_TOKENS // corpus.tokens.shape[1]))
+    affordable = int(CALIBRATION_SHARE * 2 * len(corpus.tokens) / PASSES)
+    few = min(affordable, CALIBRATION_TOKENS // corpus.tokens.shape[1])
+    wanted = min(len(usable), max(2, few))
     rows = usable[np.linspace(0, len(usable) - 1, wanted).round().astype(int)]
     return torch.as_tensor(np.asarray(corpus.tokens[rows]), device=device_of(model)).long()
 

@@ -35,17 +35,30 @@ class CurvatureConfig:
         rotation: type of the products that turn gradients into EK-FAC's eigenbasis, the costliest
             part of a wide model's fit. ``bfloat16`` halves it where the machine multiplies in that
             type; each eigenvalue is a mean of squares and moves by about 0.3%.
+        eigenvalues: what EK-FAC's eigenvalues are means of. Null: the square of each block's whole
+            gradient. ``token``: the squares of each position's own part of it, at one product a
+            batch; what two positions of a block have in common is left out, as in the factors.
+        eigenvalue_blocks: where EK-FAC's eigenvalues are taken. Null: on the blocks that the bases
+            are fitted on, which flatters these. ``other``: on as many others.
+        damping: how K-FAC is damped. Null: μ is added to each eigenvalue. ``factored``: each of the
+            two factors is damped, which needs no eigenvectors (Martens & Grosse 2015).
     """
 
     kind: Literal["identity", "kfac", "ekfac", "dense"] = "ekfac"
     sample_blocks: Count = 160
     batch_size: Count = 8
     rotation: Literal["full", "bfloat16"] = "full"
+    eigenvalues: Literal["token"] | None = None
+    eigenvalue_blocks: Literal["other"] | None = None
+    damping: Literal["factored"] | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, "curvature")
         if self.kind != "ekfac":
-            refuse_ignored(self, "curvature", ("rotation",), f"kind is {self.kind}, not ekfac")
+            corrected = ("rotation", "eigenvalues", "eigenvalue_blocks")
+            refuse_ignored(self, "curvature", corrected, f"kind is {self.kind}, not ekfac")
+        if self.kind != "kfac":
+            refuse_ignored(self, "curvature", ("damping",), f"kind is {self.kind}, not kfac")
         if self.kind == "identity":
             refuse_ignored(self, "curvature", ("sample_blocks",), "kind identity is not fitted")
 
@@ -97,7 +110,8 @@ class ScoreConfig:
             to a stated tolerance), ``position`` (the authors' form), or one that another package
             registers; see their modules.
         step: size of ``difference``'s perturbation as a share of the tracked weights' norm; by
-            default it is calibrated against ``jvp`` on some of the corpus's blocks.
+            default it is calibrated against ``jvp`` on some of the corpus's blocks, at a twentieth
+            of what scoring costs or on two blocks.
         precision: ``bfloat16`` multiplies in bfloat16, the weights stay float32 (autocast; only
             with ``difference``), ``float32`` everything in the weights' own type.
         tolerance: largest error of these blocks' sums, ``max |ΔΣ| / max |Σ|``, at which a

@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ifguide.errors import InputError
+from ifguide.models.losses import device_of, forward_logits
+from ifguide.models.sharded import reshard
 from ifguide.models.tracked import TrackedWeight
 
 Consume = Callable[[TrackedWeight, Float[Tensor, "B T in"], Float[Tensor, "B T out"]], None]
@@ -45,6 +47,36 @@ def observed(
             handle.remove()
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+@torch.no_grad()
+def first_readers(model: nn.Module, tracked: Sequence[TrackedWeight]) -> dict[str, str]:
+    """Return, for each tracked weight, the name of the first one that reads the same input.
+
+    Found by the identity of the input tensors in a pass over two tokens, as q, k and v of a
+    layer are handed one tensor; no name is looked at. A tensor that is written to between two
+    readers is another one. Whatever the pass does not reach reads an input of its own.
+    """
+    seen: list[tuple[Tensor, int, str]] = []  # kept, so that no tensor takes another's place
+    first = {weight.name: weight.name for weight in tracked}
+
+    def look(weight: TrackedWeight) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            given = args[0]
+            alike = (n for tensor, at, n in seen if tensor is given and at == given._version)
+            first[weight.name] = next(alike, weight.name)
+            seen.append((given, given._version, weight.name))
+
+        return weight.module.register_forward_pre_hook(hook)
+
+    handles = [look(weight) for weight in tracked]
+    try:
+        forward_logits(model, torch.zeros(1, 2, dtype=torch.long, device=device_of(model)))
+    finally:
+        for handle in handles:
+            handle.remove()
+        reshard(model)
+    return first
 
 
 @contextmanager

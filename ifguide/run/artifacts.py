@@ -28,13 +28,25 @@ from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, Toke
 
 
 def save_curvature(folder: Path, curvature: Curvature) -> None:
-    """Write an operator's tensors and kind as safetensors."""
-    _save_tensors(folder / "curvature.safetensors", curvature.tensors(), {"kind": curvature.kind})
+    """Write an operator's tensors and kind as safetensors.
+
+    A tensor that stands under several names, as what weights that read one input share, is written
+    once; the metadata ``same`` says under which name, by the others.
+    """
+    first: dict[int, str] = {}
+    tensors = curvature.tensors()
+    same = {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
+    written = {name: tensors[name] for name, held in same.items() if held == name}
+    others = {name: held for name, held in same.items() if held != name}
+    metadata = {"kind": curvature.kind, "same": json.dumps(others)}
+    _save_tensors(folder / "curvature.safetensors", written, metadata)
 
 
 def load_curvature(folder: Path) -> Curvature:
     """Read what ``save_curvature`` wrote."""
     tensors, metadata = _load_tensors(folder / "curvature.safetensors")
+    others = json.loads(metadata.get("same", "{}"))
+    tensors |= {name: tensors[held] for name, held in others.items()}
     return curvature_from(metadata["kind"], tensors)
 
 

@@ -29,6 +29,7 @@ def test_the_quick_table(counterfactual, tmp_path, capfd):
     for unit in counterfactual.UNITS:
         assert len(set(table[unit]["truth"])) == table["subsets"]
         assert list(table[unit]["rows"]) == list(table["meaning"])
+        assert list(table["removal"]) == list(table["meaning"])
         for figures in table[unit]["rows"].values():
             assert all(abs(f["low"]) < 1 + 1e-9 and f["low"] <= f["high"] for f in figures.values())
     for name in ("chance", "own scores", "authors' form", "lexicon, prior 1", "linear probe"):
@@ -38,10 +39,49 @@ def test_the_quick_table(counterfactual, tmp_path, capfd):
 def test_leaving_nothing_out_ends_with_the_baseline(counterfactual, finished, tmp_path):
     run = counterfactual.scorers.open_run(finished, None, quiet=True)
     nothing = np.zeros(run.text.corpus.tokens.shape, dtype=bool)
-    again = counterfactual.retrained(run, nothing, tmp_path, lambda tokens: None)
-    contrast = run.contrast
+    trainings, contrast = counterfactual.Trainings(run, tmp_path, quiet=True), run.contrast
+    again = trainings.without("nothing", nothing)
     expected = query_loss(run.model, contrast.toxic) - query_loss(run.model, contrast.safe)
-    assert again == pytest.approx(expected, abs=1e-4)
+    assert again["truth"] == pytest.approx(expected, abs=1e-4)
+    for side in ("toxic", "safe"):
+        queries = getattr(contrast, side)
+        counted = counterfactual.removal.counted_tokens(queries).sum()
+        mean = query_loss(run.model, queries)  # by token: the weights of the set are alike
+        assert sum(again[side]) / counted == pytest.approx(mean, abs=1e-4)
+
+
+def test_what_a_stopped_run_has_trained_is_not_trained_again(
+    counterfactual, finished, tmp_path, monkeypatch
+):
+    run = counterfactual.scorers.open_run(finished, None, quiet=True)
+    asked = []
+
+    def trained(run, mask, *rest):
+        asked.append(mask)
+        return run.model
+
+    monkeypatch.setattr(counterfactual, "retrained", trained)
+    masks = list(counterfactual.draw(run, "tokens", 2))
+    first = counterfactual.Trainings(run, tmp_path, quiet=True).without("tokens-0", masks[0])
+    again = counterfactual.Trainings(run, tmp_path, quiet=True)
+    assert again.without("tokens-0", masks[0]) == first
+    assert len(asked) == 1
+    again.without("tokens-0", masks[1])  # the name is another training's now
+    assert len(asked) == 2
+
+
+def test_query_loss_differences_are_nats_a_token(counterfactual):
+    rng, removal = np.random.default_rng(0), counterfactual.removal
+    tokens = rng.integers(1, 9, 50).astype(float)
+    random = rng.random((6, 50)) * tokens
+    found = removal.difference(random.mean(0) + 0.25 * tokens, random, tokens)
+    assert found.value == pytest.approx(0.25)
+    assert found.low < 0.25 < found.high
+    has_loss = rng.random((20, 50)) < 0.8
+    first, second = removal.at_random(has_loss, 2, 0)
+    assert first.sum() == second.sum() == int(0.01 * has_loss.sum())
+    assert not (first & ~has_loss).any()
+    assert (first != second).any()
 
 
 def test_what_is_left_out_has_a_loss_and_is_whole_documents(counterfactual, finished):

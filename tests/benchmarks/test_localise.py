@@ -1,12 +1,16 @@
 """The benchmark of localisation on tiny runs: what the numbers mean, never how long they took."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ifguide.corpus.tokenizers import ids_of, train_tokenizer
+from ifguide.corpus.words import spelling
+from ifguide.nouns import Corpus
 from ifguide.run import artifacts
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -45,6 +49,13 @@ def localise(monkeypatch):
 
 
 @pytest.fixture
+def within_words(localise):
+    from word_contexts import within_words
+
+    return within_words
+
+
+@pytest.fixture
 def scorers(localise):
     import scorers
 
@@ -71,6 +82,11 @@ def test_the_quick_table(localise, tmp_path, capfd):
         for name in ("average_precision", "auroc", "precision_at_1_percent"):
             assert marks[name]["value"] == pytest.approx(1.0)
             assert marks[name]["value"] >= max(r[scope][name]["value"] for r in rows.values())
+    known = rows["lexicon of words"]
+    assert known["within_words"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert rows["the marks"]["within_words"]["value"] == 1
+    assert abs(rows["chance"]["within_words"]["value"] - 0.5) < 0.05
+    assert rows["own scores"]["within_words"]["low"] > 0.5
     for name in ("own scores", "authors' form", "lexicon, prior 1", "linear probe"):
         assert rows[name]["all"]["auroc"]["low"] > rows["chance"]["all"]["auroc"]["high"]
 
@@ -97,7 +113,7 @@ def check_page(page, rows):
     for name in rows:
         value = rows[name]["all"]["average_precision"]["value"]
         assert f"\n| {name} | {value:.3f} [" in page
-        assert page.count(f"\n| {name} |") == len(SCOPES)
+        assert page.count(f"\n| {name} |") == 1 + len(SCOPES)
         assert f"\n- {name}: " in page
 
 
@@ -124,13 +140,55 @@ def test_own_scores_are_those_of_the_run(localise, scorers, finished):
     stored = np.asarray(artifacts.load_scores(finished / "score", corpus).values)
     own = next(row for row in scorers.own_scores(run) if row.name == "own scores")
     np.testing.assert_array_equal(own.values, stored)
-    measured = localise.measure(own, run.part, localise.post_characters(run.part), 5, 0)
+    measured = localise.measure(own, run.part, localise.scopes_of(run), 5, 0)
     truth, found = corpus.marked[corpus.has_loss], stored[corpus.has_loss]
     expected = average_precision_score(truth, found)
     assert measured["all"]["average_precision"].value == pytest.approx(expected)
     inside = np.isin(corpus.document, np.unique(corpus.document[corpus.marked])) & corpus.has_loss
     expected = roc_auc_score(corpus.marked[inside], stored[inside])
     assert measured["marked_posts"]["auroc"].value == pytest.approx(expected)
+
+
+def test_within_words_counts_pairs_of_one_word(within_words):
+    rng = np.random.default_rng(0)
+    n = 300
+    scores, marked = rng.integers(0, 6, n) / 5, rng.random(n) < 0.3
+    words, document = rng.integers(0, 12, n), rng.integers(0, 40, n)
+    pairs = [
+        (scores[i] > scores[j]) + (scores[i] == scores[j]) / 2
+        for i in np.flatnonzero(marked)
+        for j in np.flatnonzero(~marked)
+        if words[i] == words[j]
+    ]
+    found = within_words(scores, marked, words, document, resamples=50, seed=0)
+    assert found.value == pytest.approx(np.mean(pairs))
+    assert found.low < found.value < found.high
+    rate = np.array([marked[words == w].mean() for w in words])
+    assert within_words(rate, marked, words, document, resamples=3, seed=0).low == 0.5
+    with pytest.raises(ValueError, match="no word"):
+        within_words(scores, words < 6, words, document, resamples=3, seed=0)
+
+
+def test_words_in_and_out_are_those_of_counted_tokens(localise):
+    from word_contexts import in_and_out, words_of
+
+    words = np.array([[0, 0, 1, 1, 2, 3, 3]])
+    marked = np.array([[1, 0, 1, 1, 0, 1, 0]], dtype=bool)
+    counted = np.array([[1, 1, 1, 1, 1, 1, 0]], dtype=bool)
+    assert in_and_out(words, marked, counted).nonzero()[1].tolist() == [0, 1]
+
+    tokenizer = train_tokenizer(["The cat sat on the mat, catlike."] * 9, 280)
+    texts = ["The", "cat", "sat", "THE", "mat", "the", "CAT", "catlike", "Catlike"]
+    rows = [ids_of(tokenizer, text) for text in (f" {text}" for text in texts)]
+    tokens = np.array([[token for row in rows for token in row]])
+    nowhere = np.zeros_like(tokens)
+    found = words_of(
+        Corpus(tokens, nowhere, nowhere, nowhere, nowhere.astype(bool), (), 0, "words"),
+        spelling(tokenizer),
+    )[0]
+    last = found[np.cumsum([len(row) for row in rows]) - 1]
+    for (a, one), (b, other) in product(zip(texts, last, strict=True), repeat=2):
+        assert (one == other) == (a.lower() == b.lower())
 
 
 def test_the_authors_form_is_the_position_s_score_at_the_position(scorers, finished):

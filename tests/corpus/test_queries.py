@@ -237,6 +237,7 @@ def test_fingerprint_follows_tokens_and_weights(load, write_lines):
     found = [
         load("pairs").fingerprint,
         load("pairs", weighting="query").fingerprint,
+        load("pairs", weighting="sequence").fingerprint,
         load("pairs", limit=1).fingerprint,
         load("pairs", toxic="safe", safe="toxic").fingerprint,
         load("pairs", prompt="safe").fingerprint,
@@ -245,12 +246,29 @@ def test_fingerprint_follows_tokens_and_weights(load, write_lines):
     assert load("pairs").fingerprint == found[0]
 
 
+def test_a_sequence_s_loss_counts_as_it_is_summed(load, tokenizer, write_lines):
+    """The closed form of the authors' measurement: losses summed, then the mean over queries."""
+    write_lines("pairs.jsonl", UNEVEN)
+    by_token, summed = load("pairs"), load("pairs", weighting="sequence")
+    for name in ("toxic", "safe"):
+        side, plain = getattr(summed, name), getattr(by_token, name)
+        lengths = [len(tokens) - 1 for tokens in side.tokens]
+        assert len(set(lengths)) > 1
+        for weights, length in zip(side.weights, lengths, strict=True):
+            np.testing.assert_array_equal(weights, [0.0, *[1 / len(lengths)] * length])
+        for a, b in zip(side.weights, plain.weights, strict=True):
+            np.testing.assert_allclose(a, b * np.mean(lengths))  # so by token it is the same set
+    losses = [np.arange(len(tokens)) ** 2.0 for tokens in summed.toxic.tokens]
+    weighed = sum(w @ loss for w, loss in zip(summed.toxic.weights, losses, strict=True))
+    assert weighed == pytest.approx(np.mean([loss.sum() for loss in losses]))
+
+
 sides = st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=1, max_size=6).filter(
     lambda rows: any(map(any, rows))
 )
 
 
-@given(sides, st.sampled_from(["token", "query"]), st.randoms())
+@given(sides, st.sampled_from(["token", "query", "sequence"]), st.randoms())
 @settings(max_examples=100, deadline=None)
 def test_weights_are_the_stated_mean(rows, weighting, random):
     losses = [[random.random() for _ in row] for row in rows]
@@ -261,8 +279,10 @@ def test_weights_are_the_stated_mean(rows, weighting, random):
     of_query = [kept for kept in of_query if kept]
     if weighting == "token":
         expected = np.mean([loss for kept in of_query for loss in kept])
-    else:
+    elif weighting == "query":
         expected = np.mean([np.mean(kept) for kept in of_query])
+    else:
+        expected = np.mean([np.sum(kept) for kept in of_query])
     weights = token_weights([np.array(row) for row in rows], weighting)
     weighted = sum(w @ np.array(row) for w, row in zip(weights, losses, strict=True))
     assert weighted == pytest.approx(expected)

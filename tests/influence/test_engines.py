@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from tiny import random_corpus, tiny_model
 
 from ifguide.errors import InputError
-from ifguide.influence.calibrate import RELATIVE_STEPS, calibrate, exact_scores
+from ifguide.influence.calibrate import (
+    PASSES,
+    RELATIVE_STEPS,
+    TRIED,
+    calibrate,
+    calibration_blocks,
+    exact_scores,
+)
 from ifguide.influence.config import ScoreConfig
 from ifguide.influence.engines.difference import FiniteDifference
 from ifguide.influence.engines.jvp import ForwardMode
@@ -200,8 +207,7 @@ def test_calibration_of_a_bfloat16_model_is_by_rank():
     assert found.spearman > 0.8
 
 
-def test_calibration_ends_where_rounding_has_set_in():
-    """Every step is tried down to two below the best, and the best is the best of all."""
+def test_calibration_goes_from_the_first_guess_to_where_rounding_sets_in():
     model = tiny_model("gpt_neox", torch.float32)
     direction, tokens = random_direction(model), torch.randint(1, 61, (8, 16))
     engine_at, tried = finite_differences(model, direction), []
@@ -211,12 +217,29 @@ def test_calibration_ends_where_rounding_has_set_in():
         return engine_at(step, points)
 
     exact = exact_scores(model, direction.weights, tokens)
-    found = calibrate(counted, exact, tokens)
-    assert tried[-3] == found.step > RELATIVE_STEPS[-1]
-    assert tuple(tried) == RELATIVE_STEPS[: len(tried)]
-    for step in RELATIVE_STEPS:
-        alone = calibrate(engine_at, exact, tokens, steps=[step])
-        assert alone.sum_error >= found.sum_error
+    errors = {s: calibrate(engine_at, exact, tokens, steps=[s]).sum_error for s in RELATIVE_STEPS}
+    best = min(errors, key=errors.get)
+    for first in RELATIVE_STEPS:
+        tried.clear()
+        found = calibrate(counted, exact, tokens, first=first)
+        assert tried[0] == first
+        assert len(set(tried)) == len(tried) <= TRIED
+        assert found.sum_error == min(errors[step] for step in tried)
+        if abs(RELATIVE_STEPS.index(first) - RELATIVE_STEPS.index(best)) <= 1:
+            assert found.step == best
+    tried.clear()
+    calibrate(counted, exact, tokens, first=best, enough=lambda one: one.sum_error < 1)
+    assert tried == [best]
+
+
+@pytest.mark.parametrize("blocks", [3, 300, 2000, 50_000])
+def test_calibration_costs_a_twentieth_of_the_scoring_or_two_blocks(blocks):
+    model, corpus = tiny_model("llama", torch.float32), random_corpus(blocks=blocks, length=16)
+    probe = calibration_blocks(model, corpus)
+    passes = PASSES * probe.numel()
+    assert len(probe) == 2 or passes <= 0.05 * 2 * corpus.tokens.size
+    assert 2 <= len(probe) <= 4096 // 16
+    assert len(probe) == {3: 2, 300: 2, 2000: 18, 50_000: 256}[blocks]
 
 
 def test_a_zero_direction_scores_zero():

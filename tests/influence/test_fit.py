@@ -9,9 +9,10 @@ from tiny import VOCABULARY, random_corpus, tiny_model
 
 from ifguide.errors import InputError
 from ifguide.influence.config import CurvatureConfig
+from ifguide.influence.curvature.eigen import eigenbases, eigenbasis
 from ifguide.influence.curvature.factors import inverse_transform, uniform_draws
 from ifguide.influence.curvature.fit import fit, sample_rows
-from ifguide.influence.curvature.kronecker import KroneckerEigenbasis, eigenbasis
+from ifguide.influence.curvature.kronecker import KroneckerEigenbasis
 from ifguide.influence.curvature.operators import Identity, curvature_from
 from ifguide.models.losses import forward_logits
 from ifguide.models.tracked import find_tracked
@@ -86,6 +87,142 @@ def test_ekfac_eigenvalues_are_the_second_moments_in_the_basis(length):
         torch.testing.assert_close(basis.eigenvalues, expected, rtol=1e-8, atol=1e-14)
 
 
+@pytest.mark.parametrize("length", [2, 12])
+def test_eigenvalues_token_by_token_are_the_squares_of_each_position_s_part(length):
+    """By plain autograd: δ_t is the loss's gradient in the weight's output at t."""
+    model, corpus = tiny_model("llama"), random_corpus(blocks=4, length=length)
+    config = CurvatureConfig(sample_blocks=4, batch_size=3, eigenvalues="token")
+    curvature = fit(model, corpus, config, seed=2)
+    whole = fit(model, corpus, CurvatureConfig(sample_blocks=4), seed=2)
+    total = dict.fromkeys(curvature.bases, 0)
+    for row in range(4):
+        for name, (a, d) in parts_of(model, corpus, row, 2).items():
+            basis = curvature.bases[name]
+            parts = torch.einsum("to,ti->toi", d @ basis.output_basis, a @ basis.input_basis)
+            total[name] = total[name] + parts.square().sum(0)
+    for name, basis in curvature.bases.items():
+        expected = total[name] / corpus.has_loss.sum()
+        torch.testing.assert_close(basis.eigenvalues, expected, rtol=1e-8, atol=1e-14)
+        if length == 2:  # one position has all of a block's gradient
+            torch.testing.assert_close(basis.eigenvalues, whole.bases[name].eigenvalues)
+
+
+def parts_of(model, corpus, row, seed):
+    """Each weight's inputs [T, in] and output gradients [T, out], with the labels of the fit."""
+    tracked, seen = find_tracked(model), {}
+    handles = [
+        w.module.register_forward_hook(
+            lambda module, args, output, name=w.name: seen.update({name: (args[0][0], output)})
+        )
+        for w in tracked
+    ]
+    logits = forward_logits(model, torch.from_numpy(corpus.tokens[row : row + 1]).long())
+    for handle in handles:
+        handle.remove()
+    uniform = uniform_draws(np.array([row]), corpus.tokens.shape[1], seed)[0]
+    labels = inverse_transform(logits.detach()[0].softmax(-1), uniform)[:-1]
+    losses = torch.nn.functional.cross_entropy(logits[0, :-1], labels, reduction="none")
+    loss = (losses * torch.from_numpy(corpus.has_loss[row, 1:])).sum()
+    deltas = torch.autograd.grad(loss, [output for _, output in seen.values()])
+    return {
+        name: (a.detach(), d[0]) for (name, (a, _)), d in zip(seen.items(), deltas, strict=True)
+    }
+
+
+def test_eigenvalues_of_other_blocks_are_their_moments_in_the_sample_s_basis():
+    model, corpus = tiny_model("llama"), random_corpus(blocks=8)
+    config = CurvatureConfig(sample_blocks=4, eigenvalue_blocks="other")
+    curvature = fit(model, corpus, config, seed=2)
+    own = fit(model, corpus, CurvatureConfig(sample_blocks=4), seed=2)
+    others = sorted({*range(8)} - {*sample_rows(8, 4, 2).tolist()})
+    assert len(others) == 4
+    blocks = list(sampled_gradients(model, corpus, others, 2))
+    for name, basis in curvature.bases.items():
+        assert torch.equal(basis.output_basis, own.bases[name].output_basis)
+        rotated = [basis.output_basis.T @ b[name] @ basis.input_basis for b in blocks]
+        expected = sum(r.square() for r in rotated) / corpus.has_loss[others].sum()
+        torch.testing.assert_close(basis.eigenvalues, expected, rtol=1e-8, atol=1e-14)
+    with pytest.raises(InputError, match=r"lower curvature\.sample_blocks to 4 or fewer"):
+        fit(model, corpus, CurvatureConfig(sample_blocks=5, eigenvalue_blocks="other"))
+
+
+def test_factored_damping_equals_the_dense_inverse_of_the_damped_product():
+    model, corpus = tiny_model("gpt_neox"), random_corpus(blocks=6)
+    curvature = fit(
+        model, corpus, CurvatureConfig(kind="kfac", sample_blocks=6, damping="factored")
+    )
+    plain = fit(model, corpus, CurvatureConfig(kind="kfac", sample_blocks=6))
+    gradients, damping = gradients_like(model), 0.07
+    for name, gradient in gradients.items():
+        output, inner = (
+            getattr(curvature.factors[name], f) for f in ("output_factor", "input_factor")
+        )
+        basis = plain.bases[name]
+        whole = basis.output_basis.T @ output @ basis.output_basis  # the factors that K-FAC has
+        torch.testing.assert_close(whole, torch.diag(whole.diagonal()), rtol=0, atol=1e-12)
+        mu = damping * basis.eigenvalues.mean()
+        pi = (inner.diagonal().mean() / output.diagonal().mean()).sqrt()
+        eyes = (torch.eye(len(f), dtype=torch.float64) for f in (output, inner))
+        S, A = output + mu.sqrt() / pi * next(eyes), inner + pi * mu.sqrt() * next(eyes)
+        expected = torch.linalg.solve(torch.kron(S, A), gradient.flatten()).view_as(gradient)
+        found = curvature.solve({name: gradient}, damping)[name]
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
+
+
+def symmetric(size, dtype, seed=0, scale=1.0):
+    rows = torch.randn(2 * size, size, generator=torch.Generator().manual_seed(seed))
+    return scale * (rows.T @ rows).to(dtype)
+
+
+def test_eigenvectors_of_many_sizes_are_those_of_each():
+    factors = [
+        symmetric(n, d, k)
+        for k, n in enumerate((3, 7, 3, 1, 7))
+        for d in (torch.float32, torch.float64)
+    ]
+    for factor, (values, vectors) in zip(factors, eigenbases(factors), strict=True):
+        assert values.dtype == vectors.dtype == factor.dtype
+        wide = factor.double()
+        expected = torch.linalg.eigvalsh(wide)
+        torch.testing.assert_close(values.double(), expected, rtol=1e-5, atol=1e-5)
+        product = vectors.double() @ torch.diag(values.double()) @ vectors.double().T
+        torch.testing.assert_close(product, wide, rtol=0, atol=1e-5 * expected.max().item())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_float32_gets_wrong_is_done_in_float64(monkeypatch, threads):
+    factors = [symmetric(6, torch.float32, k) for k in range(3)]
+    sound, asked, real = eigenbases(factors), [], torch.linalg.eigh
+
+    def poor(stack):
+        asked.append(stack.dtype)
+        values, vectors = real(stack)
+        if stack.dtype == torch.float32:
+            vectors[1] += 1e-3  # of one of the three
+        return values, vectors
+
+    monkeypatch.setattr(torch.linalg, "eigh", poor)
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    again = eigenbases(factors)
+    monkeypatch.undo()
+    assert torch.get_num_threads() in (before, threads)
+    torch.set_num_threads(before)
+    assert asked == [torch.float32, torch.float64]
+    for (values, vectors), (one, other) in zip(again, sound, strict=True):
+        torch.testing.assert_close(values, one, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(vectors.abs(), other.abs(), rtol=1e-3, atol=1e-4)
+
+    def failing(stack):
+        if stack.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("no convergence")
+        return real(stack)
+
+    monkeypatch.setattr(torch.linalg, "eigh", failing)
+    for (values, _), (one, _) in zip(eigenbases(factors), sound, strict=True):
+        torch.testing.assert_close(values, one, rtol=1e-5, atol=1e-5)
+
+
 def test_ekfac_is_never_further_from_the_sampled_fisher_than_kfac():
     """Its eigenvalues are the least-squares fit in the basis (George et al. 2018)."""
     model, corpus = tiny_model("llama"), random_corpus(blocks=4)
@@ -157,9 +294,10 @@ def test_every_kind_survives_storing():
     model = tiny_model("gpt2", n_layer=1, n_embd=4, n_head=1, vocab_size=11)
     corpus = random_corpus(blocks=2, length=4, vocabulary=11)
     gradients = gradients_like(model)
-    for kind in ("identity", "kfac", "ekfac", "dense"):
-        sample = {} if kind == "identity" else {"sample_blocks": 2}
-        curvature = fit(model, corpus, CurvatureConfig(kind=kind, **sample))
+    for kind in ("identity", "kfac", "kfac-factored", "ekfac", "dense"):
+        settings = {} if kind == "identity" else {"sample_blocks": 2}
+        settings |= {"damping": "factored"} if kind == "kfac-factored" else {}
+        curvature = fit(model, corpus, CurvatureConfig(kind=kind.partition("-")[0], **settings))
         again = curvature_from(curvature.kind, curvature.tensors())
         assert again.kind == kind
         for name, solved in curvature.solve(gradients, 0.1).items():
@@ -179,6 +317,10 @@ def test_bad_input_is_named():
     model, corpus = tiny_model("llama"), random_corpus()
     with pytest.raises(InputError, match=r"curvature\.sample_blocks"):
         CurvatureConfig(sample_blocks=0)
+    with pytest.raises(InputError, match=r"curvature\.damping: 'factored' would be ignored"):
+        CurvatureConfig(damping="factored")
+    with pytest.raises(InputError, match=r"curvature\.eigenvalues: 'token' would be ignored"):
+        CurvatureConfig(kind="kfac", eigenvalues="token")
     large = tiny_model("llama", hidden_size=256, intermediate_size=512)
     with pytest.raises(InputError, match="use ekfac"):
         fit(large, corpus, CurvatureConfig(kind="dense"))

@@ -9,7 +9,7 @@ its past, so the second moment of a block's gradient is the sum of its tokens'.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,16 +20,19 @@ from torch import Tensor, nn
 
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
+from ifguide.influence.config import CurvatureConfig
+from ifguide.influence.curvature.eigen import eigenbases
 from ifguide.influence.curvature.gram import add_lower_gram, mirror_lower
-from ifguide.influence.curvature.kronecker import KroneckerEigenbasis, eigenbasis
-from ifguide.influence.curvature.operators import Kronecker
-from ifguide.models.hooks import Consume, observed
+from ifguide.influence.curvature.kronecker import DampedFactors, KroneckerEigenbasis
+from ifguide.influence.curvature.moments import Rotations
+from ifguide.influence.curvature.operators import Curvature, Factored, Kronecker
+from ifguide.models.hooks import Consume, first_readers, observed
 from ifguide.models.losses import device_of
 from ifguide.models.readout import readout_of
 from ifguide.models.sharded import is_sharded
 from ifguide.models.tracked import TrackedWeight
 from ifguide.nouns import Corpus
-from ifguide.parts import tell, told
+from ifguide.parts import tell
 
 Moments = dict[str, Tensor]  # [rows, columns] by weight name
 Rows = Int[np.ndarray, " _"]
@@ -53,27 +56,39 @@ def fit_kronecker(
     model: nn.Module,
     tracked: Sequence[TrackedWeight],
     sample: Sample,
-    *,
-    corrected: bool,
-    batch_size: int,
+    config: CurvatureConfig,
     progress: Callable[[int], None],
-    rotation: torch.dtype | None = None,
-) -> Kronecker:
-    """Fit one Kronecker eigenbasis a weight; ``corrected`` gives EK-FAC's eigenvalues."""
+    *,
+    corrected_on: Sample | None = None,
+) -> Curvature:
+    """Fit K-FAC or EK-FAC: one Kronecker product a weight.
+
+    Weights that read the same input have one input factor, and one basis of it.
+
+    Args:
+        model: in evaluation mode.
+        tracked: its tracked weights.
+        sample: the blocks that the factors are of.
+        config: ``kind`` kfac or ekfac, and how.
+        progress: called with the number of tokens just done.
+        corrected_on: the blocks that EK-FAC's eigenvalues are of; by default the sample's.
+    """
     tell("covariances")
-    outputs, inputs = covariances(model, tracked, sample, batch_size, progress)
-    decomposed = {
-        w.name: (eigenbasis(outputs[w.name]), eigenbasis(inputs[w.name]))
-        for w in told(tracked, f"eigendecompositions of {len(tracked):,} weights:")
-    }
-    bases = {
-        name: KroneckerEigenbasis(Q_S, Q_A, torch.outer(output_values, input_values))
-        for name, ((output_values, Q_S), (input_values, Q_A)) in decomposed.items()
-    }
-    if not corrected:
+    outputs, inputs = covariances(model, tracked, sample, config.batch_size, progress)
+    if config.damping == "factored":
+        return Factored({w.name: DampedFactors(outputs[w.name], inputs[w.name]) for w in tracked})
+    distinct = {id(factor): factor for factor in (*outputs.values(), *inputs.values())}
+    decomposed = dict(zip(distinct, eigenbases([*distinct.values()]), strict=True))
+    bases = {}
+    for w in tracked:
+        (output_values, Q_S), (input_values, Q_A) = (
+            decomposed[id(factors[w.name])] for factors in (outputs, inputs)
+        )
+        bases[w.name] = KroneckerEigenbasis(Q_S, Q_A, torch.outer(output_values, input_values))
+    if config.kind == "kfac":
         return Kronecker(bases, "kfac")
     tell("corrected eigenvalues")
-    moments = corrected_eigenvalues(model, tracked, sample, bases, batch_size, progress, rotation)
+    moments = corrected_eigenvalues(model, tracked, corrected_on or sample, bases, config, progress)
     bases = {
         name: KroneckerEigenbasis(basis.output_basis, basis.input_basis, moments[name])
         for name, basis in bases.items()
@@ -88,79 +103,64 @@ def covariances(
     batch_size: int,
     progress: Callable[[int], None],
 ) -> tuple[Moments, Moments]:
-    """Return ``S = E[δ δᵀ]`` and ``A = E[a aᵀ]`` a weight, over the predicting positions."""
+    """Return ``S = E[δ δᵀ]`` and ``A = E[a aᵀ]`` a weight, over the predicting positions.
+
+    Weights that read the same input have the same A, one tensor.
+    """
+    first = first_readers(model, tracked)
     outputs = {w.name: _zeros(w, w.matrix.shape[0], w.matrix.shape[0]) for w in tracked}
-    inputs = {w.name: _zeros(w, w.matrix.shape[1], w.matrix.shape[1]) for w in tracked}
-    for predicting, backward in _sampled_backwards(model, tracked, sample, batch_size, progress):
+    inputs = {
+        w.name: _zeros(w, w.matrix.shape[1], w.matrix.shape[1])
+        for w in tracked
+        if first[w.name] == w.name
+    }
+    read: dict[str, int] = {}  # where each input of the batch lies
+    for predicting, backward in sampled_backwards(model, tracked, sample, batch_size, progress):
         positions = predicting.flatten().nonzero().squeeze(-1)
 
         def accumulate(
             weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor, positions: Tensor = positions
         ) -> None:
-            for total, x_BTn in ((inputs[weight.name], a_BTI), (outputs[weight.name], d_BTO)):
-                add_lower_gram(
-                    total, x_BTn.flatten(0, 1).index_select(0, positions).to(total.dtype)
-                )
+            if read.setdefault(first[weight.name], a_BTI.data_ptr()) != a_BTI.data_ptr():
+                raise RuntimeError(f"weight '{weight.name}' does not read one input throughout")
+            for totals, x_BTn in ((inputs, a_BTI), (outputs, d_BTO)):
+                if weight.name in totals:
+                    total = totals[weight.name]
+                    rows = x_BTn.flatten(0, 1).index_select(0, positions).to(total.dtype)
+                    add_lower_gram(total, rows)
 
         backward(accumulate)
+        read.clear()
     for total in (*outputs.values(), *inputs.values()):
         mirror_lower(total)
-    return _reduced(outputs, sample, "output"), _reduced(inputs, sample, "input")
+    shared = _reduced(inputs, sample, "input")
+    return _reduced(outputs, sample, "output"), {w.name: shared[first[w.name]] for w in tracked}
 
 
 def corrected_eigenvalues(
     model: nn.Module,
     tracked: Sequence[TrackedWeight],
     sample: Sample,
-    bases: dict[str, KroneckerEigenbasis],
-    batch_size: int,
+    bases: Mapping[str, KroneckerEigenbasis],
+    config: CurvatureConfig,
     progress: Callable[[int], None],
-    rotation: torch.dtype | None = None,
 ) -> Moments:
-    """Return ``Λ = E[(Q_Sᵀ ∇W Q_A)²]`` a weight, by one gradient a block.
-
-    ``rotation`` is the type of the products, None is that of the sums.
-    """
+    """Return ``Λ`` a weight: ``E[(Q_Sᵀ ∇W Q_A)²]`` by one gradient a block, or token by token."""
     moments = {w.name: _zeros(w, *w.matrix.shape) for w in tracked}
-    vectors = {
-        w.name: tuple(
-            basis.to(rotation or moments[w.name].dtype)
-            for basis in (bases[w.name].output_basis, bases[w.name].input_basis)
-        )
-        for w in tracked
-    }
+    rotations = Rotations(bases, torch.bfloat16 if config.rotation == "bfloat16" else None)
+    add = rotations.add_by_token if config.eigenvalues == "token" else rotations.add_by_block
 
     def accumulate(weight: TrackedWeight, a_BTI: Tensor, d_BTO: Tensor) -> None:
-        moment, (Q_S, Q_A) = moments[weight.name], vectors[weight.name]
-        for rotated in _rotated_gradients(a_BTI.to(Q_A.dtype), d_BTO.to(Q_S.dtype), Q_S, Q_A):
-            gradient = rotated.to(moment.dtype)
-            moment.addcmul_(gradient, gradient)
+        add(moments[weight.name], weight.name, a_BTI, d_BTO)
 
-    for _, backward in _sampled_backwards(model, tracked, sample, batch_size, progress):
+    batches = sampled_backwards(model, tracked, sample, config.batch_size, progress)
+    for _, backward in batches:
         backward(accumulate)
+        rotations.forget()
     return _reduced(moments, sample, "eigenvalue")
 
 
-def _rotated_gradients(
-    a_BTI: Float[Tensor, "B T in"],
-    d_BTO: Float[Tensor, "B T out"],
-    Q_S: Float[Tensor, "out out"],
-    Q_A: Float[Tensor, "in in"],
-) -> Iterator[Float[Tensor, "out in"]]:
-    """Yield each block's ``Q_Sᵀ (Σ_t δ_t a_tᵀ) Q_A``, with each rotation where it costs less.
-
-    Rotating δ costs T out² a block before the sum and in out² after it; a likewise.
-    """
-    outputs_first, inputs_first = (d_BTO.shape[1] <= n for n in (a_BTI.shape[2], d_BTO.shape[2]))
-    d_BTO = d_BTO @ Q_S if outputs_first else d_BTO
-    a_BTI = a_BTI @ Q_A if inputs_first else a_BTI
-    for d_TO, a_TI in zip(d_BTO, a_BTI, strict=True):
-        gradient = d_TO.T @ a_TI
-        gradient = gradient if outputs_first else Q_S.T @ gradient
-        yield gradient if inputs_first else gradient @ Q_A
-
-
-def _sampled_backwards(
+def sampled_backwards(
     model: nn.Module,
     tracked: Sequence[TrackedWeight],
     sample: Sample,

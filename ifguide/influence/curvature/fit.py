@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from torch import nn
 
@@ -38,7 +37,8 @@ def fit(
         progress: called with the number of tokens just done.
 
     Raises:
-        InputError: no weight can be tracked, or a factor is not finite (the weight is named).
+        InputError: no weight can be tracked, a factor is not finite (the weight is named), or the
+            corpus has too few blocks for ``eigenvalue_blocks: other``.
     """
     config = config or CurvatureConfig()
     tracked = find_tracked(model)
@@ -54,11 +54,22 @@ def fit(
             model,
             tracked,
             sample,
-            corrected=config.kind == "ekfac",
-            batch_size=config.batch_size,
-            progress=progress,
-            rotation=torch.bfloat16 if config.rotation == "bfloat16" else None,
+            config,
+            progress,
+            corrected_on=_others(corpus, config, seed) if config.eigenvalue_blocks else sample,
         )
+
+
+def _others(corpus: Corpus, config: CurvatureConfig, seed: int) -> Sample:
+    """Draw as many blocks as the sample has, none of which is in it."""
+    blocks, wanted = len(corpus.tokens), config.sample_blocks
+    if 2 * wanted > blocks:
+        raise InputError(
+            f"curvature.eigenvalue_blocks: other needs twice curvature.sample_blocks ({wanted}), "
+            f"the corpus has {blocks}; lower curvature.sample_blocks to {blocks // 2} or fewer"
+        )
+    both, own = (sample_rows(blocks, n, seed) for n in (2 * wanted, wanted))
+    return Sample(corpus, np.setdiff1d(both, own), seed)
 
 
 def sample_rows(blocks: int, wanted: int, seed: int) -> Int[np.ndarray, " n"]:

@@ -1,4 +1,4 @@
-"""Curvature of one weight in a Kronecker eigenbasis.
+"""Curvature of one weight as a Kronecker product, in its eigenbasis or by its two factors.
 
 The curvature of a [out, in] weight is ``(Q_S ⊗ Q_A) diag(Λ) (Q_S ⊗ Q_A)ᵀ`` with orthogonal
 ``Q_S`` [out, out] and ``Q_A`` [in, in]. K-FAC takes Λ from the factors' own eigenvalues
@@ -31,11 +31,27 @@ class KroneckerEigenbasis:
         return self.output_basis @ (rotated / damped) @ self.input_basis.T
 
 
-def eigenbasis(factor: Float[Tensor, "n n"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n n"]]:
-    """Return eigenvalues (ascending, clipped at 0) and eigenvectors of a symmetric factor.
+@dataclass(frozen=True, eq=False)
+class DampedFactors:
+    """K-FAC's two factors themselves, damped one by one: there are no eigenvectors to compute."""
 
-    The decomposition runs in float64, whatever the factor's type.
-    """
-    wide = factor.double()
-    values, vectors = torch.linalg.eigh((wide + wide.T) / 2)
-    return values.clamp(min=0).to(factor.dtype), vectors.to(factor.dtype)
+    output_factor: Float[Tensor, "out out"]
+    input_factor: Float[Tensor, "in in"]
+
+    def solve(self, gradient: Float[Tensor, "out in"], damping: float) -> Float[Tensor, "out in"]:
+        """Return ``(S + √μ/π)⁻¹ gradient (A + π√μ)⁻¹`` by Cholesky.
+
+        ``π² = mean(diag A) / mean(diag S)`` (Martens & Grosse 2015, section 6.3) and ``μ = damping
+        * mean(Λ)``, the product of the same two means: each factor is damped by ``√damping`` times
+        the mean of its own eigenvalues.
+        """
+        share = damping**0.5
+        gradient = gradient.to(self.output_factor)
+        half = torch.cholesky_solve(gradient, _damped_cholesky(self.output_factor, share))
+        other = torch.cholesky_solve(half.mT, _damped_cholesky(self.input_factor, share))
+        return other.mT.contiguous()
+
+
+def _damped_cholesky(factor: Float[Tensor, "n n"], share: float) -> Float[Tensor, "n n"]:
+    identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+    return torch.linalg.cholesky(factor + share * factor.diagonal().mean() * identity)

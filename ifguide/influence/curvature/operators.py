@@ -1,6 +1,7 @@
-"""The four interchangeable curvature operators; the dense one is the others' oracle.
+"""The interchangeable curvature operators; the dense one is the others' oracle.
 
-Each inverts ``H + μ`` weight by weight, with ``μ = damping * mean eigenvalue of that weight``.
+Each inverts ``H + μ`` weight by weight, with ``μ = damping * mean eigenvalue of that weight``;
+K-FAC with factored damping damps the two factors instead.
 Where a weight's curvature is 0 throughout, so is ``μ``: a gradient there has no solution.
 """
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ifguide.errors import InputError
-from ifguide.influence.curvature.kronecker import KroneckerEigenbasis
+from ifguide.influence.curvature.kronecker import DampedFactors, KroneckerEigenbasis
 
 Gradients = Mapping[str, Tensor]  # [out, in] by weight name
 
@@ -25,7 +26,7 @@ class Curvature(Protocol):
 
     @property
     def kind(self) -> str:
-        """The name of the kind: identity, kfac, ekfac or dense."""
+        """The name of the kind: identity, kfac, kfac-factored, ekfac or dense."""
         ...
 
     def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
@@ -80,6 +81,30 @@ class Kronecker:
 
 
 @dataclass(frozen=True, eq=False)
+class Factored:
+    """K-FAC with factored damping (Martens & Grosse 2015): two factors a weight."""
+
+    factors: Mapping[str, DampedFactors]
+    kind: str = "kfac-factored"
+
+    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+        """Return ``(S + √μ/π)⁻¹ gradient (A + π√μ)⁻¹`` weight by weight."""
+        known = {
+            name: torch.stack([f.output_factor.any(), f.input_factor.any()]).all()
+            for name, f in self.factors.items()
+        }
+        return {name: self.factors[name].solve(g, damping) for name, g in _known(gradients, known)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the factors, named ``<weight>/<part>``."""
+        return {
+            f"{name}/{part}": getattr(factors, part)
+            for name, factors in self.factors.items()
+            for part in ("output_factor", "input_factor")
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Dense:
     """The exact Fisher of each weight as a [out·in, out·in] matrix, for tiny models."""
 
@@ -110,6 +135,11 @@ def curvature_from(kind: str, tensors: Mapping[str, Tensor]) -> Curvature:
     if kind == "dense":
         return Dense(dict(tensors))
     names = {key.rpartition("/")[0] for key in tensors}
+    if kind == "kfac-factored":
+        parts = ("output_factor", "input_factor")
+        return Factored(
+            {n: DampedFactors(*(tensors[f"{n}/{part}"] for part in parts)) for n in sorted(names)}
+        )
     bases = {
         name: KroneckerEigenbasis(
             tensors[f"{name}/output_basis"],
