@@ -77,7 +77,7 @@ def remap(
     Raises:
         InputError: the share is out of range, or the documents cannot be packed.
     """
-    _check_share(share)
+    check_share(share)
     length = block_length or int(selection.corpus.tokens.shape[1])
     place = Path(tempfile.mkdtemp(prefix="ifguide-")) if folder is None else folder
     corpus = pack(selection.corpus.documents, tokenizer, length, place)
@@ -109,7 +109,7 @@ def remap_onto(
     Raises:
         InputError: the share is out of range, or the corpora hold other documents.
     """
-    _check_share(share)
+    check_share(share)
     offset = shared_axis(corpus.documents, selection.corpus.documents, whose)
     alignment = _Alignment.of(selection.corpus, corpus, offset)
     chosen = Characters.of(_spans_of(selection, offset))
@@ -176,9 +176,14 @@ def spread(scores: TokenScores, corpus: Corpus, whose: str = THEIRS) -> TokenSco
 # details
 
 
-def _check_share(share: float) -> None:
+def check_share(share: float, setting: str = "share") -> None:
+    """Refuse a share that is out of range; ``setting`` is what gives it.
+
+    Raises:
+        InputError: it is.
+    """
     if share not in SHARES:
-        raise InputError(f"share: {share} is not in {SHARES}; give e.g. {SHARE}")
+        raise InputError(f"{setting}: {share} is not in {SHARES}; give e.g. {SHARE}")
 
 
 @dataclass(frozen=True, eq=False)
