@@ -42,6 +42,7 @@ $(SMOLLM2): .venv/core
 .venv/dev: .venv/core
 	$(INSTALL) --editable '.[dev,profanity,hatesonar,words]'
 	-$(BIN)/python benchmarks/peers/install.py .venv/peers  # tests of what is missing are skipped
+	-$(BIN)/python benchmarks/trainers/install.py .venv/trainers  # and here
 	touch $@
 
 clean:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pyarrow as pa
 
-from ifguide.files import TEMPORARY
+from ifguide.masks.arrow import save_rows
 from ifguide.masks.format import MaskedCorpus, MaskFormat
 
 NO_LOSS = -100
@@ -40,24 +39,17 @@ tokenised rows take the same folder (`input_ids`, `attention_mask`, `labels`).
 
 def write(masked: MaskedCorpus, folder: Path) -> str:
     """Write the rows as a saved dataset, a slab of blocks in memory at a time."""
-    stream = folder / f"rows{TEMPORARY}"
-    with pa.OSFile(str(stream), "wb") as file, pa.ipc.new_stream(file, ROWS) as writer:
-        for part in masked.blocks():
-            tokens, learnt = part.tokens, part.learnt
-            columns = (tokens, np.where(learnt, tokens, NO_LOSS), learnt, np.ones_like(learnt))
-            lists = [
-                _lists(column, field.type) for column, field in zip(columns, ROWS, strict=True)
-            ]
-            writer.write_batch(pa.record_batch(lists, ROWS))
-    datasets.Dataset.from_file(str(stream)).save_to_disk(folder / "data")
-    stream.unlink()
+    parts = (
+        (
+            part.tokens,
+            np.where(part.learnt, part.tokens, NO_LOSS),
+            part.learnt,
+            np.ones_like(part.learnt),
+        )
+        for part in masked.blocks()
+    )
+    save_rows(folder / "data", ROWS, parts)
     return READ.format(length=masked.corpus.tokens.shape[1])
-
-
-def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
-    flat = pa.array(np.ascontiguousarray(values).ravel().astype(kind.value_type.to_pandas_dtype()))
-    ends = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(ends, flat)
 
 
 TRL = MaskFormat("rows of input_ids, labels and completion_mask (TRL, axolotl)", write)

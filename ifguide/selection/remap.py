@@ -80,7 +80,12 @@ def remap(
     check_share(share)
     length = block_length or int(selection.corpus.tokens.shape[1])
     place = Path(tempfile.mkdtemp(prefix="ifguide-")) if folder is None else folder
-    corpus = pack(selection.corpus.documents, tokenizer, length, place)
+    try:
+        corpus = pack(selection.corpus.documents, tokenizer, length, place)
+    except BaseException:
+        if folder is None:
+            shutil.rmtree(place, ignore_errors=True)
+        raise
     if folder is None:
         weakref.finalize(corpus, shutil.rmtree, place, ignore_errors=True)
     return remap_onto(selection, corpus, share)[0]
@@ -115,7 +120,8 @@ def remap_onto(
     chosen = Characters.of(_spans_of(selection, offset))
     closing = alignment.closing(selection)
     mask = np.zeros(corpus.tokens.shape, dtype=bool)
-    flat, held, spared, learnt = mask.reshape(-1), *([np.zeros((0, 2), np.int64)] for _ in "123")
+    nothing = np.zeros((0, 2), dtype=np.int64)
+    flat, held, spared, learnt = mask.reshape(-1), [nothing], [nothing], [nothing]
     for _, tokens in walk(corpus, offset):
         inside = chosen.within(tokens.start, tokens.end)
         length = np.maximum(tokens.end - tokens.start, 1)
@@ -141,9 +147,10 @@ def remap_onto(
 def spread(scores: TokenScores, corpus: Corpus, whose: str = THEIRS) -> TokenScores:
     """Carry scores over to the tokens of another corpus of the same documents, by characters.
 
-    A token's score is the mean over the tokens that it shares characters with, each weighted by how
-    many these are; 0 where there are none, and for a token without a loss. A document that both
-    corpora cut at the same places keeps its scores. They are computed as they are asked for.
+    A token's score is the mean over the tokens with a loss that it shares characters with, each
+    weighted by how many these are; 0 where there are none, and for a token without a loss. A
+    document that both corpora cut at the same places keeps its scores. They are computed as they
+    are asked for.
 
     Raises:
         InputError: the corpora hold other documents.
@@ -160,6 +167,7 @@ def spread(scores: TokenScores, corpus: Corpus, whose: str = THEIRS) -> TokenSco
             return found
         beside = reach.blocks(int(tokens.start.min()), int(tokens.end.max()))
         sources = placed(scores.corpus, beside, offset)
+        sources = sources[sources.has_loss]
         given = read_rows(scores.values, beside).ravel()[
             sources.at - beside.start * scores.corpus.tokens.shape[1]
         ]

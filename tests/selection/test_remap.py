@@ -176,7 +176,8 @@ def test_a_score_is_the_mean_over_the_characters(cut):
         shared = np.minimum(source.end, target.end[place]) - np.maximum(
             source.start, target.start[place]
         )
-        shared = np.where(source.document == target.document[place], shared.clip(0), 0)
+        counted = source.has_loss & (source.document == target.document[place])
+        shared = np.where(counted, shared.clip(0), 0)
         expected = (shared * values).sum() / shared.sum() if shared.any() else 0
         assert found[place] == pytest.approx(expected, abs=1e-6)
     assert not found[~target.has_loss].any()
