@@ -48,6 +48,7 @@ $(SMOLLM2): .venv/core
 .venv/dev: .venv/core
 	$(INSTALL) --editable '.[dev,docs,profanity,hatesonar,words]'
 	-$(BIN)/python benchmarks/peers/install.py .venv/peers  # tests of what is missing are skipped
+	-$(BIN)/python benchmarks/trainers/install.py .venv/trainers  # and here
 	touch $@
 
 clean:

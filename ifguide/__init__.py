@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
     from ifguide.selection.blend import blend
     from ifguide.selection.config import LexiconConfig, SelectionConfig, SmoothingConfig
+    from ifguide.selection.remap import remap
     from ifguide.selection.select import select
     from ifguide.selection.smooth import smooth
     from ifguide.training.collate import SuppressionCollator
@@ -61,6 +62,7 @@ __all__ = [
     "evaluate",
     "fit",
     "full_precision",
+    "remap",
     "score",
     "select",
     "smooth",
@@ -81,6 +83,7 @@ _HOMES = {  # where each name is at home, as in the imports above
     "nouns": ["Contrast", "Corpus", "Direction", "QuerySet", "Selection", "TokenScores"],
     "selection.blend": ["blend"],
     "selection.config": ["LexiconConfig", "SelectionConfig", "SmoothingConfig"],
+    "selection.remap": ["remap"],
     "selection.select": ["select"],
     "selection.smooth": ["smooth"],
     "training.collate": ["SuppressionCollator"],

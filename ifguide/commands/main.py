@@ -16,6 +16,7 @@ from ifguide.commands.attack import ATTACK
 from ifguide.commands.command import Command
 from ifguide.commands.compare import COMPARE, SWEEP
 from ifguide.commands.demo import DEMO
+from ifguide.commands.export_mask import EXPORT_MASK
 from ifguide.commands.export_pair import EXPORT_PAIR
 from ifguide.commands.init import INIT
 from ifguide.commands.inspect import INSPECT
@@ -40,6 +41,7 @@ COMMANDS: tuple[Command, ...] = (
     ATTACK,
     LM_EVAL,
     EXPORT_PAIR,
+    EXPORT_MASK,
     SCHEMA,
 )
 EPILOG = """\

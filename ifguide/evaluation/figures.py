@@ -142,13 +142,36 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProxySummary:
+    """Whose mask it is, where it is another run's, and what became of its characters.
+
+    Args:
+        run: the other run's id, as its mark says.
+        model: what its model is called.
+        share: of a token's characters that had to be selected there.
+        selected, lost, gained: characters (see ``ifguide.selection.remap.CharacterCounts``).
+    """
+
+    run: str
+    model: str
+    share: float
+    selected: int
+    lost: int
+    gained: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class SelectionSummary:
-    """What was selected: the score threshold, and numbers of tokens and of ranked documents."""
+    """What was selected: the score threshold, and numbers of tokens and of ranked documents.
+
+    ``proxy`` says whose mask it is, where it is not the run's own.
+    """
 
     threshold: float
     budget: int
     selected: int
     documents: int
+    proxy: ProxySummary | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

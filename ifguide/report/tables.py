@@ -46,6 +46,12 @@ _SELECTION = {
     "threshold": "Score threshold",
     "documents": "Documents with a score above it",
 }
+_PROXY = {
+    "share": "Share of a token's characters to be selected",
+    "selected": "Characters selected there",
+    "lost": "Of them learnt here",
+    "gained": "Characters selected here alone",
+}
 
 
 @dataclass(frozen=True)
@@ -139,8 +145,12 @@ def localisation(figures: Localisation) -> Table:
 
 def selection(summary: SelectionSummary) -> Table:
     """What was selected."""
-    rows = tuple((label, _amount(getattr(summary, name))) for name, label in _SELECTION.items())
-    return Table("selection", "Selection", ("", "value"), rows)
+    rows = [(label, _amount(getattr(summary, name))) for name, label in _SELECTION.items()]
+    if (proxy := summary.proxy) is not None:
+        whose = visible_text(f"{proxy.model} (run {proxy.run[:12]})", one_line=True)
+        rows.append(("Mask of another run, its model", whose))
+        rows += [(label, _amount(getattr(proxy, name))) for name, label in _PROXY.items()]
+    return Table("selection", "Selection", ("", "value"), tuple(rows))
 
 
 def cost(stages: Mapping[str, Cost]) -> Table:

@@ -65,7 +65,8 @@ class CompareConfig:
         document_budget: share of the corpus's tokens that a filter of whole documents drops.
         lexicon_prior: weight of the lexicon's prior, in words.
         proxy: the smaller model of the method ``proxy``; by default ``model.scratch`` at half its
-            width. It is trained as ``baseline`` says.
+            width. It is trained as ``baseline`` says. With ``training.mask_from`` the method takes
+            that run's mask.
         labeller: the judge that ranks samples for DPO and labels texts for the reward model; the
             evaluation should have another one too.
         prompts: what the baseline's samples for DPO continue; prompts that are evaluated too are
@@ -94,6 +95,9 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, "compare")
+        for name, training in self.trainings.items():
+            since = "compare's method 'proxy' takes the mask that training.mask_from names"
+            refuse_ignored(training, f"compare.trainings.{name}", ("mask_from",), since)
         if self.prompts is None:
             refuse_ignored(self, "compare", ("margin",), "there are no prompts for DPO's samples")
         if self.pairs is not None:

@@ -134,7 +134,7 @@ _OURS = (
     ),
     Method(
         name="proxy",
-        about="ours, by the scores of a smaller model",
+        about="ours, by the scores of a smaller model, or by the mask of another run",
         mask=Mask(scorer="proxy", smoothed=True),
     ),
 )

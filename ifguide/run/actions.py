@@ -41,13 +41,15 @@ from ifguide.report.standalone import standalone
 from ifguide.report.terminal import inspect_lines
 from ifguide.rivals.methods import rows_of
 from ifguide.rivals.sweep import Grid, swept
-from ifguide.run import artifacts, attacks, attacks_makers
+from ifguide.run import attacks, attacks_makers
 from ifguide.run.comparison import write_table
 from ifguide.run.manifest import read_manifest
 from ifguide.run.outside import CHECKPOINT, JUDGES, LAMBADA, data_folder
 from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
 from ifguide.run.progress import progress_line
+from ifguide.run.proxy import PROXY_RUN, has_proxy_run, proxy_folder
+from ifguide.run.proxy_makers import mask_and_scores
 from ifguide.run.rivals import Rivals
 from ifguide.run.rows import possible
 from ifguide.run.run import Run, closure, looked_at, opened
@@ -60,6 +62,7 @@ from ifguide.run.stages import (
     HELD_OUT,
     INITIAL,
     PROMPTS,
+    PROXY_MASK,
     QUERIES,
     REPORT,
     SCORE,
@@ -121,16 +124,18 @@ def check(run: Run, *wanted: AnyStage) -> None:
     Raises:
         InputError: what cannot.
     """
-    stages = [stage for stage in closure(wanted) if stage.kept(run.config)]
+    stages = [stage for stage in closure(wanted, run.config) if stage.kept(run.config)]
 
     def stand() -> bool:
         return bool(stages) and all(run.standing(stage).state == "stands" for stage in stages)
 
     if ranks.agree(stand):
         return
-    wanted_names = {stage.name for stage in closure(wanted)}
+    wanted_names = {stage.name for stage in closure(wanted, run.config)}
     with progress_line("judges", None, quiet=run.quiet):
         _ = run(JUDGES), run(CHECKPOINT)
+    if has_proxy_run(run.config) and (not wanted or PROXY_MASK.name in wanted_names):
+        _ = run(PROXY_RUN), run(PROXY_MASK)
     initial = run(INITIAL)
     with progress_line("trial", None, quiet=run.quiet):
         tell("loading the model")
@@ -144,10 +149,12 @@ def check(run: Run, *wanted: AnyStage) -> None:
         tell("saving the model and loading it again")
         try_saving(model, trust_remote_code=initial.runs_code)
         _check_trainings(run, model)
-    tokenizer, contrast, texts = run(CORPUS).tokenizer, run(QUERIES), run(LAMBADA)
+    tokenizer, texts = run(CORPUS).tokenizer, run(LAMBADA)
     before = len(text_start(tokenizer))
     prompt_room(model, run.config.evaluation.sampling.tokens, before)
-    check_queries_fit(model, contrast.toxic, contrast.safe)
+    if not wanted or QUERIES.name in wanted_names:
+        contrast = run(QUERIES)
+        check_queries_fit(model, contrast.toxic, contrast.safe)
     if texts is not None:
         last_words(model, tokenizer, texts)
     prompts, _ = run(PROMPTS), run(HELD_OUT)
@@ -364,8 +371,7 @@ def inspect(
     """
     config = read_run_config(folder, trust_remote_code=trust_remote_code)
     with looked_at(config, folder) as run:
-        selection, text = run(SELECT), run(CORPUS)
-        scores = artifacts.load_mask_scores(run.path(SELECT), text.corpus)
+        text, (selection, scores) = run(CORPUS), mask_and_scores(run)
         documents = ranked_documents(text.corpus, scores, selection, 0 if ids else top, ids)
         yield from inspect_lines(documents, selection.threshold, colour=colour)
 
@@ -422,7 +428,11 @@ def lm_eval(
 
 def _working(config: Config, out: Path, manner: Manner | None) -> AbstractContextManager[Run]:
     manner = manner or Manner()
-    reported = {stage.name for stage in closure([REPORT])}
+    if has_proxy_run(config) and proxy_folder(config).resolve() == out.resolve():
+        raise InputError(
+            "training.mask_from: it is the run folder itself; name another run's, or leave it out"
+        )
+    reported = {stage.name for stage in closure([REPORT], config)}
     return opened(
         config,
         out,

@@ -24,6 +24,7 @@ from ifguide.errors import InputError
 from ifguide.evaluation.prompts import Prompt
 from ifguide.files import TEMPORARY, read_json, write_json
 from ifguide.influence.curvature.operators import Curvature, curvature_from
+from ifguide.masks.arrow import save_rows
 from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
 
 
@@ -233,23 +234,12 @@ def load_mask_scores(folder: Path, corpus: Corpus) -> TokenScores:
 
 def _save_mask(folder: Path, columns: Mapping[str, AnyArray]) -> None:
     """Write [N, T] columns as a dataset of N rows, a part of the rows at a time."""
-    stream = folder.with_name(f"{folder.name}{TEMPORARY}")
-    blocks = len(columns["input_ids"])
-    with pa.OSFile(str(stream), "wb") as file, pa.ipc.new_stream(file, MASK) as writer:
-        for first in range(0, blocks, MASK_ROWS):
-            rows = slice(first, first + MASK_ROWS)
-            parts = [_lists(read_rows(columns[field.name], rows), field.type) for field in MASK]
-            writer.write_batch(pa.record_batch(parts, MASK))
-    datasets.Dataset.from_file(str(stream)).save_to_disk(folder)
-    stream.unlink()
-
-
-def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
-    """Turn a [n, T] array into n Arrow lists."""
-    flat = pa.array(np.ascontiguousarray(values).ravel(), kind.value_type)
-    return pa.ListArray.from_arrays(
-        np.arange(len(values) + 1, dtype=np.int32) * values.shape[1], flat
+    starts = range(0, len(columns["input_ids"]), MASK_ROWS)
+    parts = (
+        [read_rows(columns[field.name], slice(first, first + MASK_ROWS)) for field in MASK]
+        for first in starts
     )
+    save_rows(folder, MASK, parts)
 
 
 def _open_mask(folder: Path, name: str, corpus: Corpus) -> Shaped[LazyArray, "N T"]:

@@ -101,16 +101,16 @@ def cost(run: Run, row: MethodRow) -> MethodCost:
 
 def _beside_the_baseline(run: Run, row: MethodRow) -> Iterator[AnyStage]:
     """Yield the stages that a row's model and decoding take beside the baseline's training."""
-    common = {stage.name for stage in closure([BASELINE])}
+    common = {stage.name for stage in closure([BASELINE], run.config)}
     wanted = [Rivals(run.config).model(row), *([REWARD] if row.method.reward else [])]
-    for stage in closure(wanted):
+    for stage in closure(wanted, run.config):
         if stage.name not in common and stage.kept(run.config):
             yield stage
 
 
 def _size(run: Run, stage: AnyStage) -> float:
     """Return the size of the model that a stage runs, as a share of the compared one's."""
-    below = {earlier.name for earlier in closure([stage])}
+    below = {earlier.name for earlier in closure([stage], run.config)}
     if PROXY_BASELINE.name not in below or BASELINE.name in below:
         return 1.0
     return _weights(run(PROXY_BASELINE).model) / _weights(run(BASELINE).model)

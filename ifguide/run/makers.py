@@ -28,6 +28,7 @@ from ifguide.evaluation.figures import (
     JudgedModel,
     Localisation,
     ModelFigures,
+    ProxySummary,
     Report,
     SelectionSummary,
     write_report,
@@ -204,7 +205,7 @@ def trained(
         model,
         text.corpus,
         selection,
-        settings.training,
+        settings.training.by_own_mask,
         folder=work.scratch,
         seed=settings.seed,
         progress=work.progress,
@@ -448,6 +449,7 @@ def write_report_and_page(
     """Write report.json and report.html."""
     if not ranks.is_main():
         return
+    proxy = selection.metadata.get("proxy")
     report = Report(
         version=VERSION,
         config_fingerprint=work.fingerprint,
@@ -458,6 +460,7 @@ def write_report_and_page(
             budget=selection.budget,
             selected=int(selection.suppress.sum()),
             documents=len(selection.ranking),
+            proxy=ProxySummary(**proxy) if proxy is not None else None,
         ),
         cost=dict(work.costs),
         corpus=CorpusSummary(document_start=start_names(text.tokenizer)),

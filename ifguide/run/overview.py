@@ -33,7 +33,7 @@ def status(folder: Path, *, verify: bool = False) -> list[Standing]:
     """
     config = read_run_config(folder)
     with looked_at(config, folder, verify=verify) as run:
-        main = {stage.name for stage in main_stages()}
+        main = {stage.name for stage in main_stages(config)}
         found = [run.standing(stage, as_made=is_optional(stage)) for stage in known_stages(config)]
     return [
         standing
@@ -43,18 +43,18 @@ def status(folder: Path, *, verify: bool = False) -> list[Standing]:
     ]
 
 
-def main_stages() -> list[AnyStage]:
+def main_stages(config: Config) -> list[AnyStage]:
     """Return every stage that has a command, and those that they rest on, earlier ones first."""
-    return closure([stage_named(name) for name in STAGES.names()])
+    return closure([stage_named(name) for name in STAGES.names()], config)
 
 
 def known_stages(config: Config) -> list[AnyStage]:
     """Return every stage that settings describe: the run's, the rivals', the attacks'."""
-    found, rivals = main_stages(), Rivals(config)
+    found, rivals = main_stages(config), Rivals(config)
     for row in rows_under(config):
         found += [rivals.judged(row), rivals.fluency(row)]
     found += [stage for kind in attacks(AttackConfig()).values() for stage in kind.values()]
-    return closure([*found, perturbed()])
+    return closure([*found, perturbed()], config)
 
 
 def is_optional(stage: AnyStage) -> bool:

@@ -18,7 +18,7 @@ from ifguide.run import factories
 from ifguide.run.given import TrainSettings
 from ifguide.run.layout import FIGURES, MODEL_FILES, SAMPLE_FILES
 from ifguide.run.outside import JUDGES, data_folder, judges_of, texts_of
-from ifguide.run.proxy import proxy_model
+from ifguide.run.proxy import has_proxy_run, proxy_model
 from ifguide.run.rivals_given import (
     HumanTextSettings,
     MaskSettings,
@@ -38,6 +38,8 @@ from ifguide.run.stages import (
     INITIAL,
     JUDGED,
     PROMPTS,
+    PROXY_SCORES,
+    PROXY_SELECTION,
     QUERIES,
     SMOOTH,
     TRAIN,
@@ -130,7 +132,7 @@ class Rivals:
     @property
     def trainings(self) -> dict[str, TrainingConfig]:
         """The ways of training by name."""
-        return self.config.compare.trainings or {RUN: self.config.training}
+        return self.config.compare.trainings or {RUN: self.config.training.by_own_mask}
 
     def check(self, row: MethodRow) -> None:
         """Refuse a row whose settings are missing, or whose labelling judge cannot be loaded.
@@ -152,7 +154,7 @@ class Rivals:
             InputError: the setting is named.
         """
         method, compare = row.owner.method, self.config.compare
-        if method.mask is not None and method.mask.scorer == "proxy":
+        if self._is_proxy(method.mask) and not has_proxy_run(self.config):
             proxy_model(self.config)
         if method.preferences == "texts" and compare.pairs is None:
             raise InputError("compare.pairs: the method 'dpo-texts' needs them; name a source")
@@ -168,10 +170,14 @@ class Rivals:
 
     def scores(self, mask: Mask) -> StageOf[TokenScores]:
         """Return the scores that a mask chooses by."""
+        if self._is_proxy(mask) and has_proxy_run(self.config):
+            return PROXY_SCORES
         return _scores(mask.scorer, smoothed=mask.smoothed)
 
     def selection(self, mask: Mask) -> StageOf[Selection]:
         """Return what a mask keeps from being learnt; it is made whenever it is needed."""
+        if self._is_proxy(mask) and has_proxy_run(self.config):
+            return PROXY_SELECTION
 
         def settings(config: Config) -> MaskSettings:
             if mask.documents is not None:
@@ -227,8 +233,13 @@ class Rivals:
 
     def _is_the_run_s(self, row: MethodRow) -> bool:
         """Whether the run's own stage ``train`` is this model."""
-        same = self.trainings.get(row.training) == self.config.training
-        return same and row.method == METHODS.get("ours", "--methods")
+        same = self.trainings.get(row.training) == self.config.training.by_own_mask
+        its = "proxy" if has_proxy_run(self.config) else "ours"
+        return same and row.method == METHODS.get(its, "--methods")
+
+    @staticmethod
+    def _is_proxy(mask: Mask | None) -> bool:
+        return mask is not None and mask.scorer == "proxy"
 
     def _masked(self, row: MethodRow) -> StageOf[Checkpoint]:
         training, mask = self.training(row), row.method.mask

@@ -10,6 +10,7 @@ from ifguide.influence.trial import try_out
 from ifguide.models.forward import check_queries_fit
 from ifguide.rivals.methods import Mask, MethodRow
 from ifguide.rivals.reward import backbone_of
+from ifguide.run.proxy import has_proxy_run
 from ifguide.run.rivals import GIVEN_PAIRS, PAIR_PROMPTS, Rivals
 from ifguide.run.rivals_given import PairSettings
 from ifguide.run.rivals_makers import prompts_of_pairs
@@ -62,7 +63,7 @@ def _check_mask(run: Run, mask: Mask) -> None:
         check_budget((mask.selection or run.config.selection).budget, tokens)
     else:
         check_budget(run.config.compare.document_budget, tokens, "compare.document_budget")
-    if mask.scorer == "proxy":
+    if mask.scorer == "proxy" and not has_proxy_run(run.config):
         _check_proxy(run)
 
 

@@ -17,7 +17,7 @@ from ifguide.files import fingerprint_of, plain
 from ifguide.run.folder import CONFIG, RunFolder
 from ifguide.run.manifest import MANIFEST, NO_COST, Manifest, read_manifest
 from ifguide.run.progress import progress_line
-from ifguide.run.stage import AnyStage, Need, Outside, Stage
+from ifguide.run.stage import AnyStage, Need, Outside, Stage, chosen
 from ifguide.run.standing import Standing, State, changes, setting_changes
 from ifguide.run.store import StageFolder, working
 from ifguide.run.work import Work
@@ -71,6 +71,7 @@ class Run:
             InputError: a stage is missing, damaged or not what the settings and files now say, and
                 may not be made here; or it cannot be made.
         """
+        need = chosen(need, self.config)
         if need not in self._nouns:
             if isinstance(need, Outside):
                 with reading(need.name, MEND, passing=(UndeclaredError,)):
@@ -90,7 +91,7 @@ class Run:
         Raises:
             InputError: as for the noun.
         """
-        for earlier in closure([stage]):
+        for earlier in closure([stage], self.config):
             if earlier.kept(self.config):
                 place = self._folder(earlier)
                 if not ranks.agree(lambda s=earlier, p=place: self._is_there(s, p)):  # type: ignore[misc]
@@ -121,12 +122,13 @@ class Run:
 
     def fingerprint(self, need: Need[Any]) -> str:
         """Return what a need is known by: all that decides it."""
+        need = chosen(need, self.config)
         if need not in self._fingerprints:
             if isinstance(need, Outside):
                 self._fingerprints[need] = fingerprint_of([need.name, self._read(need)])
             else:
                 stage = cast(AnyStage, need)
-                needs = {earlier.name: self.fingerprint(earlier) for earlier in stage.needs.all}
+                needs = {earlier.name: self.fingerprint(earlier) for earlier in self._needs(stage)}
                 settings = stage.settings(self.config)
                 decided = [stage.name, stage.version, settings, needs]
                 self._fingerprints[need] = fingerprint_of(decided)
@@ -165,9 +167,13 @@ class Run:
 
     # details
 
+    def _needs(self, stage: AnyStage) -> list[Need[Any]]:
+        """Return what a stage needs under the run's settings."""
+        return [chosen(need, self.config) for need in stage.needs.all]
+
     def _as_made(self, stage: AnyStage, found: Manifest) -> str:
         """Return what a stage would be known by under the settings that made it."""
-        needs = {earlier.name: self.fingerprint(earlier) for earlier in stage.needs.all}
+        needs = {earlier.name: self.fingerprint(earlier) for earlier in self._needs(stage)}
         return fingerprint_of([stage.name, stage.version, found.settings, needs])
 
     def _stage_noun(self, stage: AnyStage) -> Any:
@@ -257,7 +263,7 @@ class Run:
 
     def _manifest(self, stage: AnyStage) -> Manifest:
         """Return all that goes into a stage, as it is now."""
-        outside = [need for need in stage.needs.all if isinstance(need, Outside)]
+        outside = [need for need in self._needs(stage) if isinstance(need, Outside)]
         packages = ("torch", "transformers", "numpy")
         return Manifest(
             stage=stage.name,
@@ -266,7 +272,7 @@ class Run:
             version=stage.version,
             settings=plain(stage.settings(self.config)),
             section=stage.section,
-            needs={need.name: self.fingerprint(need) for need in stage.needs.all},
+            needs={need.name: self.fingerprint(need) for need in self._needs(stage)},
             reads={need.name: self._read(need) for need in outside},
             versions={"ifguide": VERSION, **{name: version(name) for name in packages}},
             date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -309,7 +315,8 @@ class Run:
         return None
 
     def _costs(self, stage: AnyStage) -> dict[str, Cost]:
-        earlier = [s for s in closure([stage]) if s is not stage and s.kept(self.config)]
+        beside = closure([stage], self.config)
+        earlier = [s for s in beside if s is not stage and s.kept(self.config)]
         found = {s.name: self._folder(s).manifest() for s in earlier}
         return {name: manifest.cost for name, manifest in found.items() if manifest}
 
@@ -317,8 +324,8 @@ class Run:
         return StageFolder(self.folder.root, stage.name, stage.files, self.folder.checksums)
 
 
-def closure(stages: Iterable[AnyStage]) -> list[AnyStage]:
-    """Return stages and all that they rest on, each name once, earlier ones first."""
+def closure(stages: Iterable[AnyStage], config: Config) -> list[AnyStage]:
+    """Return stages and all that they rest on under some settings, each name once, in order."""
     found: dict[str, AnyStage] = {}
     seen: set[AnyStage] = set()
 
@@ -326,7 +333,7 @@ def closure(stages: Iterable[AnyStage]) -> list[AnyStage]:
         if stage in seen:
             return
         seen.add(stage)
-        for need in stage.needs.all:
+        for need in (chosen(need, config) for need in stage.needs.all):
             if isinstance(need, Stage):
                 visit(need)
         found.setdefault(stage.name, stage)

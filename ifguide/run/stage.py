@@ -76,6 +76,25 @@ class Outside(Need[Noun]):
     open: Callable[[Config], Noun]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Choice(Need[Noun]):
+    """A need that stands for another one, by the settings: what is not chosen is not made.
+
+    Args:
+        name: what messages call it.
+        pick: returns the need that it stands for.
+    """
+
+    pick: Callable[[Config], Need[Noun]]
+
+
+def chosen(need: Need[A], config: Config) -> Need[A]:
+    """Return what a need stands for under these settings; itself, if it is no choice."""
+    while isinstance(need, Choice):
+        need = need.pick(config)
+    return need
+
+
 @runtime_checkable
 class Get(Protocol):
     """Gives the noun of a need."""

@@ -30,7 +30,8 @@ from ifguide.run.outside import (
     QUERY_TEXTS,
     TOKENIZER,
 )
-from ifguide.run.stage import Need, Stage, needs
+from ifguide.run.proxy import has_proxy_run, masked_by_proxy, scores_of, selection_of
+from ifguide.run.stage import Choice, Need, Stage, needs
 
 if TYPE_CHECKING:
     from ifguide.run import artifacts, makers
@@ -117,6 +118,16 @@ SELECT = Stage(
     load=lambda folder, get: artifacts.load_selection(folder, get(SMOOTH).corpus),
     files=MASK_FILES,
 )
+PROXY_MASK = masked_by_proxy(CORPUS)
+PROXY_SELECTION = selection_of(PROXY_MASK)
+PROXY_SCORES = scores_of(PROXY_MASK)
+SCORES = Choice(name="score", pick=lambda config: PROXY_SCORES if has_proxy_run(config) else SCORE)
+SELECTED_BY = Choice(
+    name="smooth", pick=lambda config: PROXY_SCORES if has_proxy_run(config) else SMOOTH
+)
+SELECTED = Choice(
+    name="select", pick=lambda config: PROXY_SELECTION if has_proxy_run(config) else SELECT
+)
 TRAIN = Stage(
     name="train",
     about="the model trained with -λ times the loss of the selected tokens (Eq. 9)",
@@ -124,7 +135,7 @@ TRAIN = Stage(
         CORPUS,
         INITIAL,
         BASELINE,
-        SELECT,
+        SELECTED,
         factories.watched("training", CORPUS, lambda config: config.training),
     ),
     settings=lambda config: TrainSettings.of(config, config.training),
@@ -142,8 +153,8 @@ EVALUATE = Stage(
     name="evaluate",
     about="toxicity and fluency of both models, and the scores against human marks",
     needs=needs(
-        SCORE,
-        SMOOTH,
+        SCORES,
+        SELECTED_BY,
         JUDGED["baseline"],
         JUDGED["suppressed"],
         FLUENCY["baseline"],
@@ -159,7 +170,7 @@ EVALUATE = Stage(
 REPORT = Stage(
     name="report",
     about="what it came to, as JSON and as a page",
-    needs=needs(EVALUATE, CORPUS, SMOOTH, SELECT),
+    needs=needs(EVALUATE, CORPUS, SELECTED_BY, SELECTED),
     settings=lambda config: config.report,
     section="report",
     make=makers.write_report_and_page,

@@ -76,7 +76,10 @@ class Config:
             refuse_ignored(self.direction, "direction", ("damping",), "curvature.kind is identity")
         if self.baseline is not None:
             since = "the baseline learns every token"
-            refuse_ignored(self.baseline, "baseline", ("objective",), since)
+            refuse_ignored(self.baseline, "baseline", ("objective", "mask_from"), since)
+        if self.training.mask_from is not None:
+            since = "training.mask_from names the proxy's run"
+            refuse_ignored(self.compare, "compare", ("proxy",), since)
         for name in ("baseline", "training"):
             training = getattr(self, name)
             watched = training.guard.text if training and training.guard else None

@@ -138,19 +138,30 @@ class TrainingConfig(Hyperparameters):
             baseline, to fine-tune it).
         objective: what selected tokens contribute; without a selection it is never used.
         guard: watches held-out perplexity meanwhile; null watches nothing.
+        mask_from: the folder of a finished run over the same documents, whose mask is taken by
+            characters, whatever its tokenizer and model; nothing is scored then. The run is only
+            read. Null takes the run's own mask.
+        mask_share: with ``mask_from``, the share of a token's characters that must be selected
+            there for the token to be; 0 asks for one character, null is 0.5.
         trainer: any other field of ``transformers.TrainingArguments`` by its own name
             (``report_to``, ``max_steps``, ``gradient_checkpointing``, ``optim``, ...). With
             ``eval_strategy`` the guard's text is evaluated, and ``load_best_model_at_end`` goes
             back to the best checkpoint.
     """
 
+    uncounted: ClassVar = ("mask_from",)  # its files count
+
     start: Literal["initial", "baseline"] = "initial"
     objective: Objective = field(default_factory=Objective)
     guard: Guard | None = None
+    mask_from: str | None = None
+    mask_share: Share | None = None
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.mask_from is None:
+            refuse_ignored(self, self.group, ("mask_share",), "there is no mask_from")
         if not self.trainer:
             return
         from ifguide.training.arguments import check_trainer  # loads torch
@@ -163,6 +174,11 @@ class TrainingConfig(Hyperparameters):
                 f"{self.group}.trainer.eval_strategy: there is no text to evaluate on; name one in "
                 f"{self.group}.guard.text"
             )
+
+    @property
+    def by_own_mask(self) -> TrainingConfig:
+        """The same by the run's own mask."""
+        return replace(self, mask_from=None, mask_share=None)
 
 
 @dataclass(frozen=True, kw_only=True)

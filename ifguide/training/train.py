@@ -207,6 +207,8 @@ def train(
         InputError: the mask belongs to another corpus, transformers refuses ``config.trainer``, or
             the loss or a weight is not finite.
     """
+    if config.mask_from is not None:
+        raise InputError("training.mask_from: train() is given its mask; leave the setting out")
     watch = _guard_of(config, measure, folder)
     with own_attributes(model):
         trainer = SuppressionTrainer(

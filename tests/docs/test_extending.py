@@ -18,12 +18,13 @@ from ifguide.commands.main import _parser
 from ifguide.corpus.formats import FORMATS
 from ifguide.evaluation.judges.registry import JUDGES
 from ifguide.influence.config import ENGINES
+from ifguide.masks.registry import MASK_FORMATS
 from ifguide.rivals.methods import METHODS
 from ifguide.run.scorers import SCORERS
 from ifguide.run.table import STAGES
 from ifguide.training.config import OBJECTIVES
 
-every = (ENGINES, JUDGES, OBJECTIVES, METHODS, SCORERS, FORMATS, STAGES)
+every = (ENGINES, JUDGES, OBJECTIVES, METHODS, SCORERS, FORMATS, MASK_FORMATS, STAGES)
 known = {registry.group: registry.names() for registry in every}
 early = [name for name in sys.modules if name.startswith("theirs")]
 for registry in every:
@@ -104,6 +105,19 @@ empty = np.zeros(0)
 selection = Selection(suppress, 0.0, 4, empty.astype(int), empty, corpus)
 stage.save(folder, stage.make(Work(), None, selection))
 found["stage"] = [stage.load(folder, None), sorted(file.name for file in folder.iterdir())]
+
+from cutters import byte_level
+from ifguide.masks.export import export_mask
+from ifguide.masks.format import MaskedCorpus
+from ifguide.nouns import TokenScores
+
+scores = TokenScores(np.zeros(suppress.shape, np.float32), corpus)
+out = export_mask(MaskedCorpus(selection, scores, byte_level()), "plain", Path("plain"))
+learnt = np.load(out / "learnt.npy")
+found["mask"] = [
+    bool((learnt == (corpus.has_loss & ~suppress)).all()),
+    "true where the token is learnt" in (out / "README.md").read_text(),
+]
 print(json.dumps(found))
 """
 
@@ -171,3 +185,7 @@ def test_the_format_reads_a_file_with_a_byte_order_mark(found):
 
 def test_the_stage_counts_and_writes_what_it_declares(found):
     assert found["stage"] == [{"1": 2, "2": 1}, ["stretches.json"]]
+
+
+def test_the_mask_format_writes_what_is_learnt(found):
+    assert found["mask"] == [True, True]

@@ -270,4 +270,4 @@ def test_a_broken_config_beside_the_stages_is_written_anew(root):
 
 def test_a_closure_has_what_a_stage_rests_on_first_and_once(text):
     chain = Chain(text)
-    assert closure([chain.last, chain.first]) == [chain.first, chain.last]
+    assert closure([chain.last, chain.first], config()) == [chain.first, chain.last]
