@@ -7,11 +7,11 @@ and read it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ifguide.evaluation.typed_json import read_typed, write_typed
-from ifguide.nouns import Interval
+from ifguide.nouns import Interval, TrainingCurve
 
 REPORT_FORMAT = 1  # of report.json; raised when what a field means changes
 
@@ -177,6 +177,7 @@ class Report:
         selection: what was selected.
         cost: by stage.
         corpus: how it was made ready for the models.
+        training: how it went, by model; a model that was taken as it is has none.
     """
 
     version: str
@@ -187,6 +188,7 @@ class Report:
     selection: SelectionSummary
     cost: Mapping[str, Cost]
     corpus: CorpusSummary = CorpusSummary()
+    training: Mapping[str, TrainingCurve] = field(default_factory=dict)
 
 
 def write_report(file: Path, report: Report) -> None:
