@@ -1,13 +1,15 @@
 """What a training step costs beside one of transformers' own Trainer, in time and memory.
 
-    python benchmarks/loss.py [--shape smollm2] [--rounds 2] [--threads 1] [--out FILE.md]
+    python benchmarks/loss.py [--shape smollm2] [--precision float32] [--rounds 2] [--out FILE.md]
 
 Ours learns Eq. 9 with a fiftieth of the tokens selected and takes the loss in chunks; the other is
 ``transformers.Trainer`` with the model's own loss. Each runs in a process of its own, in turn,
 from the same random weights, on the same tokens. A step is forward, backward and AdamW; its time
 is the process's processor time, the median of its steps after the first. Peak memory is the
 process's largest resident size in a step; what the weights, their gradients and AdamW's averages
-take, which no loss can change, is told apart. Markdown goes to stdout and to --out.
+take, which no loss can change, is told apart. Last, in this process and in float64 on the small
+shape, how far the gradients of both losses are apart where nothing is selected. Markdown goes to
+stdout and to --out.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from transformers import (
 )
 
 from ifguide.files import write_text
+from ifguide.models.precision import full_precision
 from ifguide.run.memory import peak_rss, reset_peak_rss
 from ifguide.training.train import SuppressionTrainer
 
@@ -81,14 +84,16 @@ class Steps(TrainerCallback):
         self.peaks.append(peak_rss())
 
 
-def measured(kind: str, shape: str, batch: int, length: int, steps: int) -> dict[str, Any]:
+def measured(
+    kind: str, shape: str, batch: int, length: int, steps: int, precision: str
+) -> dict[str, Any]:
     """Return the seconds and bytes of one kind's steps, in this process."""
     torch.manual_seed(0)
     config = LlamaConfig(**SHAPES[shape], max_position_embeddings=length)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     watch = Steps()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = _trainer(kind, model, batch, length, steps, Path(folder), watch)
+        trainer = _trainer(kind, model, batch, length, steps, Path(folder), watch, precision)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     fixed = 4 * sum(p.numel() * p.element_size() for p in model.parameters())
@@ -108,6 +113,7 @@ def _trainer(
     steps: int,
     folder: Path,
     watch: TrainerCallback,
+    precision: str,
 ) -> Trainer:
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -121,6 +127,7 @@ def _trainer(
         log_level="error",
         save_strategy="no",
         remove_unused_columns=False,
+        bf16=precision == "bfloat16",
         activation_checkpointing=kind.endswith("recomputed"),
     )
     ours = kind.startswith("ours")
@@ -130,6 +137,22 @@ def _trainer(
         rows = [{**row, "suppress": torch.arange(length) % 50 == 7} for row in rows]
     make = SuppressionTrainer if ours else Trainer
     return make(model=model, args=arguments, train_dataset=rows, callbacks=[watch])
+
+
+def gradient_gap() -> float:
+    """Return the largest difference of a gradient, over the largest of its weight, in float64."""
+    torch.manual_seed(0)
+    config = LlamaConfig(**SHAPES["small"], max_position_embeddings=64)
+    model = AutoModelForCausalLM.from_config(config).double()
+    tokens = torch.randint(config.vocab_size, (4, 64))
+    batch = {"input_ids": tokens, "labels": tokens, "suppress": torch.zeros_like(tokens).bool()}
+    weights = list(model.parameters())
+    with tempfile.TemporaryDirectory() as folder, full_precision(model):
+        arguments = TrainingArguments(folder, use_cpu=True, report_to="none")
+        loss = SuppressionTrainer(model=model, args=arguments).compute_loss(model, batch)
+        ours = torch.autograd.grad(loss, weights)
+        plain = torch.autograd.grad(model(input_ids=tokens, labels=tokens).loss, weights)
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, plain, strict=True))
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -161,15 +184,17 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--only", choices=KINDS, help="measure one kind here and print JSON")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(given)
     torch.set_num_threads(options.threads)
     if options.only:
         size = (options.batch, options.length, options.steps)
-        print(json.dumps(measured(options.only, options.shape, *size)))
+        print(json.dumps(measured(options.only, options.shape, *size, options.precision)))
         return
-    words = [f"--{n}={getattr(options, n)}" for n in ("shape", "batch", "length", "steps")]
+    names = ("shape", "batch", "length", "steps", "precision")
+    words = [f"--{name}={getattr(options, name)}" for name in names]
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in options.kinds}
     for _ in range(options.rounds):
         for kind in options.kinds:
@@ -181,7 +206,8 @@ def main(given: Sequence[str] | None = None) -> None:
     text = (
         f"# The loss in chunks beside a plain step\n\n`python benchmarks/loss.py {' '.join(words)} "
         f"--rounds={options.rounds} --threads={options.threads}`, {date.today()}, "
-        f"torch {torch.__version__}, float32.\n\n{table(found)}\n"
+        f"torch {torch.__version__}. Gradients are {gradient_gap():.1e} of a weight's largest one "
+        f"apart, at most.\n\n{table(found)}\n"
     )
     print(text)
     if options.out:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from ifguide.selection.remap import remap
     from ifguide.selection.select import select
     from ifguide.selection.smooth import smooth
-    from ifguide.training.collate import SuppressionCollator
+    from ifguide.training.collate import SuppressionCollator, predicted_tokens
     from ifguide.training.config import Objective, TrainingConfig
+    from ifguide.training.labels import signed_labels, suppression_loss_of_labels
     from ifguide.training.objectives import suppression_loss
     from ifguide.training.train import SuppressionTrainer, train
     from ifguide.version import VERSION as __version__  # noqa: N811
@@ -62,11 +63,14 @@ __all__ = [
     "evaluate",
     "fit",
     "full_precision",
+    "predicted_tokens",
     "remap",
     "score",
     "select",
+    "signed_labels",
     "smooth",
     "suppression_loss",
+    "suppression_loss_of_labels",
     "train",
 ]
 
@@ -86,8 +90,9 @@ _HOMES = {  # where each name is at home, as in the imports above
     "selection.remap": ["remap"],
     "selection.select": ["select"],
     "selection.smooth": ["smooth"],
-    "training.collate": ["SuppressionCollator"],
+    "training.collate": ["SuppressionCollator", "predicted_tokens"],
     "training.config": ["Objective", "TrainingConfig"],
+    "training.labels": ["signed_labels", "suppression_loss_of_labels"],
     "training.objectives": ["suppression_loss"],
     "training.train": ["SuppressionTrainer", "train"],
 }

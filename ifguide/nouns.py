@@ -146,16 +146,45 @@ class Interval:
     high: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingPoint:
+    """How a training stood after an update; None where that was not measured there.
+
+    Args:
+        update: how many weight updates were done.
+        benign_loss, suppressed_loss: mean loss, in nats, of the tokens that are learnt and of the
+            selected ones, over all updates since the point before that has one, each token as it
+            was before its update.
+        learning_rate: of the update.
+        guard_perplexity: of the text that the guard watches.
+    """
+
+    update: int
+    benign_loss: float | None = None
+    suppressed_loss: float | None = None
+    learning_rate: float | None = None
+    guard_perplexity: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCurve:
+    """How a training went, in the order of its updates."""
+
+    points: tuple[TrainingPoint, ...] = ()
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A causal language model that can be opened: a stage's, or the one that a run was given.
 
-    ``runs_code`` says whether code that comes with it may run.
+    ``runs_code`` says whether code that comes with it may run; ``curve`` is how a training of ours
+    that made it went.
     """
 
     open: Callable[[], nn.Module]
     runs_code: bool = False
+    curve: TrainingCurve | None = None
 
     @cached_property
     def model(self) -> nn.Module:

@@ -12,6 +12,7 @@ from toys import config, scored
 from transformers import PrinterCallback, TrainingArguments
 
 from ifguide.distributed import ranks
+from ifguide.evaluation.typed_json import write_typed
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Selection
 from ifguide.run.artifacts import ScoreShards
@@ -21,7 +22,7 @@ from ifguide.training.config import Objective, TrainingConfig
 from ifguide.training.train import SuppressionTrainer, train
 
 
-def train_here(folder, batch_size, progress=lambda tokens: None, accumulation=1):
+def train_here(folder, batch_size, progress=lambda tokens: None, accumulation=1, kl=None):
     """Train a tiny model on blocks of which the last are mostly padding; return its weights."""
     corpus = random_corpus(blocks=8, length=12, padding=20)
     suppress = np.random.default_rng(1).random(corpus.tokens.shape) < 0.2
@@ -34,10 +35,16 @@ def train_here(folder, batch_size, progress=lambda tokens: None, accumulation=1)
         learning_rate=1e-3,
         warmup=0.0,
         checkpoint_every=3,
+        objective=Objective(kl=kl),
     )
     model = tiny_model("llama")  # in float64: see test_train.py
+
+    def record(curve):
+        if ranks.is_main():
+            write_typed(folder / "curve.json", curve)
+
     with full_precision(model):
-        train(model, corpus, selection, config, folder=folder, progress=progress)
+        train(model, corpus, selection, config, folder=folder, progress=progress, record=record)
     return {name: p.detach().contiguous() for name, p in model.named_parameters()}
 
 
@@ -119,7 +126,7 @@ def main(folder):
     for _ in range(2):
         with opened(config(), folder / "run", quiet=True) as run:
             run.ensure(scored(make_shards))
-    accumulated = train_here(folder / "accumulated", 1, accumulation=2)
+    accumulated = train_here(folder / "accumulated", 1, accumulation=2, kl=0.5)
     save_file(accumulated, folder / f"accumulated-{ranks.rank()}.safetensors")
     padded = train_padded_here(folder / "padded", 2, accumulation=2)
     save_file(padded, folder / f"padded-{ranks.rank()}.safetensors")

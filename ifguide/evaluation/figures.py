@@ -7,12 +7,12 @@ and read it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ifguide.evaluation.typed_json import read_typed, write_typed
 from ifguide.lazily import functions_of
-from ifguide.nouns import Interval
+from ifguide.nouns import Interval, TrainingCurve
 
 notebook = functions_of("ifguide.report.notebook")
 
@@ -203,6 +203,7 @@ class Report:
         selection: what was selected.
         cost: by stage.
         corpus: how it was made ready for the models.
+        training: how it went, by model; a model that was taken as it is has none.
     """
 
     version: str
@@ -213,6 +214,7 @@ class Report:
     selection: SelectionSummary
     cost: Mapping[str, Cost]
     corpus: CorpusSummary = CorpusSummary()
+    training: Mapping[str, TrainingCurve] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         shown: str = notebook.report_html(self)

@@ -138,10 +138,19 @@ def readout_of(model: nn.Module) -> Readout:
     return Readout(model, head if plain else None)
 
 
+def itself(states: Tensor) -> Tensor:
+    """Return what is given; in the head's place it makes a model's logits its last states."""
+    return states
+
+
 @contextmanager
-def passed_through(head: nn.Linear) -> Iterator[None]:
-    """Let the head return what it is given, so that a model's logits are its last states."""
-    vars(head)["forward"] = lambda states: states
+def head_as(head: nn.Linear, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let a function of the last states take the place of the head within the model's own pass.
+
+    What the model then returns as its logits is the function's value. The head's weight is read
+    there and then, as whoever wraps the model expects: inside its forward pass.
+    """
+    vars(head)["forward"] = function
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from ifguide.evaluation.figures import Report
 from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.report.display import colour_scale, score_level, visible_text, visible_token
 from ifguide.report.figures import STYLE, histogram, score_figure, toxicity_bars
+from ifguide.report.learning import learning_figures
 from ifguide.report.ranked import Piece, RankedDocument, excerpt, ranked_documents
 from ifguide.report.tables import MEASURES, headlines, measure_of, names_in, report_tables
 from ifguide.report.templates import template
@@ -79,6 +80,7 @@ def render_page(
             for measure, name in MEASURES.items()
             if names_in(measure_of(model, measure) for model in models.values())
         ],
+        learning=learning_figures(report.training),
         scores_figure=_scores_figure(corpus, scores, selection),
         has_marks=bool(np.any(corpus.marked)),
         cards=[_card(document, scale) for document in documents],

@@ -22,10 +22,20 @@ from ifguide.corpus.blocks import open_corpus
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.evaluation.prompts import Prompt
+from ifguide.evaluation.typed_json import read_typed, write_typed
 from ifguide.files import TEMPORARY, read_json, write_json
 from ifguide.influence.curvature.operators import Curvature, curvature_from
 from ifguide.masks.arrow import save_rows
-from ifguide.nouns import Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
+from ifguide.nouns import (
+    Contrast,
+    Corpus,
+    Direction,
+    QuerySet,
+    Selection,
+    TokenScores,
+    TrainingCurve,
+)
+from ifguide.run.layout import CURVE
 
 
 def save_curvature(folder: Path, curvature: Curvature) -> None:
@@ -141,6 +151,22 @@ def _open_shards(folder: Path) -> Float[LazyArray, "N T"]:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     return LazyArray((ends[-1], heads[0].shape[1]), heads[0].dtype, read)
+
+
+def save_curve(folder: Path, curve: TrainingCurve) -> None:
+    """Write how a training went, on the main rank."""
+    if ranks.is_main():
+        write_typed(folder / CURVE, curve)
+
+
+def load_curve(folder: Path) -> TrainingCurve | None:
+    """Read what ``save_curve`` wrote, None beside a model that was written without.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    file = folder / CURVE
+    return read_typed(file, TrainingCurve) if file.exists() else None
 
 
 def save_scores(folder: Path, scores: TokenScores) -> None:

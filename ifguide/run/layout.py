@@ -24,8 +24,10 @@ CORPUS_FILES = (
     "held_out/*.json",
 )
 TEXT_FILES = ("texts.json", *(f"*/{name}" for name in PACKED_FILES))
+CURVE = "curve.json"  # how the training went that made a model
 MODEL_FILES = (
     *TOKENIZER_FILES,
+    CURVE,
     "config.json",
     "generation_config.json",
     "adapter_config.json",

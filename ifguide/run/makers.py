@@ -212,6 +212,7 @@ def trained(
         measure=_measure(guard, watched, settings.batch_size),
         held_out=None if guard is None else watched[guard.text],
         place=settings.place,
+        record=lambda curve: artifacts.save_curve(work.fresh, curve),
     )
     write_model(work, found, text.tokenizer)
 
@@ -233,8 +234,8 @@ def _keep_code(work: Work, folder: Path) -> None:
 
 def open_checkpoint(folder: Path, start: Checkpoint) -> Checkpoint:
     """Return the model in a stage's folder; its code may run if that of its start may."""
-    code = start.runs_code
-    return Checkpoint(lambda: load_checkpoint(folder, trust_remote_code=code), code)
+    code, curve = start.runs_code, artifacts.load_curve(folder)
+    return Checkpoint(lambda: load_checkpoint(folder, trust_remote_code=code), code, curve)
 
 
 def _measure(
@@ -445,6 +446,8 @@ def write_report_and_page(
     text: PreparedCorpus,
     smoothed: TokenScores,
     selection: Selection,
+    baseline: Checkpoint,
+    suppressed: Checkpoint,
 ) -> None:
     """Write report.json and report.html."""
     if not ranks.is_main():
@@ -463,6 +466,11 @@ def write_report_and_page(
             proxy=ProxySummary(**proxy) if proxy is not None else None,
         ),
         cost=dict(work.costs),
+        training={
+            name: model.curve
+            for name, model in {"baseline": baseline, "suppressed": suppressed}.items()
+            if model.curve is not None
+        },
         corpus=CorpusSummary(document_start=start_names(text.tokenizer)),
     )
     write_report(work.fresh / "report.json", report)

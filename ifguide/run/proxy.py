@@ -16,9 +16,9 @@ from ifguide.models.config import ModelConfig
 from ifguide.nouns import Selection, TokenScores
 from ifguide.run.folder import check_run_folder
 from ifguide.run.layout import MASK_FILES
+from ifguide.run.manifest import MANIFEST
 from ifguide.run.outside import data_folder
 from ifguide.run.stage import Need, Outside, Stage, StageOf, needs
-from ifguide.run.store import MANIFEST
 from ifguide.settings.config import Config
 from ifguide.settings.reader import read_run_config
 

@@ -23,6 +23,7 @@ from ifguide.ranges import MOST, Range
 from ifguide.training.config import Hyperparameters, TrainingConfig
 
 NUMBERS = Range(-MOST, MOST)  # of any field; each one's own range is checked by transformers
+LOGGED = {"logging_strategy": "steps", "logging_steps": 0.01}  # a hundred times, or each update
 STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 WORDS: Mapping[Any, str] = {
     bool: "true or false",
@@ -116,10 +117,12 @@ def training_arguments(
             model cannot do without its activations.
     """
     own = config.trainer if isinstance(config, TrainingConfig) else {}
+    logged = LOGGED if isinstance(config, TrainingConfig) else {}
     named = f"{group or config.group}{'.trainer' if own else ''}"
     with reading(named, "mend it", fault="refused by transformers"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # an old name
-        arguments = TrainingArguments(**{**trainer_arguments(config, folder, seed, model), **own})
+        settings = trainer_arguments(config, folder, seed, model)
+        arguments = TrainingArguments(**{**settings, **logged, **own})
         for tracker in get_reporting_integration_callbacks(arguments.report_to):
             tracker()
     able = getattr(model, "supports_gradient_checkpointing", False)

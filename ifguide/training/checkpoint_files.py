@@ -8,6 +8,7 @@ CHECKPOINT_FILES = tuple(  # what Trainer writes into a checkpoint, whatever the
     for name in (
         COMPLETE,
         "guard.json",
+        "losses.json",
         "*config.json",
         "*.safetensors",
         "*.safetensors.index.json",

@@ -103,6 +103,9 @@ class Objective:
         ceiling: the clamped penalty's ceiling on a token's loss, in nats.
         beta: NPO's β; the less, the more like a penalty.
         ramp: λ rises in a line from 0 over this share of all updates, and stays; 0 has no rise.
+        kl: a benign token contributes this much of ``KL(p₀ || p)`` beside its loss, with p₀ what
+            the model that training starts from predicts (Maini et al. 2024): it is held to what
+            it was. That model stays in memory. Null has none.
     """
 
     kind: str = "penalty"
@@ -110,6 +113,7 @@ class Objective:
     ceiling: Positive = 12.0
     beta: Positive = 0.1
     ramp: Share = 0.0
+    kl: Positive | None = None
 
     def __post_init__(self) -> None:
         OBJECTIVES.check(self.kind, "training.objective.kind")

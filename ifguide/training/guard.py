@@ -24,8 +24,14 @@ log = logging.getLogger(__name__)
 class PerplexityGuard(TrainerCallback):
     """Measure, warn, and stop; what was measured lies in ``folder`` and in its checkpoints."""
 
-    def __init__(self, guard: Guard, measure: Callable[[nn.Module], float], folder: Path) -> None:
-        self.guard, self.measure, self.folder = guard, measure, folder
+    def __init__(
+        self,
+        guard: Guard,
+        measure: Callable[[nn.Module], float],
+        folder: Path,
+        tell: Callable[[dict[str, float]], None] = lambda figures: None,
+    ) -> None:
+        self.guard, self.measure, self.folder, self.tell = guard, measure, folder, tell
         self.history: list[tuple[int, float]] = []
         self.stopped = False
 
@@ -66,6 +72,7 @@ class PerplexityGuard(TrainerCallback):
 
     def _look(self, step: int, model: nn.Module, control: TrainerControl) -> None:
         value = self.measure(model)
+        self.tell({"guard_perplexity": value})
         sound = self._judge(step, value, control)
         if not sound:
             log.warning(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +19,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ifguide.errors import InputError
-from ifguide.models.chunked import summed_over_tokens
+from ifguide.models.chunked import Anchor, summed_over_tokens
 from ifguide.models.losses import token_losses
 from ifguide.training.config import OBJECTIVES, Objective
 
 Term = Callable[..., Float[Tensor, "B n"]]
+Given = TypeVar("Given")
+See = Callable[[Float[Tensor, " n"], Bool[Tensor, " n"]], None]
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,14 @@ def suppression_loss(
     objective: Objective,
     count: Tensor | int | None = None,
     reference: Float[Tensor, "B T"] | None = None,
+    *,
+    reference_logits: Float[Tensor, "B T V"] | None = None,
+    see: See | None = None,
 ) -> Float[Tensor, ""]:
     """Return the mean over tokens of ``l`` for benign and the objective's term for selected ones.
+
+    With ``objective.kl`` a benign token also contributes that much of ``KL(p₀ || p)``, of the
+    predictions of the model that training starts from and of this one.
 
     Args:
         logits: the model's outputs; position t predicts token t + 1.
@@ -100,6 +109,8 @@ def suppression_loss(
         count: the number to divide by, where the mean runs over more than this batch.
         reference: the tokens' losses in the model that training starts from, where the objective
             needs them.
+        reference_logits: that model's outputs, where the objective has ``kl``.
+        see: is given the counted tokens' losses, [n], without gradients, and which are selected.
 
     Raises:
         InputError: no objective has this name, or it needs a reference and there is none.
@@ -112,7 +123,12 @@ def suppression_loss(
     selected = chosen.term(losses[:, 1:], predicting, tokens[:, 1:], objective, *before)
     counted = has_loss.clone()
     counted[:, 0] = False
-    terms = torch.where(suppress, F.pad(selected, (1, 0)), losses)
+    benign = losses
+    if objective.kl is not None:
+        benign = losses + objective.kl * _divergences(logits, reference_logits)
+    if see is not None:
+        see(losses.detach()[counted], suppress[counted])
+    terms = torch.where(suppress, F.pad(selected, (1, 0)), benign)
     total = torch.where(counted, terms, 0.0).sum()
     return total / torch.as_tensor(counted.sum() if count is None else count).clamp(min=1)
 
@@ -126,10 +142,14 @@ def suppression_loss_of_states(
     objective: Objective,
     count: Tensor | int | None = None,
     reference: Float[Tensor, "B T"] | None = None,
+    *,
+    start: tuple[Float[Tensor, "B T e"], nn.Linear] | None = None,
+    see: See | None = None,
 ) -> Float[Tensor, ""]:
     """Return ``suppression_loss`` of the logits that ``head`` makes of ``states``, in chunks.
 
-    The objective's term must be ``by_token``; everything else is as there.
+    The objective's term must be ``by_token``. ``start`` holds the states and the head of the model
+    that training starts from, where the objective has ``kl``; everything else is as there.
     """
     chosen: SuppressionTerm = OBJECTIVES.get(objective.kind, "training.objective.kind")
     counted = has_loss[:, 1:]
@@ -140,10 +160,35 @@ def suppression_loss_of_states(
     def weigh(losses: Tensor, rows: Tensor) -> Tensor:
         there = [values[rows][None] for values in before]
         terms = chosen.term(losses[None], None, labels[rows][None], objective, *there)[0]
+        if see is not None:
+            see(losses.detach(), selected[rows])
         return torch.where(selected[rows], terms, losses)
 
-    total = summed_over_tokens(states[:, :-1][counted], head, labels, weigh)
+    anchor = None
+    if objective.kl is not None:
+        before_states, before_head = _given(start)
+        weights = objective.kl * (~selected).to(states.dtype)
+        anchor = Anchor(before_states[:, :-1][counted], before_head, weights)
+    total = summed_over_tokens(states[:, :-1][counted], head, labels, weigh, anchor)
     return total / torch.as_tensor(len(labels) if count is None else count).clamp(min=1)
+
+
+def _divergences(logits: Tensor, before: Tensor | None) -> Tensor:
+    """Return ``KL(p₀ || p)`` in nats of what predicts each token, [B, T]; column 0 is 0."""
+    kind = torch.promote_types(logits.dtype, torch.float32)
+    log_p = logits[:, :-1].to(kind).log_softmax(-1)
+    log_before = _given(before)[:, :-1].detach().to(kind).log_softmax(-1)
+    return F.pad((log_before.exp() * (log_before - log_p)).sum(-1), (1, 0))
+
+
+def _given(of_start: Given | None) -> Given:
+    """Return what the start makes of a batch, which ``kl`` cannot do without."""
+    if of_start is None:
+        raise InputError(
+            "training.objective.kl: it compares with the model that training starts from; give "
+            "what that model makes of the batch"
+        )
+    return of_start
 
 
 def _reference(chosen: SuppressionTerm, reference: Tensor | None) -> Tensor | None:

@@ -16,19 +16,20 @@ from transformers import PreTrainedModel, Trainer
 from ifguide.errors import InputError
 from ifguide.models.forward import evaluating
 from ifguide.models.layout import check_layout, is_laid_out
-from ifguide.models.readout import passed_through, readout_of
+from ifguide.models.readout import head_as, readout_of
 from ifguide.models.sharded import is_sharded
-from ifguide.nouns import Corpus, Selection
+from ifguide.nouns import Corpus, Selection, TrainingCurve
 from ifguide.training.arguments import training_arguments
 from ifguide.training.collate import NO_LOSS, predicted_tokens
 from ifguide.training.config import OBJECTIVES, Objective, TrainingConfig
+from ifguide.training.curve import Tally, curve_of
 from ifguide.training.guard import PerplexityGuard
 from ifguide.training.objectives import (
     SuppressionTerm,
     suppression_loss,
     suppression_loss_of_states,
 )
-from ifguide.training.reference import reference_losses
+from ifguide.training.reference import Start, reference_losses
 from ifguide.training.running import own_attributes, run_trainer
 
 BESIDE = ("labels", "suppress", "reference")  # of a batch, what the model is not called with
@@ -45,8 +46,13 @@ class SuppressionTrainer(Trainer):
     with everything that Trainer works with: accumulation, several processes, checkpoints,
     callbacks.
 
+    The tokens' mean losses are logged beside Trainer's own ``loss``: ``benign_loss`` and
+    ``suppressed_loss``, in nats, over all tokens since the last log. The model as it is given here
+    is what an objective with ``kl`` compares with; a frozen copy of it stays in memory.
+
     Raises:
-        InputError: one process drives several GPUs; or, at a batch, ``check_layout`` refuses it.
+        InputError: one process drives several GPUs, or ``kl`` is asked of a model in shards; or,
+            at a batch, ``check_layout`` refuses it.
     """
 
     def __init__(
@@ -67,6 +73,15 @@ class SuppressionTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # so that Trainer counts an update's tokens for us
         self._tried_layout = False
         self._head = self._head_in_chunks()
+        self._start = None if self.objective.kl is None else Start.of(self.model, self._head)
+        self._tally = Tally()
+        self.add_callback(self._tally)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log the tokens' mean losses beside the loss."""
+        if "loss" in logs:
+            logs.update(self._tally.taken())
+        super().log(logs, start_time)
 
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, Tensor]], device: torch.device
@@ -93,7 +108,7 @@ class SuppressionTrainer(Trainer):
         call = {name: value for name, value in inputs.items() if name not in BESIDE}
         self._try_layout(call)
         objective = self.objective.at(self.state.global_step / max(1, self.state.max_steps))
-        rest = (
+        batch = (
             inputs["input_ids"],
             inputs["suppress"],
             predicted_tokens(inputs),
@@ -101,14 +116,7 @@ class SuppressionTrainer(Trainer):
             num_items_in_batch,
             inputs.get("reference"),
         )
-        if self._head is None or return_outputs:
-            outputs = model(**call, use_cache=False)
-            loss = suppression_loss(outputs.logits, *rest)
-        else:
-            with passed_through(self._head):
-                outputs = model(**call, use_cache=False)
-            with self.accelerator.autocast():
-                loss = suppression_loss_of_states(outputs.logits, self._head, *rest)
+        outputs, loss = self._passed(model, call, batch, whole=return_outputs)
         if not torch.isfinite(loss):
             raise InputError(
                 f"{self.place}: the loss is {loss.item()} at update {self.state.global_step + 1}; "
@@ -123,11 +131,36 @@ class SuppressionTrainer(Trainer):
         weight = f"{self.place}.objective.weight, or use the clamped objective"
         return f"{rate} or {weight}" if suppressing else rate
 
+    def _passed(
+        self, model: nn.Module, call: dict[str, Tensor], batch: tuple[Any, ...], whole: bool
+    ) -> tuple[Any, Tensor]:
+        """Run the model; return its outputs and the loss, in chunks unless they must be whole."""
+        see = self._tally.see if model.training else None
+        start, head = self._start, self._head
+        if head is None or whole:
+            with self.accelerator.autocast():
+                before = None if start is None else start.logits(call)
+            outputs = model(**call, use_cache=False)
+            loss = suppression_loss(outputs.logits, *batch, reference_logits=before, see=see)
+            return outputs, loss
+        with self.accelerator.autocast():
+            pair = None if start is None else start.states(call)
+        inner: nn.Linear = head
+
+        def loss_of(states: Tensor) -> Tensor:
+            return suppression_loss_of_states(states, inner, *batch, start=pair, see=see)
+
+        with head_as(head, loss_of):
+            outputs = model(**call, use_cache=False)
+        return outputs, outputs.logits
+
     def _head_in_chunks(self) -> nn.Linear | None:
         """Return the head where the loss can be taken from its inputs, None where from logits."""
         term: SuppressionTerm = OBJECTIVES.get(self.objective.kind, "training.objective.kind")
-        wrapped = self.args.world_size > 1 or self.is_deepspeed_enabled or self.args.torch_compile
-        if wrapped or not term.by_token or not isinstance(self.model, PreTrainedModel):
+        gathered = self.is_fsdp_enabled or self.is_deepspeed_enabled  # a head is whole within alone
+        if gathered or self.args.torch_compile or not term.by_token:
+            return None
+        if not isinstance(self.model, PreTrainedModel):
             return None
         with evaluating(self.model):
             return readout_of(self.model).head
@@ -188,6 +221,7 @@ def train(
     measure: Callable[[nn.Module], float] | None = None,
     held_out: Corpus | None = None,
     place: str = TrainingConfig.group,
+    record: Callable[[TrainingCurve], None] = lambda curve: None,
 ) -> nn.Module:
     """Train a model in place, without learning the selected tokens, and return it.
 
@@ -202,6 +236,7 @@ def train(
         measure: gives a model's perplexity on the text that ``config.guard`` watches.
         held_out: the blocks that are evaluated where ``config.trainer`` asks for it.
         place: where the settings stand, for messages: ``baseline``.
+        record: given how the training went, from its first update on, on every process.
 
     Raises:
         InputError: the mask belongs to another corpus, transformers refuses ``config.trainer``, or
@@ -209,18 +244,21 @@ def train(
     """
     if config.mask_from is not None:
         raise InputError("training.mask_from: train() is given its mask; leave the setting out")
-    watch = _guard_of(config, measure, folder)
+    objective = config.objective if selection is not None else Objective(kind="masking")
     with own_attributes(model):
         trainer = SuppressionTrainer(
             model=model,
             args=training_arguments(config, folder, seed, model, place),
             train_dataset=_blocks(model, corpus, selection, config),
             eval_dataset=None if held_out is None else MaskedBlocks(held_out, None),
-            objective=config.objective,
+            objective=objective,
             place=place,
-            callbacks=watch,
         )
+        watch = _guard_of(config, measure, folder, trainer.log)
+        for guard in watch:
+            trainer.add_callback(guard)
         run_trainer(trainer, folder, place, progress)
+        record(curve_of(trainer.state.log_history))
     for guard in watch:
         guard.restore(model)
     return model.eval()
@@ -232,16 +270,17 @@ def _blocks(
     """Return the corpus's blocks, with the start's losses where the objective needs them."""
     plain, place = MaskedBlocks(corpus, selection), "training.objective.kind"
     term: SuppressionTerm = OBJECTIVES.get(config.objective.kind, place)
-    if not term.needs_reference:
+    if selection is None or not term.needs_reference:
         return plain
-    if selection is None:
-        return MaskedBlocks(corpus, None, np.zeros(corpus.tokens.shape, np.float32))
     losses = reference_losses(model, selection, config.batch_size)
     return MaskedBlocks(corpus, selection, losses)
 
 
 def _guard_of(
-    config: TrainingConfig, measure: Callable[[nn.Module], float] | None, folder: Path
+    config: TrainingConfig,
+    measure: Callable[[nn.Module], float] | None,
+    folder: Path,
+    tell: Callable[[dict[str, float]], None],
 ) -> list[PerplexityGuard]:
     """Return the watch that the settings ask for, or none."""
     if config.guard is None:
@@ -250,4 +289,4 @@ def _guard_of(
         raise InputError(
             "training.guard: there is nothing to measure with; give train() a measure of perplexity"
         )
-    return [PerplexityGuard(config.guard, measure, folder)]
+    return [PerplexityGuard(config.guard, measure, folder, tell)]

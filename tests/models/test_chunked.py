@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ifguide.models import chunked
-from ifguide.models.chunked import summed_over_tokens
+from ifguide.models.chunked import Anchor, summed_over_tokens
 
 N, WIDTH, VOCABULARY = 37, 6, 11
 
@@ -44,6 +44,41 @@ def test_sum_and_gradients_are_those_of_all_logits(monkeypatch, bias, rows):
             rtol=1e-13,
             atol=1e-14,
         )
+
+
+def held(dtype=torch.float64):
+    """An anchor of another width, which holds some tokens and others not."""
+    torch.manual_seed(1)
+    states, head = torch.randn(N, WIDTH + 2, dtype=dtype), nn.Linear(WIDTH + 2, VOCABULARY)
+    return Anchor(states, head.to(dtype), torch.arange(N).remainder(4) * 0.3)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 100])
+def test_an_anchor_adds_the_divergence_from_its_predictions(monkeypatch, rows):
+    monkeypatch.setattr(chunked, "CHUNK_LOGITS", rows * VOCABULARY)
+    states, head, labels = case()
+    anchor, leaves = held(), [states, *head.parameters()]
+    before = anchor.head(anchor.states).detach().log_softmax(1)
+    logs = head(states).log_softmax(1)
+    divergences = F.kl_div(logs, before, reduction="none", log_target=True).sum(1)
+    expected = plainly(states, head, labels).sum() + (anchor.weights * divergences).sum()
+    found = summed_over_tokens(states, head, labels, weigh, anchor)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves),
+        torch.autograd.grad(expected, leaves),
+        rtol=1e-12,
+        atol=1e-13,
+    )
+    assert anchor.head.weight.grad is None
+
+
+def test_no_token_is_a_sum_of_0():
+    states, head, labels = case()
+    found = summed_over_tokens(states[:0], head, labels[:0], weigh)
+    gradients = torch.autograd.grad(found, [states, *head.parameters()])
+    assert found == 0
+    assert not any(g.any() for g in gradients)
 
 
 def test_single_precision_is_as_near_as_all_logits_at_once():

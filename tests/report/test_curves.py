@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
+from ifguide.nouns import TrainingCurve, TrainingPoint
 from ifguide.report.attacks import (
     attack_figures,
     attack_markdown,
@@ -18,6 +19,7 @@ from ifguide.report.attacks import (
     relearn_figure,
 )
 from ifguide.report.curves import BASE, LEFT, RIGHT, TOP, Axis, Curve, Point, curves_figure
+from ifguide.report.learning import learning_figures
 from ifguide.report.standalone import standalone
 
 Results = dict[str, dict[str, dict[str, Any]]]
@@ -156,3 +158,24 @@ def test_what_is_not_there_is_left_out(results: Results) -> None:
     only = {"lens": results["lens"], "gcg": {}}
     assert list(attack_figures(only)) == ["lens"]
     assert attack_markdown(only).count("\n## ") == 1
+
+
+def test_trainings_are_drawn_a_measure_a_figure_and_a_model_a_colour() -> None:
+    hostile = "<b onclick=x>"
+    points = [
+        TrainingPoint(update=10, benign_loss=3.0, suppressed_loss=5.0, learning_rate=1e-3),
+        TrainingPoint(update=20, benign_loss=2.0, suppressed_loss=7.0),
+    ]
+    plain = TrainingCurve(points=(TrainingPoint(update=20, benign_loss=1.0),))
+    drawn = dict(learning_figures({"plain": plain, hostile: TrainingCurve(points=tuple(points))}))
+    assert list(drawn) == ["Loss", "Learning rate"]  # nothing has a guard
+    assert hostile not in "".join(drawn.values())
+    root = ElementTree.fromstring(drawn["Loss"])
+    paths = [path.get("class") for path in root.iter("path")]
+    assert paths[:3] == ["line0", "line1", "line1 dashed"]
+    lowest = max(float(dot.get("cy", "nan")) for dot in root.iter("circle"))
+    assert lowest == pytest.approx(BASE - (BASE - TOP) / 7, abs=0.1)
+
+
+def test_a_run_without_trainings_has_no_figure_of_them() -> None:
+    assert learning_figures({}) == []

@@ -43,12 +43,21 @@ def test_two_processes_train_like_one_with_twice_the_batch(run, tmp_path):
 
 def test_ranks_accumulation_and_masks_together_are_one_batch(run, tmp_path):
     alone = {
-        "accumulated": train_here(tmp_path / "blocks", batch_size=4),
+        "accumulated": train_here(tmp_path / "blocks", batch_size=4, kl=0.5),
         "padded": train_padded_here(tmp_path / "rows", batch_size=8),
     }
     for name, expected in alone.items():
         found = load_file(run / f"{name}-1.safetensors")
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_two_processes_log_the_losses_that_one_does(run, tmp_path):
+    train_here(tmp_path, batch_size=2)
+    whole, found = (read_json(folder / "curve.json") for folder in (tmp_path, run / "whole"))
+    assert [point["update"] for point in found["points"]] == list(range(1, 9))
+    for ours, theirs in zip(found["points"], whole["points"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-9)
+    assert read_json(run / "killed" / "curve.json") == found
 
 
 def test_a_stage_made_by_two_processes_is_made_once(run):

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 from tiny import random_corpus, tiny_model
+from transformers import TrainingArguments
 
 from ifguide.errors import InputError
 from ifguide.models.losses import forward_losses
+from ifguide.models.precision import full_precision
 from ifguide.nouns import Selection
 from ifguide.training.config import Objective, TrainingConfig
 from ifguide.training.objectives import suppression_loss
 from ifguide.training.reference import reference_losses
-from ifguide.training.train import train
+from ifguide.training.train import MaskedBlocks, SuppressionTrainer, train
 
 EVERYTHING = torch.ones(1, 3, dtype=torch.bool)
 TOKENS = torch.ones(1, 3, dtype=torch.long)
@@ -101,3 +103,99 @@ def test_selected_tokens_are_unlearnt_and_the_others_learnt(tmp_path):
     after = mean_losses(model, corpus, selection)
     assert after[0] > before[0]
     assert after[1] < before[1] - 0.5
+
+
+# the divergence from the start
+
+
+def batch_of(corpus):
+    blocks = MaskedBlocks(corpus, selection_of(corpus))
+    return torch.utils.data.default_collate([blocks[i] for i in range(len(blocks))])
+
+
+def moved(model):
+    """Move the weights a little, as training does."""
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+
+
+def in_sum(model, start, batch, weight):
+    """The mean of clamped loss and divergence, a token at a time over all logits."""
+    logs, before = (m(input_ids=batch["input_ids"]).logits.log_softmax(-1) for m in (model, start))
+    total, count = 0.0, 0
+    for row, place in (batch["labels"][:, 1:] != -100).nonzero().tolist():
+        count += 1
+        loss = -logs[row, place, batch["input_ids"][row, place + 1]]
+        if batch["suppress"][row, place + 1]:
+            total = total - loss.clamp(max=3.0)
+        else:
+            kept = before[row, place].detach()
+            gap = kept - logs[row, place]
+            total = total + loss + weight * (kept.exp() * gap).sum()
+    return total / count
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt_neox", "gemma2"])  # the last caps its logits
+def test_benign_tokens_are_held_to_the_start(tmp_path, name):
+    model, batch = tiny_model(name), batch_of(random_corpus(padding=5))
+    start, objective = deepcopy(model), Objective(kind="clamped", ceiling=3.0, kl=0.7)
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    trainer = SuppressionTrainer(model=model, args=arguments, objective=objective)
+    moved(model)
+    weights = list(model.parameters())
+    with full_precision(model):
+        expected = in_sum(model, start, batch, 0.7)
+        gradients = torch.autograd.grad(expected, weights)
+        for whole in (False, True):
+            found = trainer.compute_loss(model, dict(batch), return_outputs=whole)
+            found = found[0] if whole else found
+            torch.testing.assert_close(
+                [found, *torch.autograd.grad(found, weights)],
+                [expected, *gradients],
+                rtol=1e-9,
+                atol=1e-11,
+            )
+
+
+def test_an_interrupted_training_still_compares_with_its_start(tmp_path):
+    """The start is what train was given, not the checkpoint that it goes on from."""
+    corpus = random_corpus()
+    config = TrainingConfig(
+        batch_size=2,
+        epochs=2.0,
+        learning_rate=1e-2,
+        warmup=0.0,
+        checkpoint_every=2,
+        objective=Objective(kl=5.0),
+    )
+
+    def trained(folder, progress=lambda tokens: None):
+        model, selection = tiny_model("llama", torch.float32), selection_of(corpus)
+        return train(model, corpus, selection, config, folder=folder, progress=progress)
+
+    seen = []
+
+    def stop(tokens):
+        seen.append(tokens)
+        if len(seen) == 4:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        trained(tmp_path / "killed", stop)
+    expected = trained(tmp_path / "whole").state_dict()
+    torch.testing.assert_close(trained(tmp_path / "killed").state_dict(), expected, rtol=0, atol=0)
+
+
+def test_a_divergence_without_the_start_s_logits_is_refused():
+    with pytest.raises(InputError, match=r"training.objective.kl: it compares with the model"):
+        suppression_loss(torch.zeros(1, 3, 4), TOKENS, EVERYTHING, EVERYTHING, Objective(kl=1.0))
+
+
+def test_a_model_in_shards_has_no_start_to_compare_with(tmp_path, monkeypatch):
+    model = tiny_model("llama", torch.float32)
+    monkeypatch.setattr("ifguide.training.reference.is_sharded", lambda model: True)
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    with pytest.raises(InputError, match=r"training.objective.kl: the model lies in shards"):
+        SuppressionTrainer(model=model, args=arguments, objective=Objective(kl=1.0))

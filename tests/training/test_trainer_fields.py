@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from micro import write_settings
 from tiny import random_corpus, tiny_model
-from transformers import TrainingArguments
+from torch._dynamo.utils import counters
+from transformers import TrainerCallback, TrainingArguments
 
 from ifguide.errors import InputError
+from ifguide.models.losses import forward_losses
 from ifguide.settings.reader import read_config
 from ifguide.training.arguments import OURS, check_trainer, training_arguments
 from ifguide.training.config import Guard, TrainingConfig
@@ -141,6 +143,63 @@ def test_checkpointed_activations_change_nothing_and_are_off_again(tmp_path):
     frugal = trained(tmp_path / "frugal", trainer={"gradient_checkpointing": True})
     assert not frugal.is_gradient_checkpointing
     torch.testing.assert_close(frugal.state_dict(), plain.state_dict(), rtol=0, atol=1e-6)
+
+
+def told(monkeypatch, folder, **more):
+    """Everything that a training logs, as a tracker sees it."""
+    seen = {}
+
+    class Tracker(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            seen.update({name: (state.global_step, value) for name, value in logs.items()})
+
+    monkeypatch.setattr(
+        "transformers.trainer.get_reporting_integration_callbacks", lambda names: [Tracker]
+    )
+    model = tiny_model("llama", torch.float32)
+    return train(model, random_corpus(), None, folder=folder, **more), seen
+
+
+def test_the_text_that_is_evaluated_is_the_one_given(tmp_path, monkeypatch):
+    config = replace(
+        CONFIG, guard=Guard(text="watched", bound=1e9), trainer={"eval_strategy": "epoch"}
+    )
+    held_out = random_corpus(4, seed=7, padding=5)
+    model, seen = told(
+        monkeypatch, tmp_path, config=config, measure=lambda model: 1.0, held_out=held_out
+    )
+    with torch.no_grad():
+        losses = forward_losses(model, torch.from_numpy(held_out.tokens).long())
+    step, value = seen["eval_loss"]
+    assert step == 3
+    assert value == pytest.approx(losses[torch.from_numpy(held_out.has_loss)].mean().item(), 1e-5)
+
+
+def test_logging_steps_say_when(tmp_path, monkeypatch):
+    config = replace(CONFIG, trainer={"logging_strategy": "no"})
+    assert "benign_loss" not in told(monkeypatch, tmp_path / "never", config=config)[1]
+    config = replace(CONFIG, trainer={"logging_steps": 2.0})
+    assert told(monkeypatch, tmp_path / "second", config=config)[1]["benign_loss"][0] == 2
+
+
+def test_a_compiled_model_learns_the_same(tmp_path):
+    plain = trained(tmp_path / "plain")
+    torch._dynamo.reset()
+    counters.clear()
+    compiled = trained(
+        tmp_path / "compiled", trainer={"torch_compile": True, "torch_compile_backend": "eager"}
+    )
+    assert counters["frames"]["ok"] > 0
+    torch._dynamo.reset()
+    torch.testing.assert_close(compiled.state_dict(), plain.state_dict(), rtol=0, atol=1e-6)
+
+
+def test_tensorboard_is_told(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    trained(tmp_path, trainer={"report_to": "tensorboard", "logging_steps": 1.0})
+    (file,) = tmp_path.rglob("events.out.tfevents.*")
+    read = events.EventAccumulator(str(file)).Reload()
+    assert [event.step for event in read.Scalars("train/benign_loss")] == [1, 2, 3]
 
 
 def test_the_best_checkpoint_is_kept_and_returned(tmp_path):
