@@ -35,7 +35,7 @@ from ifguide.report.terminal import inspect_lines
 from ifguide.rivals.methods import rows_of
 from ifguide.rivals.sweep import Grid, swept
 from ifguide.run import artifacts, attacks, attacks_makers
-from ifguide.run.comparison import write_table
+from ifguide.run.comparison import shown_row, write_table
 from ifguide.run.outside import CHECKPOINT, JUDGES, LAMBADA, data_folder
 from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
 from ifguide.run.pair import perturbed
@@ -381,16 +381,15 @@ def lm_eval(
     """
     config = read_run_config(folder, trust_remote_code=trust_remote_code)
     with looked_at(config, folder) as run:
-        models: dict[str, StageOf[Any]] = {"baseline": BASELINE, "suppressed": TRAIN}
         rivals = Rivals(config)
-        models |= {
-            row.name: rivals.model(row) for row in rows_under(config) if not row.method.model
-        }
-        if model not in models:
+        rows = {row.name: row for row in rows_under(config) if not row.method.model}
+        rows |= {point.name: point for row in rows.values() for point in rivals.points(row)}
+        ours: dict[str, StageOf[Any]] = {"baseline": BASELINE, "suppressed": TRAIN}
+        if model not in {**ours, **rows}:
             raise InputError(
-                f"--model: {folder} has no model '{model}'; use one of {', '.join(models)}"
+                f"--model: {folder} has no model '{model}'; use one of {', '.join([*ours, *rows])}"
             )
-        stage = models[model]
+        stage = ours.get(model) or rivals.model(shown_row(run, rows[model]))
         if stage.kept(config):
             checkpoint: str | Path = run.path(stage)
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ifguide.distributed import ranks
 from ifguide.evaluation.config import HeldOutText
 from ifguide.evaluation.figures import Fluency, JudgedModel
+from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.typed_json import read_typed, write_typed
 from ifguide.lazily import functions_of
 from ifguide.models.config import ModelConfig
@@ -249,6 +250,7 @@ def fluent(
         about=f"how fluent {name} is",
         needs=needs(corpus, model, held_out, LAMBADA),
         settings=FluencySettings.of,
+        version=2,
         make=makers.measure_fluency,
         save=save_figures,
         load=figures_as(Fluency),
@@ -258,12 +260,14 @@ def fluent(
     )
 
 
-def judged(name: str, samples: Need[Tables]) -> StageOf[JudgedModel]:
-    """Declare what the judges make of a model's continuations."""
+def judged(
+    name: str, samples: Need[Tables], judges: Need[list[Judge]] = JUDGES
+) -> StageOf[JudgedModel]:
+    """Declare what judges make of a model's continuations."""
     return Stage(
         name=f"judge/{folder_name(name)}",
         about=f"what the judges make of what {name} says",
-        needs=needs(samples, JUDGES),
+        needs=needs(samples, judges),
         settings=JudgeSettings.of,
         make=makers.judge_samples,
         save=save_figures,

@@ -52,7 +52,10 @@ def known_stages(config: Config) -> list[AnyStage]:
     """Return every stage that settings describe: the run's, the rivals', the attacks'."""
     found, rivals = main_stages(), Rivals(config)
     for row in rows_under(config):
-        found += [rivals.judged(row), rivals.fluency(row)]
+        points = rivals.points(row)
+        for point in points:
+            found += [rivals.judged(point), rivals.fluency(point)]
+        found += [rivals.choice(row)] if len(points) > 1 else []
     found += [stage for kind in attacks(AttackConfig()).values() for stage in kind.values()]
     return closure([*found, perturbed()])
 
@@ -77,8 +80,8 @@ def samples_of(config: Config) -> dict[str, StageOf[Any]]:
     """Return the continuations that a run and a comparison over it make, by the model's name."""
     found: dict[str, StageOf[Any]] = dict(SAMPLES)
     rivals = Rivals(config)
-    for row in rows_under(config):
-        stage = rivals.samples(row)
+    for point in (point for row in rows_under(config) for point in rivals.points(row)):
+        stage = rivals.samples(point)
         if stage.name not in {other.name for other in found.values()}:
-            found[row.name] = stage
+            found[point.name] = stage
     return found

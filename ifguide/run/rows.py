@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from math import comb
 
 from ifguide.errors import InputError
 from ifguide.influence.trial import try_out
 from ifguide.models.forward import check_queries_fit
 from ifguide.rivals.methods import Mask, MethodRow
 from ifguide.rivals.reward import backbone_of
-from ifguide.run.rivals import GIVEN_PAIRS, PAIR_PROMPTS, Rivals
+from ifguide.run.rivals import Rivals
 from ifguide.run.rivals_given import PairSettings
 from ifguide.run.rivals_makers import prompts_of_pairs
+from ifguide.run.rivals_sources import APART, GIVEN_PAIRS, PAIR_PROMPTS, REWARD_FOLDER
 from ifguide.run.run import Run
-from ifguide.run.scorers import PROXY_INITIAL, computed
+from ifguide.run.scorers import BY_PROXY, PROXY_INITIAL, computed
 from ifguide.run.stages import CORPUS, INITIAL, PROMPTS, QUERIES
 from ifguide.selection.checks import check_budget
 from ifguide.training.preference import check_pairs
@@ -32,6 +34,7 @@ def possible(run: Run, rows: Sequence[MethodRow], named: Sequence[str]) -> tuple
         InputError: the setting is named.
     """
     rivals, found = Rivals(run.config), []
+    left_out: dict[str, list[str]] = {}
     for row in rows:
         try:
             rivals.check(row)
@@ -39,9 +42,12 @@ def possible(run: Run, rows: Sequence[MethodRow], named: Sequence[str]) -> tuple
         except InputError as error:
             if {row.name, row.method.name} & set(named):
                 raise
-            log.warning("%s is left out: %s", row.name, error)
+            left_out.setdefault(str(error), []).append(row.name)
         else:
             found.append(row)
+    for why, names in left_out.items():
+        are = "is" if len(names) == 1 else "are"
+        log.warning("%s %s left out: %s", ", ".join(names), are, why)
     return tuple(found)
 
 
@@ -51,7 +57,11 @@ def _check_data(run: Run, row: MethodRow) -> None:
         _check_mask(run, method.mask)
     if method.preferences is not None:
         _PAIRS[method.preferences](run)
-    if row.method.reward:
+    if len(Rivals(run.config).points(row)) > 1:
+        run(APART)
+    if row.method.reward and run.config.compare.reward_model is not None:
+        run(REWARD_FOLDER)
+    elif row.method.reward:
         _check_reward_texts(run)
         backbone_of(run(INITIAL).open())
 
@@ -61,8 +71,9 @@ def _check_mask(run: Run, mask: Mask) -> None:
     if mask.documents is None:
         check_budget((mask.selection or run.config.selection).budget, tokens)
     else:
-        check_budget(run.config.compare.document_budget, tokens, "compare.document_budget")
-    if mask.scorer == "proxy":
+        share = mask.share or run.config.compare.document_budget
+        check_budget(share, tokens, "compare.document_budget")
+    if mask.scorer in BY_PROXY:
         _check_proxy(run)
 
 
@@ -88,9 +99,9 @@ def _check_sampled_pairs(run: Run) -> None:
             "give 2 or more"
         )
     settings, data_dir = PairSettings.of(run.config), run(PAIR_PROMPTS)
-    check_pairs(
-        len(prompts_of_pairs(settings, run(CORPUS), run(PROMPTS), data_dir)), run.config.compare.dpo
-    )
+    prompts, _ = prompts_of_pairs(settings.prompts, run(CORPUS), run(PROMPTS), data_dir)
+    most = len(prompts) * comb(run.config.evaluation.sampling.samples, 2)
+    check_pairs(min(most, run.config.compare.sampled_pairs), run.config.compare.dpo)
 
 
 _PAIRS: dict[str, Callable[[Run], None]] = {

@@ -77,6 +77,12 @@ class Config:
         if self.baseline is not None:
             since = "the baseline learns every token"
             refuse_ignored(self.baseline, "baseline", ("objective",), since)
+        chosen_by = self.compare.choice.text
+        if chosen_by is not None and chosen_by not in self.evaluation.perplexity:
+            raise InputError(
+                f"compare.choice.text: '{chosen_by}' is no text of evaluation.perplexity; name one "
+                "of these, or add it there"
+            )
         for name in ("baseline", "training"):
             training = getattr(self, name)
             watched = training.guard.text if training and training.guard else None

@@ -15,7 +15,7 @@ from ifguide.evaluation import evaluate as module
 from ifguide.evaluation.config import Prompts, Sampling
 from ifguide.evaluation.evaluate import EvaluationConfig, evaluate, prompt_set_of
 from ifguide.evaluation.figures import Measures, Unjudged, Verdict
-from ifguide.evaluation.fluency import last_word_accuracy, perplexity
+from ifguide.evaluation.fluency import last_word_figures, perplexity
 from ifguide.evaluation.judges.judging import JudgeError
 from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
 from ifguide.evaluation.prompts import Prompt
@@ -90,9 +90,12 @@ def test_entry_of_the_report(
     entry = evaluate(
         model, tokenizer, config(), SETS, {"plain": corpus}, texts, 7, kept, counts.append
     )
-    assert list(to_json(entry)) == ["emt", "tp", "judges", "perplexity", "lambada_accuracy"]
+    lambada = ["lambada_accuracy", "lambada_last_token"]
+    assert list(to_json(entry)) == ["emt", "tp", "judges", "perplexity", *lambada]
     assert entry.perplexity == {"plain": perplexity(model, corpus, 1)}
-    assert entry.lambada_accuracy == last_word_accuracy(model, tokenizer, texts, 1)
+    known = last_word_figures(model, tokenizer, texts, 1)
+    found = entry.lambada_accuracy, entry.lambada_last_token
+    assert found == (known.accuracy, known.last_token_accuracy)
     first = entry.judges["vowels"]
     assert Verdict(emt=entry.emt, tp=entry.tp, worst=first.worst) == first
     assert sum(counts) > 0

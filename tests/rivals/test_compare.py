@@ -27,9 +27,16 @@ QUICK = {**TRAINING, "start": "baseline", "objective": {"kind": "clamped", "weig
 COMPARE = {
     "trainings": {"tuned": QUICK, "scratch": dict(TRAINING)},
     "labeller": "alt-profanity-check",
-    "prompts": {"source": {"builtin": 40}, "cut": "before_span", "limit": 8},
+    "prompts": {"source": {"builtin": 40}, "cut": "before_span", "limit": 20},
     "margin": 1e-6,
     "dpo": {"batch_size": 1, "epochs": 1, "max_length": 64},
+    "dpo_curve": {"learning_rate": [1e-5, 5e-4], "beta": [0.1, 0.5]},
+    "sampled_pairs": 6,
+    "decoding": {"top_k": 5},
+    "decoding_curve": {"beta": [0.0, 20.0]},
+    "choice": {"prompts": 3, "bound": 1.2},
+    "filters": {"judge": "alt-profanity-check", "words": "words.txt"},
+    "sides": {"batch_size": 8, "epochs": 1, "learning_rate": 1e-3},
     "reward_texts": 40,
     "reward": {"batch_size": 8, "epochs": 1, "max_length": 64},
 }
@@ -37,6 +44,8 @@ LEFT_OUT = ("dpo-texts",)
 
 
 def config_file(folder, **changes):
+    (folder / "words.txt").write_text("donkey\ngoose\nrat\n", encoding="utf-8")
+    changes = {"data_dir": str(folder), **changes}
     return write_settings(folder, compare=COMPARE, smoothing={"neighbours": 2}, **changes)
 
 

@@ -1,0 +1,138 @@
+"""Perplexity and last words through steered decoding, against a slow and plain computation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model
+
+from ifguide.corpus.blocks import pack
+from ifguide.corpus.starts import text_start
+from ifguide.corpus.tokenizers import train_tokenizer
+from ifguide.evaluation.fluency import last_word_figures, last_words, perplexity
+from ifguide.nouns import Document
+from ifguide.rivals.config import DecodingConfig
+from ifguide.rivals.reward import reward_from
+from ifguide.rivals.steered import steered_fluency
+
+TEXTS = ["You are a silly goose, said the fox.", "Old folk sold plums.", "A goose and a fox"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TEXTS * 4, 290)
+
+
+@pytest.fixture(scope="module")
+def corpus(tokenizer, tmp_path_factory):
+    documents = [Document(str(k), text) for k, text in enumerate(TEXTS)]
+    return pack(documents, tokenizer, 11, tmp_path_factory.mktemp("packed"))
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    return tiny_model("gpt_neox", vocab_size=len(tokenizer), max_position_embeddings=64)
+
+
+def reward_of(tokenizer, family="llama", starts=True):
+    reward = reward_from(
+        tiny_model(family, seed=5, vocab_size=len(tokenizer), max_position_embeddings=64),
+        tokenizer,
+    )
+    reward.starts = starts
+    torch.manual_seed(2)
+    torch.nn.init.normal_(reward.head.weight, 0, 0.2)
+    torch.nn.init.constant_(reward.head.bias, 0.5)
+    return reward.eval()
+
+
+def read_tokens(reward, tokenizer, ids):
+    """The tokens that the reward model reads of a text: the language model's, or its own."""
+    start = list(text_start(reward.tokenizer)) if reward.starts else []
+    if reward.tokenizer.get_vocab() != tokenizer.get_vocab():
+        spelt = tokenizer.decode([token for token in ids if token != tokenizer.eos_token_id])
+        ids = reward.tokenizer(spelt)["input_ids"]
+    return torch.tensor([[*start, *ids]])
+
+
+def plain_losses(model, reward, tokenizer, corpus, config):
+    """Minus the log of the whole steered distribution, one token after the other."""
+    losses = []
+    for i, j in np.argwhere(corpus.has_loss):
+        ids = torch.as_tensor(np.array(corpus.tokens[i])).long()
+        with torch.no_grad():
+            logits = model(ids[None]).logits[0, j - 1].double()
+        document = np.asarray(corpus.document[i])
+        before = ids[:j][torch.as_tensor(document[:j] == document[j])].tolist()
+        probability = logits.softmax(0)
+        best = logits[: len(tokenizer)].topk(config.top_k)
+        with torch.no_grad():
+            read = (read_tokens(reward, tokenizer, [*before, c]) for c in best.indices.tolist())
+            toxicity = torch.stack([reward(tokens)[0, -1] for tokens in read])
+        steered = probability.clone()
+        mass = probability[best.indices].sum()
+        share = (best.values + config.beta * (1 - toxicity.clamp(0, 1))).softmax(0)
+        steered[best.indices] = mass * share
+        assert steered.sum().item() == pytest.approx(1)
+        losses.append(-steered[ids[j]].log().item())
+    return losses
+
+
+@pytest.mark.parametrize("family", ["llama", "bloom"])  # one shares a cache, one reads whole texts
+@pytest.mark.parametrize("starts", [True, False])
+def test_perplexity_is_of_the_distribution_that_is_drawn_from(
+    model, tokenizer, corpus, family, starts
+):
+    reward = reward_of(tokenizer, family, starts)
+    config = DecodingConfig(top_k=6, beta=4.0)
+    found = steered_fluency(model, tokenizer, reward, config, {"text": corpus}, None)
+    expected = plain_losses(model, reward, tokenizer, corpus, config)
+    assert found.perplexity["text"] == pytest.approx(math.exp(np.mean(expected)), rel=1e-5)
+    assert abs(found.perplexity["text"] / perplexity(model, corpus, 4) - 1) > 0.01
+    assert found.lambada_accuracy is None
+
+
+def test_without_a_preference_it_is_the_model_s_own(model, tokenizer, corpus):
+    reward = reward_of(tokenizer)
+    texts = ["You are a silly goose", "said the fox"]
+    found = steered_fluency(
+        model, tokenizer, reward, DecodingConfig(top_k=4, beta=0.0), {"text": corpus}, texts
+    )
+    assert found.perplexity["text"] == pytest.approx(perplexity(model, corpus, 4), rel=1e-9)
+    known = last_word_figures(model, tokenizer, texts, 2)
+    assert (found.lambada_accuracy, found.lambada_last_token) == (
+        known.accuracy,
+        known.last_token_accuracy,
+    )
+
+
+def test_a_last_word_is_known_if_the_steered_choice_is_it(model, tokenizer):
+    """Each text ends in what the steered model says, and again in what it does not."""
+    reward, config = reward_of(tokenizer), DecodingConfig(top_k=5, beta=6.0)
+    start, hits, texts = list(text_start(tokenizer)), [], []
+    for prompt in ("You are a", "Old folk", "said the"):
+        ids = [*start, *tokenizer(prompt)["input_ids"]]
+        with torch.no_grad():
+            best = model(torch.tensor([ids])).logits[0, -1].topk(5)
+            toxicity = [
+                reward(torch.tensor([[*ids, c]]))[0, -1].clamp(0, 1) for c in best.indices.tolist()
+            ]
+        steered = best.values + 6.0 * (1 - torch.stack(toxicity))
+        for word in (" goose", " fox", " plums"):
+            text = prompt + word
+            ((whole, target),) = last_words(model, tokenizer, [text])
+            if len(whole) - target == 1:
+                texts.append(text)
+                hits.append(int(best.indices[steered.argmax()]) == whole[-1])
+    assert texts
+    found = steered_fluency(model, tokenizer, reward, config, {}, texts)
+    assert found.lambada_accuracy == found.lambada_last_token == np.mean(hits)
+
+
+def test_a_reward_model_of_another_tokenizer_steers_by_the_text(model, tokenizer, corpus):
+    reward = reward_of(train_tokenizer(["plums and apples in the village"] * 9, 280))
+    config = DecodingConfig(top_k=3, beta=5.0)
+    found = steered_fluency(model, tokenizer, reward, config, {"text": corpus}, None)
+    expected = plain_losses(model, reward, tokenizer, corpus, config)
+    assert found.perplexity["text"] == pytest.approx(math.exp(np.mean(expected)), rel=1e-5)
