@@ -28,7 +28,8 @@ class Mask:
 
     Args:
         scorer: whose scores. ``own``: the run's. ``position``: the authors' form, what enters the
-            gradient through input position t, read as token t's. ``plain``: influence on the toxic
+            gradient through input position t, read as token t's. ``authors``: the same along a
+            direction with their damping. ``plain``: influence on the toxic
             queries alone. ``lexicon``: the log-odds of the token's word in the queries. ``probe``:
             a linear classifier on hidden states. ``proxy``: own scores of a smaller model.
             ``loss-difference`` and ``loss-difference-proxy``: how much more a copy of the baseline,
@@ -172,7 +173,13 @@ _OURS = (
     ),
     Method(
         name="authors",
-        about="IF-Guide as its authors' code has it: position scores, window 1, 2%, penalty 1",
+        about="IF-Guide as its authors' code has it: position scores read at t, damping 1e-8, "
+        "blocks ranked, window 1, 2%, penalty 1",
+        mask=Mask(scorer="authors", selection=AUTHORS, objective=Objective()),
+    ),
+    Method(
+        name="position",
+        about="the same by the run's own damping",
         mask=Mask(scorer="position", selection=AUTHORS, objective=Objective()),
     ),
     Method(

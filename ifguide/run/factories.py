@@ -11,6 +11,7 @@ from ifguide.evaluation.config import HeldOutText
 from ifguide.evaluation.figures import Fluency, JudgedModel
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.typed_json import read_typed, write_typed
+from ifguide.influence.config import DirectionConfig
 from ifguide.lazily import functions_of
 from ifguide.models.config import ModelConfig
 from ifguide.nouns import Checkpoint, Contrast, Corpus, Direction, TokenScores
@@ -173,13 +174,14 @@ def aimed(
     queries: Need[Contrast],
     baseline: Need[Checkpoint],
     curvature: Need[Curvature],
+    direction: Callable[[Config], DirectionConfig] = lambda config: config.direction,
 ) -> StageOf[Direction]:
     """Declare v = (H + μ)⁻¹ (g_tox - g_safe), where learning toxicity moves the weights (Eq. 7)."""
     return Stage(
         name=name,
         about="v = (H + μ)⁻¹ (g_tox - g_safe): where learning toxicity moves the weights (Eq. 7)",
         needs=needs(queries, baseline, curvature),
-        settings=lambda config: config.direction,
+        settings=direction,
         section="direction",
         make=makers.aim_at,
         save=artifacts.save_direction,

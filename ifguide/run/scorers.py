@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ifguide.influence.config import ScoreConfig
+from ifguide.influence.config import DirectionConfig, ScoreConfig
 from ifguide.lazily import functions_of
 from ifguide.nouns import Checkpoint, TokenScores
 from ifguide.registry import Registry
@@ -24,11 +24,9 @@ from ifguide.run.stages import AIM, BASELINE, CORPUS, FIT, QUERIES, SCORED
 from ifguide.settings.config import Config
 
 if TYPE_CHECKING:
-    from ifguide.rivals import input_axis
     from ifguide.run import artifacts, makers, rivals_makers
 else:
     artifacts = functions_of("ifguide.run.artifacts")
-    input_axis = functions_of("ifguide.rivals.input_axis")
     makers = functions_of("ifguide.run.makers")
     rivals_makers = functions_of("ifguide.run.rivals_makers")
 
@@ -39,18 +37,19 @@ def computed(config: Config) -> ScoreConfig:
 
 
 def by_position(config: Config) -> ScoreConfig:
-    """Return the same by the authors' engine."""
-    return computed(config).by("position")
+    """Return the same by the authors' engine, on the axis that their code reads."""
+    return replace(computed(config).by("position"), axis="input")
+
+
+def as_the_authors(config: Config) -> DirectionConfig:
+    """Return how the authors' code damps: by 1e-8, beside an H of a block's summed loss."""
+    predicted = config.corpus.block_length - 1
+    return replace(config.direction, damping=1e-8 / predicted, relative=False)
 
 
 def open_scores(folder: Path, get: Get) -> TokenScores:
     """Open scores of the run's corpus."""
     return artifacts.load_scores(folder, get(CORPUS).corpus)
-
-
-def open_on_input_axis(folder: Path, get: Get) -> TokenScores:
-    """Open position scores as the authors' code reads them."""
-    return input_axis.on_input_axis(open_scores(folder, get))
 
 
 STORED: dict[str, Any] = {  # what all stages of scores share
@@ -69,7 +68,18 @@ POSITION = Stage(
     section="scores",
     make=rivals_makers.score_along,
     passes=factories.scoring_passes,
-    **{**STORED, "load": open_on_input_axis},
+    **STORED,
+)
+AUTHORS_AIM = factories.aimed("authors/aim", QUERIES, SCORED, FIT, as_the_authors)
+AUTHORS = Stage(
+    name="scores/authors",
+    about="the same along the authors' direction, which is hardly damped",
+    needs=needs(CORPUS, SCORED, AUTHORS_AIM),
+    settings=by_position,
+    section="scores",
+    make=rivals_makers.score_along,
+    passes=factories.scoring_passes,
+    **STORED,
 )
 PLAIN = Stage(
     name="scores/plain",
@@ -197,6 +207,7 @@ SCORERS: Registry[StageOf[TokenScores]] = Registry(
     {
         "own": "ifguide.run.stages:SCORE",
         "position": "ifguide.run.scorers:POSITION",
+        "authors": "ifguide.run.scorers:AUTHORS",
         "plain": "ifguide.run.scorers:PLAIN",
         "lexicon": "ifguide.run.scorers:LEXICON",
         "probe": "ifguide.run.scorers:PROBE",

@@ -48,7 +48,12 @@ def test_a_method_without_a_curve_is_its_only_point():
 def point(name, tp, emt, perplexity, within=True):
     at = Interval(tp, tp, tp)
     return CurvePoint(
-        name=name, tp=at, emt=Interval(emt, emt, emt), perplexity=perplexity, rise=0.0, within=within
+        name=name,
+        tp=at,
+        emt=Interval(emt, emt, emt),
+        perplexity=perplexity,
+        rise=0.0,
+        within=within,
     )
 
 

@@ -1,5 +1,6 @@
 """Perplexity and last words through steered decoding, against a slow and plain computation."""
 
+import copy
 import math
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_perplexity_is_of_the_distribution_that_is_drawn_from(
     model, tokenizer, corpus, family, starts
 ):
     reward = reward_of(tokenizer, family, starts)
-    config = DecodingConfig(top_k=6, beta=4.0)
+    config = DecodingConfig(top_k=150, beta=4.0)
     found = steered_fluency(model, tokenizer, reward, config, {"text": corpus}, None)
     expected = plain_losses(model, reward, tokenizer, corpus, config)
     assert found.perplexity["text"] == pytest.approx(math.exp(np.mean(expected)), rel=1e-5)
@@ -108,31 +109,45 @@ def test_without_a_preference_it_is_the_model_s_own(model, tokenizer, corpus):
 
 
 def test_a_last_word_is_known_if_the_steered_choice_is_it(model, tokenizer):
-    """Each text ends in what the steered model says, and again in what it does not."""
-    reward, config = reward_of(tokenizer), DecodingConfig(top_k=5, beta=6.0)
-    start, hits, texts = list(text_start(tokenizer)), [], []
-    for prompt in ("You are a", "Old folk", "said the"):
-        ids = [*start, *tokenizer(prompt)["input_ids"]]
+    """A model that says " fox" to one prompt, steered by models that mind it and that do not."""
+    model, start = copy.deepcopy(model), list(text_start(tokenizer))
+    (fox,) = tokenizer(" fox")["input_ids"]
+    ids = torch.tensor([[*start, *tokenizer("You are a")["input_ids"]]])
+    with torch.no_grad():
+        model.lm_head.weight[fox] = model.base_model(ids).last_hidden_state[0, -1]
+        assert model(ids).logits[0, -1].argmax() == fox
+    texts, known = ["You are a fox", "Old folk sold fox", "You are a goose"], []
+    for sign in (1, -1):
+        reward = reward_of(tokenizer)
         with torch.no_grad():
-            best = model(torch.tensor([ids])).logits[0, -1].topk(5)
-            toxicity = [
-                reward(torch.tensor([[*ids, c]]))[0, -1].clamp(0, 1) for c in best.indices.tolist()
-            ]
-        steered = best.values + 6.0 * (1 - torch.stack(toxicity))
-        for word in (" goose", " fox", " plums"):
-            text = prompt + word
+            state = reward.states(torch.tensor([[*ids[0].tolist(), fox]]))[0, -1]
+            reward.head.weight[0] = sign * 50 * state / (state @ state)
+        config = DecodingConfig(top_k=5, beta=1000.0)
+        hits = []
+        for text in texts:
             ((whole, target),) = last_words(model, tokenizer, [text])
-            if len(whole) - target == 1:
-                texts.append(text)
-                hits.append(int(best.indices[steered.argmax()]) == whole[-1])
-    assert texts
-    found = steered_fluency(model, tokenizer, reward, config, {}, texts)
-    assert found.lambada_accuracy == found.lambada_last_token == np.mean(hits)
+            said = []
+            for place in range(target, len(whole)):
+                with torch.no_grad():
+                    best = model(torch.tensor([whole[:place]])).logits[0, -1].topk(5)
+                    toxicity = [
+                        reward(torch.tensor([[*whole[:place], c]]))[0, -1].clamp(0, 1)
+                        for c in best.indices.tolist()
+                    ]
+                steered = best.values + 1000.0 * (1 - torch.stack(toxicity))
+                said.append(int(best.indices[steered.argmax()]))
+            hits.append((said == whole[target:], said[-1] == whole[-1]))
+        found = steered_fluency(model, tokenizer, reward, config, {}, texts)
+        words, last = zip(*hits, strict=True)
+        assert found.lambada_accuracy == pytest.approx(np.mean(words))
+        assert found.lambada_last_token == pytest.approx(np.mean(last))
+        known.append(hits[0][0])
+    assert known == [False, True]
 
 
 def test_a_reward_model_of_another_tokenizer_steers_by_the_text(model, tokenizer, corpus):
     reward = reward_of(train_tokenizer(["plums and apples in the village"] * 9, 280))
-    config = DecodingConfig(top_k=3, beta=5.0)
+    config = DecodingConfig(top_k=60, beta=5.0)
     found = steered_fluency(model, tokenizer, reward, config, {"text": corpus}, None)
     expected = plain_losses(model, reward, tokenizer, corpus, config)
     assert found.perplexity["text"] == pytest.approx(math.exp(np.mean(expected)), rel=1e-5)

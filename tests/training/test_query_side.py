@@ -31,7 +31,7 @@ def sum_of_losses(model):
 def test_only_the_counted_tokens_are_learnt(tmp_path):
     """One step is one of the gradient of their mean loss, padding and order aside."""
     model, plain = tiny_model(dtype=torch.float32), tiny_model(dtype=torch.float32)
-    config = SidesConfig(epochs=1, batch_size=3, learning_rate=1e-4)
+    config = SidesConfig(epochs=1.0, batch_size=3, learning_rate=1e-4)
     tuned = tune_on_queries(model, QUERIES, config, 0, folder=tmp_path, seed=0)
     assert not tuned.training
     counted = [

@@ -23,11 +23,16 @@ class KroneckerEigenbasis:
     input_basis: Float[Tensor, "in in"]
     eigenvalues: Float[Tensor, "out in"]
 
-    def solve(self, gradient: Float[Tensor, "out in"], damping: float) -> Float[Tensor, "out in"]:
-        """Return ``(H + μ)⁻¹ gradient`` with ``μ = damping * mean(Λ)`` (Grosse et al. 2023)."""
+    def solve(
+        self, gradient: Float[Tensor, "out in"], damping: float, *, relative: bool = True
+    ) -> Float[Tensor, "out in"]:
+        """Return ``(H + μ)⁻¹ gradient`` with ``μ = damping * mean(Λ)`` (Grosse et al. 2023).
+
+        Where it is not ``relative``, ``μ = damping``.
+        """
         gradient = gradient.to(self.output_basis.device)
         rotated = self.output_basis.T @ gradient @ self.input_basis
-        damped = self.eigenvalues + damping * self.eigenvalues.mean()
+        damped = self.eigenvalues + damping * (self.eigenvalues.mean() if relative else 1)
         return self.output_basis @ (rotated / damped) @ self.input_basis.T
 
 
