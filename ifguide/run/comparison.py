@@ -61,7 +61,8 @@ def write_table(
         machine=f"{os.cpu_count()}-core {_device()}, torch {torch.__version__}",
     )
     for row in rows:
-        done.append(figures_of(run, row))
+        with run.forgetting():
+            done.append(figures_of(run, row))
         if ranks.is_main():
             filtered_by = config.compare.filters.judge if filters else None
             result = result_of(done, terms, origin, labeller, human, filtered_by)
@@ -97,6 +98,10 @@ def shown_row(run: Run, row: MethodRow) -> MethodRow:
     points = rivals.points(row)
     if len(points) == 1:
         return row
+    for point in points:
+        with run.forgetting():
+            run.ensure(rivals.judged_apart(point))
+            run.ensure(rivals.fluency(point))
     chosen = run(rivals.choice(row)).chosen
     return next(point for point in points if point.name == chosen)
 

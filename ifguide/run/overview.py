@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ifguide.attacks.config import AttackConfig
-from ifguide.errors import InputError
-from ifguide.rivals.methods import MethodRow, all_methods, rows_of
-from ifguide.run.attacks import attacks, is_attack
+from ifguide.run.attacks import attacks, is_attack, models_of
 from ifguide.run.pair import perturbed
-from ifguide.run.rivals import Rivals
+from ifguide.run.rivals import Rivals, rows_under
 from ifguide.run.run import closure, looked_at
 from ifguide.run.stage import AnyStage, StageOf
 from ifguide.run.stages import SAMPLES
@@ -56,24 +53,14 @@ def known_stages(config: Config) -> list[AnyStage]:
         for point in points:
             found += [rivals.judged(point), rivals.fluency(point)]
         found += [rivals.choice(row)] if len(points) > 1 else []
-    found += [stage for kind in attacks(AttackConfig()).values() for stage in kind.values()]
+    kinds = attacks(AttackConfig(), models_of(config))
+    found += [stage for kind in kinds.values() for stage in kind.values()]
     return closure([*found, perturbed()])
 
 
 def is_optional(stage: AnyStage) -> bool:
     """Whether options of a command, and not the run's settings, decide a stage."""
     return is_attack(stage) or stage.name == perturbed().name
-
-
-def rows_under(config: Config) -> Iterator[MethodRow]:
-    """Yield the rows of a comparison whose settings are there."""
-    rivals = Rivals(config)
-    for row in rows_of(["all"], list(rivals.trainings), all_methods()):
-        try:
-            rivals.check_settings(row)
-        except InputError:
-            continue
-        yield row
 
 
 def samples_of(config: Config) -> dict[str, StageOf[Any]]:

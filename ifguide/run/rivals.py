@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, final
@@ -16,7 +16,7 @@ from ifguide.lazily import functions_of
 from ifguide.nouns import Checkpoint, Selection, TokenScores
 from ifguide.rivals.curves import points_of
 from ifguide.rivals.methods import BASELINE as START
-from ifguide.rivals.methods import METHODS, Mask, MethodRow
+from ifguide.rivals.methods import METHODS, Mask, MethodRow, all_methods, rows_of
 from ifguide.run import factories
 from ifguide.run.given import TrainSettings
 from ifguide.run.layout import FIGURES, MODEL_FILES, SAMPLE_FILES
@@ -143,7 +143,7 @@ class Rivals:
         """Return which point of a row's curve is shown, and what was found of each."""
         points = self.points(row)
         settings = ChoiceSettings(tuple(p.name for p in points), self.config.compare.choice)
-        found = [*map(self._judged_apart, points), *map(self.fluency, points)]
+        found = [*map(self.judged_apart, points), *map(self.fluency, points)]
         return Stage(
             name=f"choice/{folder_name(row.name)}",
             about=f"which point of {row.name} is shown",
@@ -219,6 +219,11 @@ class Rivals:
             return FLUENCY[told]
         return factories.fluent(told, self.model(row), CORPUS, HELD_OUT)
 
+    def judged_apart(self, point: MethodRow) -> StageOf[JudgedModel]:
+        """Return what the labelling judge makes of what a point says to the prompts set apart."""
+        name = f"{point.name}, apart"
+        return factories.judged(name, self._sampled(point, name, APART), LABELLER)
+
     # details
 
     def _sampled(
@@ -266,11 +271,6 @@ class Rivals:
             command="compare",
             passes=lambda settings, noun: factories.GENERATING,
         )
-
-    def _judged_apart(self, point: MethodRow) -> StageOf[JudgedModel]:
-        """Return what the labelling judge makes of what a point says to the prompts set apart."""
-        name = f"{point.name}, apart"
-        return factories.judged(name, self._sampled(point, name, APART), LABELLER)
 
     def _chosen(self, row: MethodRow) -> StageOf[Checkpoint]:
         """Return the model of the point that is chosen, for whoever asks for the row's."""
@@ -334,6 +334,17 @@ class Rivals:
             command="compare",
             passes=lambda settings, noun: factories.TRAINING + 1 / settings.dpo.epochs,
         )
+
+
+def rows_under(config: Config) -> Iterator[MethodRow]:
+    """Yield the rows of a comparison whose settings are there."""
+    rivals = Rivals(config)
+    for row in rows_of(["all"], list(rivals.trainings), all_methods()):
+        try:
+            rivals.check_settings(row)
+        except InputError:
+            continue
+        yield row
 
 
 def _nothing(work: Work, settings: None) -> None:

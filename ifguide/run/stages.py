@@ -30,7 +30,7 @@ from ifguide.run.outside import (
     QUERY_TEXTS,
     TOKENIZER,
 )
-from ifguide.run.stage import Need, Stage, needs
+from ifguide.run.stage import Stage, StageOf, needs
 
 if TYPE_CHECKING:
     from ifguide.run import artifacts, makers
@@ -134,7 +134,7 @@ TRAIN = Stage(
     total=lambda settings, text, *_: factories.training_tokens(text, settings),
     passes=lambda settings, noun: factories.TRAINING,
 )
-MODELS: dict[str, Need[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
+MODELS: dict[str, StageOf[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
 SAMPLES = {name: factories.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
 FLUENCY = {name: factories.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()}
 JUDGED = {name: factories.judged(name, samples) for name, samples in SAMPLES.items()}

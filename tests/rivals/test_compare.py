@@ -27,7 +27,7 @@ QUICK = {**TRAINING, "start": "baseline", "objective": {"kind": "clamped", "weig
 COMPARE = {
     "trainings": {"tuned": QUICK, "scratch": dict(TRAINING)},
     "labeller": "alt-profanity-check",
-    "prompts": {"source": {"builtin": 40}, "cut": "before_span", "limit": 20},
+    "prompts": {"source": {"builtin": 90}, "cut": "before_span", "limit": 14},
     "margin": 1e-6,
     "dpo": {"batch_size": 1, "epochs": 1, "max_length": 64},
     "dpo_curve": {"learning_rate": [1e-5, 5e-4], "beta": [0.1, 0.5]},
