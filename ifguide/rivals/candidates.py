@@ -20,6 +20,7 @@ from ifguide.models.losses import device_of
 from ifguide.models.precision import full_precision
 from ifguide.rivals.reward import RewardModel
 
+TRIAL_TOKENS = 16  # at least
 TRIAL_CANDIDATES = 3
 TRIAL_PADDING = 3
 TRIAL_BOUNDS = {  # of the largest difference, as a share of the largest state
@@ -29,6 +30,17 @@ TRIAL_BOUNDS = {  # of the largest difference, as a share of the largest state
     torch.float16: 3e-3,
 }
 WHOLE_TOKENS = 2**14  # in a batch of whole texts
+
+
+def trial_length(reward: RewardModel, length: int) -> int:
+    """Return how long the texts are by which it is tried whether texts of a length share a cache.
+
+    It is the next power of two, as far as there are positions: what a model sees of short texts
+    says nothing of long ones.
+    """
+    positions = positions_of(reward.backbone)
+    longest = max(TRIAL_TOKENS, 1 << (length - 1).bit_length())
+    return longest if positions is None else min(longest, positions)
 
 
 def shares_cache(reward: RewardModel, length: int, vocabulary: int) -> bool:

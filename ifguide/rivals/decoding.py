@@ -26,7 +26,7 @@ from transformers import (
 from ifguide.corpus.starts import padding_of, text_start
 from ifguide.corpus.tokenizers import vocabulary_of
 from ifguide.errors import InputError
-from ifguide.models.forward import evaluating, positions_of
+from ifguide.models.forward import evaluating
 from ifguide.models.losses import device_of, embedding_of
 from ifguide.models.precision import full_precision
 from ifguide.rivals.candidates import (
@@ -36,13 +36,12 @@ from ifguide.rivals.candidates import (
     read_whole,
     shares_cache,
     toxicity_of_texts,
+    trial_length,
 )
 from ifguide.rivals.config import DecodingConfig
 from ifguide.rivals.reward import RewardModel
 
 log = logging.getLogger(__name__)
-
-TRIAL_TOKENS = 16  # at least; then as many as the texts have
 
 
 @final
@@ -176,13 +175,10 @@ class _Prefix:
     def _shares(self, length: int) -> bool:
         """Return whether texts of so many tokens are read behind a shared cache as they are whole.
 
-        It is tried on random tokens, up to the next power of two: what a model sees of short texts
-        says nothing of long ones.
+        It is tried on random tokens.
         """
         if self._shared and length > self._tried:
-            positions = positions_of(self.reward.backbone)
-            longest = max(TRIAL_TOKENS, 1 << (length - 1).bit_length())
-            self._tried = longest if positions is None else min(longest, positions)
+            self._tried = trial_length(self.reward, length)
             self._shared = shares_cache(self.reward, self._tried, self.vocabulary)
             if not self._shared:
                 log.info("reward: the reward model reads whole texts, once a candidate")

@@ -17,7 +17,7 @@ Shape legend: N blocks, T tokens a block, L tokens of a text, m places in it, k 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import final
 
@@ -31,7 +31,7 @@ from ifguide.corpus.starts import text_start
 from ifguide.evaluation.figures import Fluency
 from ifguide.evaluation.fluency import LastWords, corpus_perplexity, last_words
 from ifguide.models.forward import evaluating
-from ifguide.models.losses import device_of, forward_logits
+from ifguide.models.losses import device_of, embedding_of, forward_logits
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Corpus
 from ifguide.rivals.candidates import (
@@ -41,6 +41,7 @@ from ifguide.rivals.candidates import (
     read_whole,
     shares_cache,
     toxicity_of_texts,
+    trial_length,
 )
 from ifguide.rivals.config import DecodingConfig
 from ifguide.rivals.decoding import reads_tokens_of
@@ -103,6 +104,7 @@ class _Steered:
     tokenizer: PreTrainedTokenizerBase
     reward: RewardModel
     config: DecodingConfig
+    tried: dict[int, bool] = field(default_factory=dict)  # whether texts so long share a cache
 
     def losses(self, corpus: Corpus, rows: slice) -> Float[np.ndarray, "n T"]:
         """Return ``-log Pr`` of each token with a loss in nats, 0 for the others."""
@@ -189,8 +191,7 @@ class _Steered:
     ) -> Float[Tensor, "m k d"]:
         """Return the reward model's states of candidates, each behind so many of the tokens."""
         length = len(whole)
-        vocabulary = int(self.reward.backbone.get_input_embeddings().weight.shape[0])  # type: ignore[operator, union-attr]
-        if not length or not shares_cache(self.reward, length + 1, vocabulary):
+        if not length or not self._shares(length + 1):
             rows = [
                 read_whole(
                     self.reward,
@@ -212,6 +213,14 @@ class _Steered:
             for layer in cache.layers:
                 layer.keys, layer.values = (x[:, :, :length] for x in (layer.keys, layer.values))
         return torch.cat(states)
+
+    def _shares(self, length: int) -> bool:
+        """Return whether candidates behind texts of so many tokens are read behind one cache."""
+        longest = trial_length(self.reward, length)
+        if longest not in self.tried:
+            vocabulary = int(embedding_of(self.reward.backbone).weight.shape[0])
+            self.tried[longest] = shares_cache(self.reward, longest, vocabulary)
+        return self.tried[longest]
 
 
 def _stretches(document: Int[np.ndarray, " T"]) -> Iterator[tuple[int, int]]:
