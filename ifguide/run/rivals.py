@@ -277,7 +277,7 @@ class Rivals:
         points = self.points(row)
         names = [point.name for point in points]
         return Stage(
-            name="chosen-model",
+            name=f"chosen/{folder_name(row.name)}",
             about=f"the model of {row.name} that is chosen",
             needs=Needs((self.choice(row), *map(self.model, points))),
             settings=lambda config: names,

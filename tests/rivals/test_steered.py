@@ -54,7 +54,7 @@ def read_tokens(reward, tokenizer, ids):
     if reward.tokenizer.get_vocab() != tokenizer.get_vocab():
         spelt = tokenizer.decode([token for token in ids if token != tokenizer.eos_token_id])
         ids = reward.tokenizer(spelt)["input_ids"]
-    return torch.tensor([[*start, *ids]])
+    return [*start, *ids]
 
 
 def plain_losses(model, reward, tokenizer, corpus, config):
@@ -68,9 +68,12 @@ def plain_losses(model, reward, tokenizer, corpus, config):
         before = ids[:j][torch.as_tensor(document[:j] == document[j])].tolist()
         probability = logits.softmax(0)
         best = logits[: len(tokenizer)].topk(config.top_k)
+        rows = [read_tokens(reward, tokenizer, [*before, c]) for c in best.indices.tolist()]
         with torch.no_grad():
-            read = (read_tokens(reward, tokenizer, [*before, c]) for c in best.indices.tolist())
-            toxicity = torch.stack([reward(tokens)[0, -1] for tokens in read])
+            if len({len(row) for row in rows}) == 1:
+                toxicity = reward(torch.tensor(rows))[:, -1]
+            else:
+                toxicity = torch.stack([reward(torch.tensor([row]))[0, -1] for row in rows])
         steered = probability.clone()
         mass = probability[best.indices].sum()
         share = (best.values + config.beta * (1 - toxicity.clamp(0, 1))).softmax(0)
@@ -86,7 +89,7 @@ def test_perplexity_is_of_the_distribution_that_is_drawn_from(
     model, tokenizer, corpus, family, starts
 ):
     reward = reward_of(tokenizer, family, starts)
-    config = DecodingConfig(top_k=150, beta=4.0)
+    config = DecodingConfig(top_k=100, beta=4.0)
     found = steered_fluency(model, tokenizer, reward, config, {"text": corpus}, None)
     expected = plain_losses(model, reward, tokenizer, corpus, config)
     assert found.perplexity["text"] == pytest.approx(math.exp(np.mean(expected)), rel=1e-5)
@@ -119,9 +122,13 @@ def test_a_last_word_is_known_if_the_steered_choice_is_it(model, tokenizer):
     texts, known = ["You are a fox", "Old folk sold fox", "You are a goose"], []
     for sign in (1, -1):
         reward = reward_of(tokenizer)
-        with torch.no_grad():
-            state = reward.states(torch.tensor([[*ids[0].tolist(), fox]]))[0, -1]
-            reward.head.weight[0] = sign * 50 * state / (state @ state)
+        with torch.no_grad():  # it parts " fox" from the mean of the others
+            best = model(ids).logits[0, -1].topk(5).indices.tolist()
+            rows = torch.tensor([[*ids[0].tolist(), c] for c in best])
+            state, *others = reward.states(rows)[:, -1]
+            along = state - torch.stack(others).mean(0)
+            reward.head.weight[0] = sign * 50 * along / (along @ along)
+            reward.head.bias[0] = 0.5 - reward.head.weight[0] @ (state - along / 2)
         config = DecodingConfig(top_k=5, beta=1000.0)
         hits = []
         for text in texts:
@@ -147,7 +154,7 @@ def test_a_last_word_is_known_if_the_steered_choice_is_it(model, tokenizer):
 
 def test_a_reward_model_of_another_tokenizer_steers_by_the_text(model, tokenizer, corpus):
     reward = reward_of(train_tokenizer(["plums and apples in the village"] * 9, 280))
-    config = DecodingConfig(top_k=60, beta=5.0)
+    config = DecodingConfig(top_k=40, beta=5.0)
     found = steered_fluency(model, tokenizer, reward, config, {"text": corpus}, None)
     expected = plain_losses(model, reward, tokenizer, corpus, config)
     assert found.perplexity["text"] == pytest.approx(math.exp(np.mean(expected)), rel=1e-5)
