@@ -139,6 +139,8 @@ def toxicity_of_texts(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[Int[Tensor, " _"]],
     candidates: Sequence[Int[Tensor, " _"]],
+    *,
+    cut: bool = False,
 ) -> list[Float[Tensor, " _"]]:
     """Return what a reward model of another tokenizer says of texts with each candidate behind.
 
@@ -151,9 +153,10 @@ def toxicity_of_texts(
         tokenizer: whose tokens ``texts`` and ``candidates`` are.
         texts: what has been said so far.
         candidates: of each text.
+        cut: read the end of a text that does not fit the reward model's positions.
 
     Raises:
-        InputError: a text does not fit the reward model's positions.
+        InputError: a text does not fit, and is not to be cut.
     """
     silent, device = special_ids(tokenizer), device_of(reward.backbone)
 
@@ -169,13 +172,21 @@ def toxicity_of_texts(
     distinct = {text: number for number, text in enumerate(dict.fromkeys(every))}
     start = text_start(reward.tokenizer)
     before = start if reward.starts else ()
-    cut = [[*before, *found.tokens] for found in encode(reward.tokenizer, list(distinct))]
-    rows = [torch.tensor(ids or start, device=device).long() for ids in cut]
+    read = [found.tokens.tolist() for found in encode(reward.tokenizer, list(distinct))]
+    room = room_of(reward, len(before)) if cut else None
+    ids = [[*before, *(one if room is None else one[-room:])] for one in read]
+    rows = [torch.tensor(one or start, device=device).long() for one in ids]
     check_fits(reward, max(map(len, rows)))
     with torch.no_grad(), evaluating(reward), full_precision(reward):
         toxicity = reward.head(last_states(reward, rows)).squeeze(-1)
     found = toxicity[[distinct[text] for text in every]]
     return list(found.split([len(of_one) for of_one in candidates]))
+
+
+def room_of(reward: RewardModel, before: int) -> int | None:
+    """Return how many tokens a text may have behind so many others; None is no limit."""
+    positions = positions_of(reward.backbone)
+    return None if positions is None else max(1, positions - before)
 
 
 def check_fits(reward: RewardModel, length: int) -> None:

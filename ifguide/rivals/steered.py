@@ -35,10 +35,10 @@ from ifguide.models.losses import device_of, embedding_of, forward_logits
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Corpus
 from ifguide.rivals.candidates import (
-    check_fits,
     read_behind,
     read_texts,
     read_whole,
+    room_of,
     shares_cache,
     toxicity_of_texts,
     trial_length,
@@ -61,7 +61,8 @@ def steered_fluency(
 ) -> Fluency:
     """Return perplexity and last-word accuracy of a model through its steered decoding.
 
-    Each document of a block is a text of its own to the reward model, as it was in training.
+    Each document of a block is a text of its own to the reward model, as it was in training. Of one
+    that is longer than its positions it reads what comes last before the candidate.
 
     Cost: a pass of the model over the tokens, and of the reward model over k + 1 times as many;
     one that cannot read candidates behind a shared cache reads k whole texts a token.
@@ -76,8 +77,7 @@ def steered_fluency(
         progress: called with the number of tokens just done.
 
     Raises:
-        InputError: as ``perplexity`` and ``last_word_figures``, or a text does not fit the reward
-            model's positions.
+        InputError: as ``perplexity`` and ``last_word_figures``.
     """
     steered = _Steered(model, tokenizer, reward, config)
     with torch.no_grad(), evaluating(model), evaluating(reward):
@@ -173,18 +173,28 @@ class _Steered:
     ) -> Float[Tensor, "m k"]:
         if not reads_tokens_of(self.reward, self.tokenizer):
             texts = [text[:place] for place in places.tolist()]
-            found = toxicity_of_texts(self.reward, self.tokenizer, texts, list(candidates))
+            found = toxicity_of_texts(
+                self.reward, self.tokenizer, texts, list(candidates), cut=True
+            )
             return torch.stack(found)
         device = device_of(self.reward.backbone)
         start = torch.tensor(
             text_start(self.tokenizer) if self.reward.starts else (), device=device
         )
-        whole = torch.cat([start.long(), text[: int(places[-1])].to(device)])
-        behind = torch.as_tensor(places, device=device) + len(start)
-        check_fits(self.reward, len(whole) + 1)
+        start, text, candidates = start.long(), text.to(device), candidates.to(device)
+        room = room_of(self.reward, len(start) + 1)
+        near = len(places) if room is None else int((places <= room).sum())
         with full_precision(self.reward):
-            states = self._states(whole, behind, candidates.to(device))
-            return self.reward.head(states).squeeze(-1).to(candidates.device)
+            states = []
+            if near:
+                whole = torch.cat([start, text[: int(places[near - 1])]])
+                behind = torch.as_tensor(places[:near], device=device) + len(start)
+                states.append(self._states(whole, behind, candidates[:near]))
+            for place, some in zip(places[near:].tolist(), candidates[near:], strict=True):
+                whole = torch.cat([start, text[place - (room or 0) : place]])[None]
+                every = torch.ones_like(whole, dtype=torch.bool)
+                states.append(read_whole(self.reward, whole, every, some[None]))
+            return self.reward.head(torch.cat(states)).squeeze(-1)
 
     def _states(
         self, whole: Int[Tensor, " L"], behind: Int[Tensor, " m"], candidates: Int[Tensor, "m k"]

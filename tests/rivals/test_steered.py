@@ -36,9 +36,9 @@ def model(tokenizer):
     return tiny_model("gpt_neox", vocab_size=len(tokenizer), max_position_embeddings=64)
 
 
-def reward_of(tokenizer, family="llama", starts=True):
+def reward_of(tokenizer, family="llama", starts=True, positions=64):
     reward = reward_from(
-        tiny_model(family, seed=5, vocab_size=len(tokenizer), max_position_embeddings=64),
+        tiny_model(family, seed=5, vocab_size=len(tokenizer), max_position_embeddings=positions),
         tokenizer,
     )
     reward.starts = starts
@@ -54,6 +54,8 @@ def read_tokens(reward, tokenizer, ids):
     if reward.tokenizer.get_vocab() != tokenizer.get_vocab():
         spelt = tokenizer.decode([token for token in ids if token != tokenizer.eos_token_id])
         ids = reward.tokenizer(spelt)["input_ids"]
+    if hasattr(reward.backbone.config, "max_position_embeddings"):
+        ids = ids[-(reward.backbone.config.max_position_embeddings - len(start)) :]
     return [*start, *ids]
 
 
@@ -95,6 +97,18 @@ def test_perplexity_is_of_the_distribution_that_is_drawn_from(
     assert found.perplexity["text"] == pytest.approx(math.exp(np.mean(expected)), rel=1e-5)
     assert abs(found.perplexity["text"] / perplexity(model, corpus, 4) - 1) > 0.01
     assert found.lambada_accuracy is None
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_of_a_text_beyond_its_positions_a_reward_model_reads_the_end(
+    model, tokenizer, corpus, starts
+):
+    """Blocks of 11 tokens, whose documents have more than the 6 that it reads."""
+    reward = reward_of(tokenizer, "llama", starts, positions=6)
+    config = DecodingConfig(top_k=40, beta=4.0)
+    found = steered_fluency(model, tokenizer, reward, config, {"text": corpus}, None)
+    expected = plain_losses(model, reward, tokenizer, corpus, config)
+    assert found.perplexity["text"] == pytest.approx(math.exp(np.mean(expected)), rel=1e-5)
 
 
 def test_without_a_preference_it_is_the_model_s_own(model, tokenizer, corpus):
