@@ -17,6 +17,7 @@ from ifguide.report.tables import Table, figure_text, plain_text, shown
 
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
+MOST_COLUMNS = 8
 TITLES = {
     "gcg": "A searched suffix to the prompt (GCG)",
     "relearn": "Fine-tuning on toxic posts",
@@ -45,7 +46,18 @@ def attack_tables(results: Results) -> tuple[Table, ...]:
         "lens": _lens_table,
         "activations": _activations_table,
     }
-    return tuple(make(results[kind]) for kind, make in makers.items() if results.get(kind))
+    made = (make(results[kind]) for kind, make in makers.items() if results.get(kind))
+    return tuple(table if len(table.header) <= MOST_COLUMNS else upright(table) for table in made)
+
+
+def upright(table: Table) -> Table:
+    """Return a table whose columns are rows, as a table of many models is read."""
+    header = (table.header[0], *(row[0] for row in table.rows))
+    rows = tuple(
+        (name, *(row[column] for row in table.rows))
+        for column, name in enumerate(table.header[1:], 1)
+    )
+    return Table(table.key, table.title, header, rows)
 
 
 def attack_figures(results: Results) -> dict[str, Markup]:
