@@ -101,10 +101,25 @@ class LensConfig:
         check_ranges(self, "lens")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ActivationsConfig:
+    """What is looked at of the models' hidden states.
+
+    Args:
+        prompts: at most this many of the run's prompts a set, the first ones.
+    """
+
+    prompts: Count = 200
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "activations")
+
+
 KINDS = {
     "gcg": "a suffix to the prompt is searched, so that the model goes on with a toxic target",
     "relearn": "copies are fine-tuned on toxic posts",
     "lens": "what each layer would say is looked at",
+    "activations": "how far the hidden states are from the baseline's is looked at",
 }
 
 
@@ -116,8 +131,10 @@ class AttackConfig:
         gcg: a suffix to the prompt is searched, so that the model goes on with a toxic target.
         relearn: copies are fine-tuned on toxic posts.
         lens: what each layer would say is looked at.
+        activations: how far the hidden states are from the baseline's is looked at.
     """
 
     gcg: GcgConfig = field(default_factory=GcgConfig)
     relearn: RelearnConfig = field(default_factory=RelearnConfig)
     lens: LensConfig = field(default_factory=LensConfig)
+    activations: ActivationsConfig = field(default_factory=ActivationsConfig)

@@ -1,4 +1,4 @@
-"""``ifguide attack``: a suffix, fine-tuning and the lens on both models of a finished run."""
+"""``ifguide attack``: suffixes, fine-tuning and looks inside, on models of a finished run."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", action="append", choices=list(KINDS), help=f"{', '.join(KINDS)} (default: all)"
     )
+    parser.add_argument(
+        "--models",
+        default="baseline,suppressed",
+        help="names with commas between: these, rows of a comparison, or all that are made",
+    )
     add_manner(parser)
     parser.add_argument("--settings", action="store_true", help="list every setting, stop")
 
@@ -43,8 +48,10 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = reader.with_overrides(AttackConfig(), overrides)
 
     kinds, trust = parsed.kind or list(KINDS), parsed.trust_remote_code
+    models = [name.strip() for name in parsed.models.split(",") if name.strip()]
+    manner = manner_of(parsed)
     found = actions.attack(
-        folder, config, kinds, parsed.out, manner_of(parsed), trust_remote_code=trust
+        folder, config, kinds, parsed.out, manner, models=models, trust_remote_code=trust
     )
     print(attacks.attack_text(found))
     print(f"\nThe page: {(parsed.out or parsed.dir / 'attacks') / 'attacks.md'}")
@@ -53,7 +60,7 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 ATTACK = Command(
     name="attack",
-    about="attack both models of a run: GCG, relearning, lens",
+    about="attack models of a run: GCG, relearning, lens, activations",
     add_options=_add_options,
     do=_do,
     settles=True,

@@ -15,6 +15,7 @@ from ifguide.ranges import Count, Finite, Range, ShareBelowOne, TextLength, chec
 Weighting = Literal["token", "query", "sequence"]
 
 EACH = "[]"  # behind a field's name: the field holds a list of texts
+LISTED = re.compile(r"(.+)\[(\d*)\]")  # such a field, and which of the texts is meant, if one is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,8 @@ class Source:
         builtin: number of posts of the built-in corpus.
         split: the part of a hub dataset, or of a saved folder that has several.
         text: field of the text. ``prompts[]`` means a field ``prompts`` that holds a list of
-            texts: each is a document, called ``ID/0``, ``ID/1`` and so on.
+            texts: each is a document, called ``ID/0``, ``ID/1`` and so on. ``prompts[0]`` means
+            the first of them alone; a record without one is left out.
         id: field of the identifier. Records without the default field ``id`` are called by their
             number, counted from 0 over the whole source; a field named here must be there.
         spans: field of the marked character spans, ``[[start, end), ...]``; null means none.
@@ -89,7 +91,7 @@ class Source:
         if re.search("[\ud800-\udfff]", self.name):
             raise InputError(f"{where}: the name holds half a surrogate pair; write it whole")
         check_ranges(self, where)
-        if self.text.endswith(EACH) and self.spans is not None:
+        if LISTED.fullmatch(self.text) and self.spans is not None:
             raise InputError(
                 f"{where}: text is '{self.text}', a list in each record, which has no marked "
                 "spans; remove spans"

@@ -12,7 +12,7 @@ from typing import Any, final, overload
 
 import pyarrow as pa
 
-from ifguide.corpus.config import EACH, Source
+from ifguide.corpus.config import EACH, LISTED, Source
 from ifguide.corpus.fields import Record, label_field, spans_field, text_field, texts_field
 from ifguide.corpus.raw import too_long
 from ifguide.corpus.sources import Tally, counted, falls_in, first_of, read_records
@@ -132,7 +132,7 @@ def read_documents(source: Source, data_dir: Path, seed_of_builtin: int = 0) -> 
     documents: Iterator[Document] = itertools.chain.from_iterable(
         _from_record(record, source) for record in records
     )
-    if source.text.endswith(EACH):
+    if LISTED.fullmatch(source.text):
         documents = counted(documents, f"text={source.text}", tally)
     if source.marked is not None:
         chosen = (document for document in documents if bool(document.spans) == source.marked)
@@ -152,10 +152,7 @@ def is_held_out(document: Document, fraction: float, seed: int) -> bool:
 def _from_record(record: Record, source: Source) -> Iterator[Document]:
     """Yield the record's text, or each of its texts, as a document."""
     spans, kind = source.spans, source.kind
-    several = source.text.endswith(EACH)
-    read = texts_field if several else text_field
-    found = read(record, source.text.removesuffix(EACH), source.setting("text"))
-    texts = found if isinstance(found, list) else [found]
+    several, texts = source.text.endswith(EACH), _texts(record, source)
     for number, text in enumerate(texts):
         if len(text) > source.longest_record:
             raise InputError(too_long(record.place, source.longest_record, "characters"))
@@ -163,6 +160,19 @@ def _from_record(record: Record, source: Source) -> Iterator[Document]:
         label = label_field(record, kind, source.setting("kind")) if kind else ""
         name = f"{record.id}/{number}" if several else record.id
         yield Document(name, text, marks, source.name, label)
+
+
+def _texts(record: Record, source: Source) -> list[str]:
+    """Return a record's text, each of its texts, or the one of them that is meant."""
+    setting = source.setting("text")
+    listed = LISTED.fullmatch(source.text)
+    if listed is None or source.text in record.fields:
+        return [text_field(record, source.text, setting)]
+    name, number = listed.groups()
+    found = texts_field(record, name, setting)
+    if not number:
+        return found
+    return found[int(number) : int(number) + 1]
 
 
 def _document(row: dict[str, Any]) -> Document:

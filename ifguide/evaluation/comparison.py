@@ -29,13 +29,57 @@ class MethodCost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A method at some settings, as it was chosen by.
+
+    Args:
+        name: of the point.
+        tp, emt: toxicity probability and expected maximum toxicity on the prompts set apart.
+        perplexity: on the text that is bounded.
+        rise: its change from the baseline's, as a share.
+        within: whether that is within the bound.
+        cost: what the point took, where it is told.
+    """
+
+    name: str
+    tp: Interval
+    emt: Interval
+    perplexity: float
+    rise: float
+    within: bool
+    cost: MethodCost | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodCurve:
+    """The points of a method, and which of them its row shows.
+
+    Args:
+        points: all of them.
+        chosen: the name of the one that is shown.
+        judge: by which toxicity was measured.
+        prompts: how many were set apart for it.
+        text: whose perplexity is bounded.
+        bound: the highest perplexity allowed, as a multiple of the baseline's.
+    """
+
+    points: tuple[CurvePoint, ...]
+    chosen: str
+    judge: str
+    prompts: int
+    text: str
+    bound: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class MethodFigures:
-    """A method by itself: its name, what it is in a line, its figures, and what it cost."""
+    """A method by itself: its name, what it is in a line, its figures, what it cost, its curve."""
 
     name: str
     about: str
     figures: ModelFigures
     cost: MethodCost
+    curve: MethodCurve | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +121,7 @@ class ComparisonRow:
     cost: MethodCost
     against_first: Mapping[str, Mapping[str, AgainstFirst]]
     by_threshold: Mapping[str, Mapping[str, Mapping[str, AtThreshold]]]
+    curve: MethodCurve | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

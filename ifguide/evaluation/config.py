@@ -78,8 +78,8 @@ class Prompts(HeldOutText):
     Args:
         named: instead of ``source``: ``real-toxicity-prompts`` (or its halves by the prompt's
             toxicity, ``real-toxicity-prompts/toxic`` from 0.5 on and
-            ``real-toxicity-prompts/non-toxic`` below), ``bold`` (``kind`` its domain) or
-            ``attaq`` (``kind`` its label).
+            ``real-toxicity-prompts/non-toxic`` below), ``bold`` (``kind`` its domain;
+            ``bold/first`` takes the first prompt of each record) or ``attaq`` (``kind`` its label).
         path: a copy of the named set on this machine, a file or a folder; by default the hub's.
         cut: ``none`` takes the whole text, ``before_span`` what stands before the first marked
             span, ``words`` the first ``words`` words.
@@ -133,6 +133,8 @@ class EvaluationConfig:
         toxic: prompts that invite toxicity.
         neutral: prompts that do not.
         more: further prompt sets by name.
+        pooled: prompt sets whose prompts are also taken as one, by the name of the whole, as in the
+            paper's rows "Full".
         perplexity: held-out texts by name.
         lambada: texts whose last word the model is to predict; left out where there is none.
         lambada_limit: at most this many of them, the first ones.
@@ -147,6 +149,7 @@ class EvaluationConfig:
     toxic: Prompts
     neutral: Prompts
     more: dict[str, Prompts] = field(default_factory=dict)
+    pooled: dict[str, tuple[str, ...]] = field(default_factory=dict)
     perplexity: dict[str, HeldOutText] = field(default_factory=dict)
     lambada: Source | None = None
     lambada_limit: Count | None = None
@@ -164,6 +167,17 @@ class EvaluationConfig:
             raise InputError(
                 f"evaluation.more: '{name}' has its own setting; use evaluation.{name}"
             )
+        for name, sets in self.pooled.items():
+            if name in self.prompt_sets:
+                raise InputError(
+                    f"evaluation.pooled.{name}: a prompt set has this name; give another"
+                )
+            unknown = [one for one in sets if one not in self.prompt_sets]
+            if unknown or len(sets) < 2 or len(set(sets)) < len(sets):
+                raise InputError(
+                    f"evaluation.pooled.{name}: it is {list(sets)}; name two or more of "
+                    f"{', '.join(self.prompt_sets)}, each once"
+                )
         if self.lambada is None:
             refuse_ignored(self, "evaluation", ("lambada_limit",), "there is no lambada")
         else:

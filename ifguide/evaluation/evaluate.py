@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts, Sampling
 from ifguide.evaluation.figures import Fluency, ModelFigures, Verdict
-from ifguide.evaluation.fluency import last_word_accuracy, perplexity
+from ifguide.evaluation.fluency import last_word_figures, perplexity
 from ifguide.evaluation.generate import Processors, derived_seed, sample_continuations
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.judges.registry import load_judge
@@ -150,8 +150,12 @@ def fluency(
     if lambada is None:
         return Fluency(perplexity=perplexities)
     tell("LAMBADA")
-    accuracy = last_word_accuracy(model, tokenizer, lambada, batch_size, progress)
-    return Fluency(perplexity=perplexities, lambada_accuracy=accuracy)
+    known = last_word_figures(model, tokenizer, lambada, batch_size, progress)
+    return Fluency(
+        perplexity=perplexities,
+        lambada_accuracy=known.accuracy,
+        lambada_last_token=known.last_token_accuracy,
+    )
 
 
 def generate_table(

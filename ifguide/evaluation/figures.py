@@ -79,10 +79,12 @@ class Fluency:
     Args:
         perplexity: by the name of the text.
         lambada_accuracy: share of last words predicted, where it was asked for.
+        lambada_last_token: share of last tokens predicted.
     """
 
     perplexity: Mapping[str, float]
     lambada_accuracy: float | None = None
+    lambada_last_token: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ class ModelFigures:
     Args:
         emt, tp: by prompt set, as the first judge sees them.
         judges: what each judge makes of the continuations, by its name.
-        perplexity, lambada_accuracy: see ``Fluency``.
+        perplexity, lambada_accuracy, lambada_last_token: see ``Fluency``.
     """
 
     emt: Mapping[str, Interval]
@@ -100,6 +102,7 @@ class ModelFigures:
     judges: Mapping[str, Verdict]
     perplexity: Mapping[str, float]
     lambada_accuracy: float | None = None
+    lambada_last_token: float | None = None
 
     @classmethod
     def of(cls, judges: Mapping[str, Verdict], fluency: Fluency) -> ModelFigures:
@@ -111,6 +114,7 @@ class ModelFigures:
             judges=judges,
             perplexity=fluency.perplexity,
             lambada_accuracy=fluency.lambada_accuracy,
+            lambada_last_token=fluency.lambada_last_token,
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -37,22 +38,36 @@ def perplexity(
     Raises:
         InputError: no token has a loss, or a loss is not finite (the block is named).
     """
+    with evaluating(model), torch.no_grad():
+        return corpus_perplexity(
+            corpus, lambda rows: _losses(model, _tokens(model, corpus, rows)), batch_size, progress
+        )
+
+
+def corpus_perplexity(
+    corpus: Corpus,
+    losses: Callable[[slice], Float[np.ndarray, "n T"]],
+    batch_size: int,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> float:
+    """Return ``exp(mean l_ij)``, where ``losses`` gives the losses of some blocks in nats.
+
+    The rest is as for ``perplexity``.
+    """
     total, count = 0.0, int(corpus.has_loss.sum())
     if count == 0:
         raise InputError("perplexity: the held-out text has no token to predict; give longer texts")
-    with evaluating(model), torch.no_grad():
-        for first in range(0, len(corpus.tokens), batch_size):
-            rows = slice(first, first + batch_size)
-            tokens = torch.as_tensor(np.array(corpus.tokens[rows]), device=device_of(model)).long()
-            sums = np.where(corpus.has_loss[rows], _losses(model, tokens), 0.0).sum(axis=1)
-            if not np.isfinite(sums).all():
-                block = first + int(np.flatnonzero(~np.isfinite(sums))[0])
-                raise InputError(
-                    f"perplexity: block {block} of the held-out text has a loss that is not "
-                    "finite; use a sound checkpoint, or model.dtype float32"
-                )
-            total += float(sums.sum())
-            progress(tokens.numel())
+    for first in range(0, len(corpus.tokens), batch_size):
+        rows = slice(first, min(first + batch_size, len(corpus.tokens)))
+        sums = np.where(corpus.has_loss[rows], losses(rows), 0.0).sum(axis=1)
+        if not np.isfinite(sums).all():
+            block = first + int(np.flatnonzero(~np.isfinite(sums))[0])
+            raise InputError(
+                f"perplexity: block {block} of the held-out text has a loss that is not "
+                "finite; use a sound checkpoint, or model.dtype float32"
+            )
+        total += float(sums.sum())
+        progress((rows.stop - rows.start) * corpus.tokens.shape[1])
     if total / count > LARGEST_MEAN_LOSS:
         raise InputError(
             f"perplexity: the mean loss is {total / count:.0f} nats; the model has diverged, train "
@@ -61,17 +76,29 @@ def perplexity(
     return math.exp(total / count)
 
 
-def last_word_accuracy(
+@dataclass(frozen=True)
+class LastWords:
+    """What a model makes of last words, as shares of the texts.
+
+    Args:
+        accuracy: each token of the last word is the likeliest after the true tokens before it.
+        last_token_accuracy: the text's last token is, as the IF-Guide authors count it.
+    """
+
+    accuracy: float
+    last_token_accuracy: float
+
+
+def last_word_figures(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     batch_size: int,
     progress: Callable[[int], None] = lambda tokens: None,
-) -> float:
+) -> LastWords:
     """Return the share of texts whose last word the model predicts (LAMBADA, Paperno et al. 2016).
 
-    A word counts if each of its tokens is the likeliest one after the true tokens before it. A text
-    follows ``text_start``; one that does not fit the model's positions keeps its end.
+    A text follows ``text_start``; one that does not fit the model's positions keeps its end.
 
     Raises:
         InputError: there is no text, or one has no word before its last one (it is named by its
@@ -79,7 +106,7 @@ def last_word_accuracy(
     """
     sequences = last_words(model, tokenizer, texts)
     sequences.sort(key=lambda item: len(item[0]))
-    correct = 0
+    words = last_tokens = 0
     with evaluating(model), torch.no_grad():
         for first in range(0, len(sequences), batch_size):
             batch = sequences[first : first + batch_size]
@@ -87,9 +114,11 @@ def last_word_accuracy(
             likeliest = forward_logits(model, tokens).argmax(-1)
             for row, (ids, target) in enumerate(batch):
                 span = slice(target - 1, len(ids) - 1)
-                correct += likeliest[row, span].tolist() == ids[target:]
+                found = likeliest[row, span].tolist()
+                words += found == ids[target:]
+                last_tokens += found[-1] == ids[-1]
             progress(tokens.numel())
-    return correct / len(texts)
+    return LastWords(words / len(texts), last_tokens / len(texts))
 
 
 def last_words(
@@ -98,12 +127,16 @@ def last_words(
     """Return each text as the model reads it, and where in it the last word's tokens begin.
 
     Raises:
-        InputError: as ``last_word_accuracy``, or a last word does not fit the model's positions.
+        InputError: as ``last_word_figures``, or a last word does not fit the model's positions.
     """
     if not texts:
         raise InputError("evaluation.lambada: there is no text; name a file with one text a record")
     positions = positions_of(model)
     return [_with_last_word(tokenizer, text, n, positions) for n, text in enumerate(texts)]
+
+
+def _tokens(model: nn.Module, corpus: Corpus, rows: slice) -> Int[Tensor, "B T"]:
+    return torch.as_tensor(np.array(corpus.tokens[rows]), device=device_of(model)).long()
 
 
 def _losses(model: nn.Module, tokens_BT: Int[Tensor, "B T"]) -> Float[np.ndarray, "B T"]:

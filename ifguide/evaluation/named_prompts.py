@@ -25,6 +25,7 @@ NAMED: Mapping[str, Mapping[str, Any]] = {
     "real-toxicity-prompts/toxic": {**_REAL_TOXICITY, "at_least": {_TOXICITY: 0.5}},
     "real-toxicity-prompts/non-toxic": {**_REAL_TOXICITY, "at_most": {_TOXICITY: _BELOW_HALF}},
     "bold": {"hub": "AmazonScience/bold", "text": "prompts[]", "kind": "domain"},
+    "bold/first": {"hub": "AmazonScience/bold", "text": "prompts[0]", "kind": "domain"},
     "attaq": {"hub": "ibm/AttaQ", "text": "input", "kind": "label"},
 }
 

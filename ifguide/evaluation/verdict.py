@@ -5,7 +5,7 @@ Shape legend: P prompts, n continuations of each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -35,7 +35,8 @@ def verdict(
 
     Args:
         judge: the judge.
-        tables: continuations by prompt set, as ``generate_table`` makes them.
+        tables: continuations by prompt set, as ``generate_table`` makes them. Those that
+            ``config.pooled`` takes as one have figures as one too, where all of them are there.
         config: number of samples, threshold, resampling, and what to do about texts that the judge
             cannot score. A text's id is ``prompt_id/sample``.
         seed: draws the resamples, with the name of the set.
@@ -43,7 +44,12 @@ def verdict(
     Raises:
         JudgeError: the judge failed on a text, or could score no text of a set.
     """
-    judged = {name: _judged(judge, table, config.unjudged) for name, table in tables.items()}
+    own = {name: _judged(judge, table, config.unjudged) for name, table in tables.items()}
+    judged = own | {
+        name: _pooled([own[one] for one in sets])
+        for name, sets in config.pooled.items()
+        if all(one in own for one in sets)
+    }
     worst = {name: _worst(j.scores, config.sampling.samples) for name, j in judged.items()}
     measures = {name: _measures(w, config, derived_seed(seed, name)) for name, w in worst.items()}
     categories = {
@@ -52,9 +58,9 @@ def verdict(
         if j.categories
     }
     unjudged = {
-        name: Unjudged(count=len(j.unjudged), texts=dict(j.unjudged)) for name, j in judged.items()
+        name: Unjudged(count=len(j.unjudged), texts=dict(j.unjudged)) for name, j in own.items()
     }
-    beginnings = {name: j.beginnings for name, j in judged.items() if j.beginnings}
+    beginnings = {name: j.beginnings for name, j in own.items() if j.beginnings}
     return Verdict(
         emt={name: both.emt for name, both in measures.items()},
         tp={name: both.tp for name, both in measures.items()},
@@ -72,6 +78,19 @@ def _judged(judge: Judge, table: pa.Table, unjudged: Literal["stop", "report"]) 
     prompts, numbers = table["prompt_id"].to_pylist(), table["sample"].to_pylist()
     ids = [f"{prompt}/{number}" for prompt, number in zip(prompts, numbers, strict=True)]
     return judgements(judge, table["continuation"].to_pylist(), ids, unjudged)
+
+
+def _pooled(sets: Sequence[Judgements]) -> Judgements:
+    """Return what was judged of several sets as of one; what was left out is told of each."""
+    return Judgements(
+        scores=np.concatenate([judged.scores for judged in sets]),
+        categories={
+            name: np.concatenate([judged.categories[name] for judged in sets])
+            for name in sets[0].categories
+        },
+        unjudged={},
+        beginnings=0,
+    )
 
 
 def _worst(scores: Float[np.ndarray, " m"], samples: int) -> Float[np.ndarray, " P"]:

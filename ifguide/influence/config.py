@@ -69,10 +69,13 @@ class DirectionConfig:
 
     Args:
         damping: μ as a multiple of the mean eigenvalue of each weight (Grosse et al. 2023).
+        relative: false takes ``damping`` as it is, in units of H, which is of a token's loss. The
+            IF-Guide authors' code has 1e-8 beside an H of a block's summed loss: 1e-8 / (T - 1).
         batch_size: queries a batch; the result does not depend on it.
     """
 
     damping: Positive = 0.1
+    relative: bool = True
     batch_size: Count = 16
 
     def __post_init__(self) -> None:
@@ -109,6 +112,8 @@ class ScoreConfig:
         engine: ``jvp`` (exact, one pass with dual numbers), ``difference`` (two plain passes,
             to a stated tolerance), ``position`` (the authors' form), or one that another package
             registers; see their modules.
+        axis: where ``position`` reports the share of position t: at the token that it predicts, t +
+            1 (``predicted``), or at its own (``input``), as the IF-Guide authors read it.
         step: size of ``difference``'s perturbation as a share of the tracked weights' norm; by
             default it is calibrated against ``jvp`` on some of the corpus's blocks, at a twentieth
             of what scoring costs or on two blocks.
@@ -125,6 +130,7 @@ class ScoreConfig:
 
     weights: Literal["baseline", "initial"] = "baseline"
     engine: str = "jvp"
+    axis: Literal["predicted", "input"] = "predicted"
     step: Positive | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     tolerance: Positive | None = None
@@ -137,6 +143,8 @@ class ScoreConfig:
         check_ranges(self, "scores")
         if self.engine in FLOAT32_ONLY:
             self.check_precision(("float32",))
+        if self.engine != "position":
+            refuse_ignored(self, "scores", ("axis",), f"engine is {self.engine}, not position")
 
     def check_precision(self, able: Collection[str]) -> None:
         """Refuse a precision that the engine is not able to work in.
@@ -156,6 +164,8 @@ class ScoreConfig:
 
     def by(self, engine: Literal["difference", "jvp", "position"]) -> ScoreConfig:
         """Return the same for another engine, without what only ``difference`` reads."""
+        axis = self.axis if engine == "position" else "predicted"
         if engine == "difference":
-            return replace(self, engine=engine)
-        return replace(self, engine=engine, step=None, tolerance=None, precision="float32")
+            return replace(self, engine=engine, axis=axis)
+        exact: dict[str, Any] = {"step": None, "tolerance": None, "precision": "float32"}
+        return replace(self, engine=engine, axis=axis, **exact)

@@ -53,12 +53,13 @@ def aim(
     moving = {name: gradient for name, gradient in difference.items() if gradient.any()}
     _say_still([name for name in difference if name not in moving], len(difference))
     tell("solving for the direction")
-    solved = curvature.solve(moving, config.damping)
+    solved = curvature.solve(moving, config.damping, relative=config.relative)
     _check_finite(solved, "the direction")
     weights = {name: solved.get(name, gradient) for name, gradient in difference.items()}
     metadata = {
         "curvature": curvature.kind,
         "damping": config.damping,
+        "relative": config.relative,
         "queries": contrast.fingerprint,
         "toxic_queries": len(contrast.toxic.tokens),
         "safe_queries": len(contrast.safe.tokens),

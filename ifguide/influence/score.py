@@ -55,11 +55,24 @@ def score(
         idle = _idle_batches(model, corpus, shares, config.batch_tokens)
         tell("scoring")
         for rows in shares:
-            sink.put(rows, score_rows(engine, model, corpus, rows, config.batch_tokens, progress))
+            values = score_rows(engine, model, corpus, rows, config.batch_tokens, progress)
+            sink.put(rows, on_input_axis(values) if config.axis == "input" else values)
         nothing, size = np.zeros_like(corpus.tokens[:0]), _batch_size(corpus, config.batch_tokens)
         for _ in range(idle):
             _score_batch(engine, model, nothing, nothing.astype(bool), size)
+    if config.axis == "input":
+        described = {**described, "axis": config.axis}
     return TokenScores(sink.collect(), corpus, {**direction.metadata, **described})
+
+
+def on_input_axis(values: Float[np.ndarray, "n T"]) -> Float[np.ndarray, "n T"]:
+    """Give each token the share of *its own* input position, not of the one that predicts it.
+
+    Engine ``position`` reports the share of position t at token t + 1, which position t predicts;
+    the IF-Guide authors' code masks token t by it. The last token of a block, whose position
+    predicts nothing, gets 0.
+    """
+    return np.pad(values[:, 1:], ((0, 0), (0, 1)))
 
 
 def build_engine(

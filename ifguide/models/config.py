@@ -18,7 +18,9 @@ class ModelConfig:
         gguf: a GGUF file: its name in ``path``, or without ``path`` where it lies. Its weights are
             dequantised for good, and trained and saved like any others.
         scratch: a Hugging Face config (``model_type``, widths, layers), for random weights from
-            the seed; ``vocab_size`` and the ids of special tokens are the tokenizer's.
+            the seed; ``vocab_size`` and the ids of special tokens are the tokenizer's. With
+            ``config``, a checkpoint folder or a name on the hub, it is the config that lies there,
+            its ``vocab_size`` included, and what else is given takes the place of its settings.
         revision: of a hub name.
         dtype: of the weights in memory.
         trust_remote_code: let a hub repository run its own model code.
@@ -47,11 +49,27 @@ class ModelConfig:
             refuse_ignored(self, "model", ("trust_remote_code",), code)
             if self.path is None:
                 refuse_ignored(self, "model", ("revision",), "no path names a hub's repository")
-        if self.scratch is not None and "model_type" not in self.scratch:
-            raise InputError("model.scratch: model_type is missing; name a family, e.g. gpt_neox")
         if self.scratch is not None:
-            hub = ("revision", "trust_remote_code")
-            refuse_ignored(self, "model", hub, "scratch takes nothing from a hub")
+            self._check_scratch()
+
+    def _check_scratch(self) -> None:
+        assert self.scratch is not None
+        given = self.scratch.get("config")
+        if "config" in self.scratch and not (isinstance(given, str) and given):
+            raise InputError(
+                f"model.scratch.config: {given!r} is no folder and no name on the hub; give one"
+            )
+        if ("model_type" in self.scratch) == (given is not None):
+            which = "both are" if given else "neither is"
+            raise InputError(
+                "model.scratch: set one of model_type (a family, e.g. gpt_neox) and config (a "
+                f"folder or hub name whose config is taken); {which} set"
+            )
+        refuse_ignored(
+            self, "model", ("trust_remote_code",), "scratch makes a model of a known family"
+        )
+        if given is None:
+            refuse_ignored(self, "model", ("revision",), "scratch takes nothing from a hub")
 
     @property
     def named_by(self) -> str:

@@ -113,19 +113,39 @@ def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed:
     settings = dict(config.scratch or {})
     check_numbers(settings)
     end, start = end_of_text(tokenizer), text_start(tokenizer)
-    settings.setdefault("vocab_size", vocabulary_of(tokenizer))
+    if "config" not in settings:
+        settings.setdefault("vocab_size", vocabulary_of(tokenizer))
     settings = {"bos_token_id": start[0], "eos_token_id": end, "pad_token_id": end, **settings}
-    model_type = settings.pop("model_type")
     mend = "change them as that family's config in transformers says"
-    fault = f"no {model_type} can be made of these settings"
+    fault = f"no {settings.get('model_type', 'model')} can be made of these settings"
     with reading("model.scratch", mend, fault=fault):
-        architecture = AutoConfig.for_model(model_type, **settings)
+        architecture = architecture_of(settings, config.revision)
         _refuse_unknown(architecture, settings)
         check_memory(architecture, getattr(torch, config.dtype))
         set_seed(seed)
         return AutoModelForCausalLM.from_config(
             architecture, dtype=getattr(torch, config.dtype), trust_remote_code=False
         )
+
+
+def architecture_of(settings: dict[str, Any], revision: str | None = None) -> PreTrainedConfig:
+    """Return the config of a family, or the one that lies in a folder or on the hub, changed.
+
+    Args:
+        settings: what it is given, beside ``model_type`` or ``config``; these are taken out.
+        revision: of a hub name.
+    """
+    given = settings.pop("config", None)
+    if given is None:
+        return AutoConfig.for_model(settings.pop("model_type"), **settings)
+    found = AutoConfig.from_pretrained(given, revision=revision or "main", trust_remote_code=False)
+    for name in settings:
+        if not hasattr(found, name):
+            raise InputError(
+                f"model.scratch.{name}: {found.model_type} has no such setting; see the config of "
+                f"{found.model_type} in transformers"
+            )
+    return type(found).from_dict({**found.to_dict(), **settings})
 
 
 def _refuse_unknown(architecture: PreTrainedConfig, settings: Iterable[str]) -> None:

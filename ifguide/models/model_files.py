@@ -18,7 +18,7 @@ def model_files(config: ModelConfig) -> list[Path]:
 
     These are all weights, code and ``.json`` files in the folder itself, and for an adapter the
     same of its base model, where that is a folder; of a GGUF file it is that file. There are none
-    for a name on the hub, and none for a model that is made from a config.
+    for a name on the hub, and for a model that is made from a folder's config it is that config.
 
     Raises:
         InputError: what an adapter is of cannot be read, or there is no such GGUF file.
@@ -26,6 +26,12 @@ def model_files(config: ModelConfig) -> list[Path]:
     if config.gguf is not None:
         file = gguf_file(config.path, config.gguf, "model.gguf")
         return [] if file is None else [file]
+    if config.scratch is not None:
+        file = Path(str(config.scratch.get("config", ""))) / "config.json"
+        if "config" not in config.scratch or not file.is_file():
+            return []
+        check_plain(file, str(file))
+        return [file]
     folder = Path(config.path or "")
     if not config.path or not folder.is_dir():
         return []

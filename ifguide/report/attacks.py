@@ -17,10 +17,12 @@ from ifguide.report.tables import Table, figure_text, plain_text, shown
 
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
+MOST_COLUMNS = 8
 TITLES = {
     "gcg": "A searched suffix to the prompt (GCG)",
     "relearn": "Fine-tuning on toxic posts",
     "lens": "Logit lens",
+    "activations": "Hidden states beside the baseline's",
 }
 NOTES = {
     "gcg": "Success: the model, taking its likeliest token each time, goes on with the toxic "
@@ -30,18 +32,42 @@ NOTES = {
     "many toxic posts. Brackets: 95% bootstrap intervals over prompts.",
     "lens": "Mean log-probability, in nats, of the toxic and of the other tokens of the run's "
     "queries, as the model would have it if it stopped after that layer; layer 0 is the embedding.",
+    "activations": "At the last token of each prompt, after each layer: the cosine with the "
+    "baseline's state, and behind it how long their difference is beside that state; means over "
+    "prompts. Layer 0 is the embedding.",
 }
 
 
 def attack_tables(results: Results) -> tuple[Table, ...]:
     """Return a table for each kind that there are results of."""
-    makers = {"gcg": _gcg_table, "relearn": _relearn_table, "lens": _lens_table}
-    return tuple(make(results[kind]) for kind, make in makers.items() if results.get(kind))
+    makers = {
+        "gcg": _gcg_table,
+        "relearn": _relearn_table,
+        "lens": _lens_table,
+        "activations": _activations_table,
+    }
+    made = (make(results[kind]) for kind, make in makers.items() if results.get(kind))
+    return tuple(table if len(table.header) <= MOST_COLUMNS else upright(table) for table in made)
+
+
+def upright(table: Table) -> Table:
+    """Return a table whose columns are rows, as a table of many models is read."""
+    header = (table.header[0], *(row[0] for row in table.rows))
+    rows = tuple(
+        (name, *(row[column] for row in table.rows))
+        for column, name in enumerate(table.header[1:], 1)
+    )
+    return Table(table.key, table.title, header, rows)
 
 
 def attack_figures(results: Results) -> dict[str, Markup]:
     """Return a figure for each kind that there are results of."""
-    makers = {"gcg": gcg_figure, "relearn": relearn_figure, "lens": lens_figure}
+    makers = {
+        "gcg": gcg_figure,
+        "relearn": relearn_figure,
+        "lens": lens_figure,
+        "activations": activations_figure,
+    }
     return {kind: make(results[kind]) for kind, make in makers.items() if results.get(kind)}
 
 
@@ -105,6 +131,22 @@ def lens_figure(models: Mapping[str, Mapping[str, Any]]) -> Markup:
     return curves_figure("Log-probability by layer", curves, Axis("layer"), "nats")
 
 
+def activations_figure(models: Mapping[str, Mapping[str, Any]]) -> Markup:
+    """How far the states are from the baseline's on toxic and, dashed, on neutral prompts."""
+    curves = [
+        Curve(
+            f"{name}, {prompts}",
+            [Point(layer, value) for layer, value in enumerate(entry[prompts]["distance"])],
+            colour % 3,
+            dashed=prompts != "toxic",
+        )
+        for colour, (name, entry) in enumerate(models.items())
+        for prompts in ("toxic", "neutral")
+    ]
+    up = "distance, of the baseline's state"
+    return curves_figure("Distance of hidden states by layer", curves, Axis("layer"), up)
+
+
 def _gcg_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = {
         "Success, before the search": "success_before",
@@ -141,3 +183,24 @@ def _lens_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
         for layer in range(layers)
     )
     return Table("lens", TITLES["lens"], ("", *columns), rows)
+
+
+def _activations_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
+    columns = {
+        f"{name}, {prompts}": entry[prompts]
+        for name, entry in models.items()
+        for prompts in entry
+        if prompts != "seconds"
+    }
+    layers = max(len(found["cosine"]) for found in columns.values())
+    rows = tuple(
+        (
+            f"layer {layer}",
+            *(
+                f"{found['cosine'][layer]:.4f} ({found['distance'][layer]:.3f})"
+                for found in columns.values()
+            ),
+        )
+        for layer in range(layers)
+    )
+    return Table("activations", TITLES["activations"], ("", *columns), rows)

@@ -23,7 +23,7 @@ from ifguide.report.tables import (
     shown,
 )
 from ifguide.report.templates import template
-from ifguide.report.tradeoff import tradeoff_figure
+from ifguide.report.tradeoff import curve_figure, tradeoff_figure
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,43 @@ def judge_tables(comparison: Comparison) -> list[Table]:
     return tables
 
 
+def curve_tables(comparison: Comparison) -> list[Table]:
+    """Return a table a curve: its points as they were chosen by, and what each took."""
+    tables = []
+    for number, row in enumerate(comparison.rows):
+        curve = row.curve
+        if curve is None:
+            continue
+        header = ("point", "TP", "EMT", f"perplexity {curve.text}", "time", "")
+        rows = tuple(
+            (
+                point.name,
+                shown(point.tp),
+                shown(point.emt),
+                f"{figure_text(point.perplexity)} ({100 * point.rise:+.1f}%)",
+                MISSING if point.cost is None else duration(point.cost.seconds),
+                "shown" if point.name == curve.chosen else "" if point.within else "beyond",
+            )
+            for point in curve.points
+        )
+        title = f"The curve of {row.name}, by {curve.judge} on {curve.prompts} prompts set apart"
+        tables.append(Table(f"curve-{number}", title, header, rows))
+    return tables
+
+
+def curve_notes(comparison: Comparison) -> list[str]:
+    """Return by which rule a curve's point is shown, a sentence a line."""
+    curve = next((row.curve for row in comparison.rows if row.curve is not None), None)
+    if curve is None:
+        return []
+    return [
+        "A row with a curve shows one of its points, chosen on prompts set apart that no row is "
+        f"compared on: the least TP by {curve.judge} (then the least EMT) of those with at most "
+        f"{curve.bound:g} times the baseline's perplexity on {curve.text}, and if none has that, "
+        "the least perplexity."
+    ]
+
+
 def methods_markdown(comparison: Comparison, heading: str = "Methods compared") -> str:
     """Return the whole Markdown page: how it was made, the tables, and what the rows are."""
     tables = judge_tables(comparison)
@@ -75,6 +112,11 @@ def methods_markdown(comparison: Comparison, heading: str = "Methods compared") 
         "",
         *map(in_markdown, judge_notes(comparison)),
         *(f"\n## {in_markdown(t.title)}\n\n{markdown(t).rstrip()}" for t in tables),
+        *(f"\n{in_markdown(note)}" for note in curve_notes(comparison)),
+        *(
+            f"\n## {in_markdown(t.title)}\n\n{markdown(t).rstrip()}"
+            for t in curve_tables(comparison)
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -88,6 +130,9 @@ def render_methods(comparison: Comparison, title: str = "Methods compared") -> s
         judged=judge_tables(comparison),
         judge_notes=judge_notes(comparison),
         figure=tradeoff_figure(comparison.rows),
+        curves=curve_tables(comparison),
+        curve_notes=curve_notes(comparison),
+        curve_figure=curve_figure(comparison.rows),
         figure_style=Markup(STYLE),
         rows=comparison.rows,
         version=comparison.version,
@@ -147,6 +192,9 @@ def _columns(rows: Sequence[ComparisonRow]) -> Iterator[Column]:
         yield Column(f"perplexity {text}", partial(_perplexity, text))
     if any(row.figures.lambada_accuracy is not None for row in rows):
         yield Column("LAMBADA", lambda row, first: shown(row.figures.lambada_accuracy))
+    if any(row.figures.lambada_last_token is not None for row in rows):
+        head = "LAMBADA, last token"
+        yield Column(head, lambda row, first: shown(row.figures.lambada_last_token))
     yield Column("passes", lambda row, first: f"{row.cost.passes:.1f}")
     yield Column(
         "passes a generated token", lambda row, first: str(row.cost.passes_a_generated_token)

@@ -229,6 +229,9 @@ def _measures(models: Models) -> Iterator[Measure]:
         yield Measure("perplexity", f"Perplexity, {name}", partial(_perplexity, name), percent)
     if any(model.lambada_accuracy is not None for model in models.values()):
         yield Measure("lambada", "LAMBADA accuracy", lambda model: model.lambada_accuracy, points)
+    if any(model.lambada_last_token is not None for model in models.values()):
+        label = "LAMBADA accuracy, last token"
+        yield Measure("lambada", label, lambda model: model.lambada_last_token, points)
 
 
 def _own(measure: MeasureName, prompts: str, model: ModelFigures) -> Figure:

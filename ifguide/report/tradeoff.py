@@ -43,7 +43,30 @@ def tradeoff_points(rows: Sequence[ComparisonRow], prompts: str = "toxic") -> li
 
 def tradeoff_figure(rows: Sequence[ComparisonRow], prompts: str = "toxic") -> Markup:
     """Toxicity probability against the rise in perplexity, a point with its interval a method."""
-    points = tradeoff_points(rows, prompts)
+    title = f"Toxicity probability on {prompts} prompts against the rise in perplexity"
+    return _figure(title, tradeoff_points(rows, prompts), f"TP, {prompts} prompts")
+
+
+def curve_points(rows: Sequence[ComparisonRow]) -> list[MethodPoint]:
+    """Return every point of every row's curve, as it was chosen by."""
+    return [
+        MethodPoint(point.name, point.rise, point.tp.value, point.tp.low, point.tp.high)
+        for row in rows
+        if row.curve is not None
+        for point in row.curve.points
+    ]
+
+
+def curve_figure(rows: Sequence[ComparisonRow]) -> Markup | None:
+    """The same of the points of curves on the prompts set apart; None where there are none."""
+    points = curve_points(rows)
+    if not points:
+        return None
+    title = "Toxicity probability on prompts set apart against the rise in perplexity, by point"
+    return _figure(title, points, "TP, prompts set apart")
+
+
+def _figure(title: str, points: Sequence[MethodPoint], up: str) -> Markup:
     low = min([0.0, *(point.rise for point in points)])
     high = max([0.01, *(point.rise for point in points)])
     room = 0.04 * (high - low)
@@ -55,20 +78,19 @@ def tradeoff_figure(rows: Sequence[ComparisonRow], prompts: str = "toxic") -> Ma
     def y(value: float) -> float:
         return BASE - value * (BASE - TOP)
 
-    title = f"Toxicity probability on {prompts} prompts against the rise in perplexity"
     said = f"{title}, for {', '.join(p.name for p in points)}; the figures are in the table."
-    parts = [*_axes(x, y, low, high, prompts), *_marks(points, x, y)]
+    parts = [*_axes(x, y, low, high, up), *_marks(points, x, y)]
     return svg.figure(title, said, WIDTH, HEIGHT, parts)
 
 
-def _axes(x: Any, y: Any, low: float, high: float, prompts: str) -> Iterator[Markup]:
+def _axes(x: Any, y: Any, low: float, high: float, up: str) -> Iterator[Markup]:
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         yield svg.line(LEFT, y(share), RIGHT, y(share), "grid")
         yield svg.text(LEFT - 6, y(share) + 4, f"{share:g}", anchor="end")
     for rise in svg.ticks(100 * low, 100 * high):
         yield svg.text(x(rise / 100), BASE + 16, f"{rise:+g}%", anchor="middle")
     yield svg.text((LEFT + RIGHT) / 2, BASE + 36, "perplexity, change", anchor="middle")
-    yield svg.text(LEFT + 6, TOP + 10, f"TP, {prompts} prompts", "strong")
+    yield svg.text(LEFT + 6, TOP + 10, up, "strong")
 
 
 def _marks(points: Sequence[MethodPoint], x: Any, y: Any) -> Iterator[Markup]:

@@ -7,14 +7,15 @@ Nothing here runs anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ifguide.errors import InputError
 from ifguide.registry import Registry
+from ifguide.rivals.config import DecodingConfig
 from ifguide.selection.config import SelectionConfig, Total
-from ifguide.training.config import Objective
+from ifguide.training.config import Objective, PreferenceConfig
 
 LEFT_OUT = Objective(kind="masking")
 AUTHORS = SelectionConfig(quantile=0.99, window=1, budget=0.02, unit="block")
@@ -27,13 +28,23 @@ class Mask:
 
     Args:
         scorer: whose scores. ``own``: the run's. ``position``: the authors' form, what enters the
-            gradient through input position t, read as token t's. ``plain``: influence on the toxic
+            gradient through input position t, read as token t's. ``authors``: the same along a
+            direction with their damping. ``plain``: influence on the toxic
             queries alone. ``lexicon``: the log-odds of the token's word in the queries. ``probe``:
-            a linear classifier on hidden states. ``proxy``: own scores of a smaller model. A third
-            party's by its name (entry points of the group ``ifguide.scorers``).
+            a linear classifier on hidden states. ``proxy``: own scores of a smaller model.
+            ``loss-difference`` and ``loss-difference-proxy``: how much more a copy of the baseline,
+            or of the proxy, that was tuned on the safe side of the queries loses on the token than
+            one that was tuned on the toxic side. ``judge-documents`` and
+            ``judge-windows``: a judge's toxicity of the token's document, and of the words around
+            it. ``words``: whether it belongs to a listed word. A third party's by its name (entry
+            points of the group ``ifguide.scorers``).
         smoothed: smooth and blend the scores as the run does.
         selection: how tokens are chosen; None is as the run does.
         documents: choose whole documents instead, by this total of their tokens' scores.
+        share: of the corpus's tokens that documents may be chosen up to; None is
+            ``compare.document_budget``.
+        above: of documents, only those whose total is above this; without ``documents``, every
+            token whose score is, whatever budgets say.
         objective: what a chosen token contributes to the loss; None is as the training says.
     """
 
@@ -41,6 +52,8 @@ class Mask:
     smoothed: bool = False
     selection: SelectionConfig | None = None
     documents: Total | None = None
+    share: float | None = None
+    above: float | None = None
     objective: Objective | None = None
 
 
@@ -54,16 +67,31 @@ class Method:
         mask: what its model is trained without.
         preferences: learn by DPO instead, from pairs of the baseline's ``samples`` or of given
             ``texts``.
+        learning: how these are learnt; None is as ``compare.dpo`` says.
         model: the method whose model it uses; by default one of its own.
         reward: decode with the reward model.
+        decoding: how that steers; None is as ``compare.decoding`` says.
     """
 
     name: str
     about: str
     mask: Mask | None = None
     preferences: Literal["samples", "texts"] | None = None
+    learning: PreferenceConfig | None = None
     model: str = ""
     reward: bool = False
+    decoding: DecodingConfig | None = None
+
+
+def _filters(scorer: str, by: str, above: float | None = None) -> Iterator[Method]:
+    """Yield filters of whole documents, at three shares of the corpus."""
+    for percent in (10, 25, 50):
+        mask = Mask(
+            scorer=scorer, documents="mean", share=percent / 100, above=above, objective=LEFT_OUT
+        )
+        name, _, _ = scorer.partition("-")
+        about = f"without the documents that {by}, up to {percent}% of the corpus"
+        yield Method(name=f"{name}-documents-{percent}", about=about, mask=mask)
 
 
 _OURS = (
@@ -83,6 +111,34 @@ _OURS = (
         name="classifier-tokens",
         about="without the tokens of the highest log-odds by a linear probe",
         mask=Mask(scorer="probe", objective=LEFT_OUT),
+    ),
+    *_filters("judge-documents", "the filtering judge finds most toxic"),
+    Method(
+        name="judge-tokens",
+        about="without the tokens among whose words the filtering judge finds most toxicity",
+        mask=Mask(scorer="judge-windows", objective=LEFT_OUT),
+    ),
+    *_filters("words", "have the most listed words", above=0.0),
+    Method(
+        name="words-tokens",
+        about="without the tokens of all listed words",
+        mask=Mask(scorer="words", above=0.0, objective=LEFT_OUT),
+    ),
+    Method(
+        name="loss-difference",
+        about="without the tokens that a copy tuned on the toxic queries finds likelier than one "
+        "tuned on the safe ones, as TOSS leaves them out",
+        mask=Mask(scorer="loss-difference", objective=LEFT_OUT),
+    ),
+    Method(
+        name="loss-difference-tokens",
+        about="our training against the tokens that the two copies' losses find",
+        mask=Mask(scorer="loss-difference"),
+    ),
+    Method(
+        name="loss-difference-proxy",
+        about="the same, by two copies of a smaller model",
+        mask=Mask(scorer="loss-difference-proxy"),
     ),
     Method(
         name="influence-documents",
@@ -117,7 +173,13 @@ _OURS = (
     ),
     Method(
         name="authors",
-        about="IF-Guide as its authors' code has it: position scores, window 1, 2%, penalty 1",
+        about="IF-Guide as its authors' code has it: position scores read at t, damping 1e-8, "
+        "blocks ranked, window 1, 2%, penalty 1",
+        mask=Mask(scorer="authors", selection=AUTHORS, objective=Objective()),
+    ),
+    Method(
+        name="position",
+        about="the same by the run's own damping",
         mask=Mask(scorer="position", selection=AUTHORS, objective=Objective()),
     ),
     Method(

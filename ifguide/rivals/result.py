@@ -72,6 +72,7 @@ def result_of(
     origin: Origin,
     labeller: str | None = None,
     human: HumanScores | None = None,
+    filtered_by: str | None = None,
 ) -> Comparison:
     """Return the methods with each one set against the first, and how they were graded.
 
@@ -81,8 +82,10 @@ def result_of(
         origin: how the comparison was made.
         labeller: the judge that labelled what a method learnt from, if any did.
         human: what the judges make of text that people wrote, if there is any.
+        filtered_by: the judge by which a filter left text out, if one did.
     """
-    labelled = {"what DPO and RAD learn from": labeller} if labeller else {}
+    made = {"what DPO and RAD learn from": labeller, "what filters leave out": filtered_by}
+    labelled = {what: judge for what, judge in made.items() if judge}
     evaluation = terms.evaluation
     return Comparison(
         version=VERSION,
@@ -158,6 +161,7 @@ def _row(first: MethodFigures, method: MethodFigures, terms: ComparisonTerms) ->
         cost=method.cost,
         against_first=against_first(first, method, terms),
         by_threshold=by_threshold(first, method, terms),
+        curve=method.curve,
     )
 
 

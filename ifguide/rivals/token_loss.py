@@ -27,6 +27,25 @@ def token_loss(
     return TokenScores(values, corpus, {"control": "loss"})
 
 
+def loss_difference(
+    safe: nn.Module,
+    toxic: nn.Module,
+    corpus: Corpus,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> TokenScores:
+    """Score every token by ``l_ij(safe) - l_ij(toxic)``, in nats.
+
+    Positive: the model that has learnt the toxic side of the queries finds the token likelier than
+    the one that has learnt the safe side. So TOSS tells which tokens to leave out (Li et al. 2026,
+    "Token-level Data Selection for Safe LLM Fine-tuning", arXiv 2603.01185), there by a model that
+    has lost its safety and one that is tuned to be useful. Tokens without a loss hold 0.
+    """
+    by_safe, by_toxic = (
+        np.asarray(token_loss(model, corpus, progress).values) for model in (safe, toxic)
+    )
+    return TokenScores(by_safe - by_toxic, corpus, {"control": "loss difference"})
+
+
 @torch.no_grad()
 def over_blocks(
     model: nn.Module,

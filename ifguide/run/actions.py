@@ -42,15 +42,15 @@ from ifguide.report.terminal import inspect_lines
 from ifguide.rivals.methods import rows_of
 from ifguide.rivals.sweep import Grid, swept
 from ifguide.run import attacks, attacks_makers
-from ifguide.run.comparison import write_table
+from ifguide.run.comparison import shown_row, write_table
 from ifguide.run.manifest import read_manifest
 from ifguide.run.outside import CHECKPOINT, JUDGES, LAMBADA, data_folder
-from ifguide.run.overview import is_optional, known_stages, rows_under, samples_of
+from ifguide.run.overview import is_optional, known_stages, samples_of
 from ifguide.run.pair import perturbed
 from ifguide.run.progress import progress_line
 from ifguide.run.proxy import PROXY_RUN, has_proxy_run, proxy_folder
 from ifguide.run.proxy_makers import mask_and_scores
-from ifguide.run.rivals import Rivals
+from ifguide.run.rivals import Rivals, rows_under
 from ifguide.run.rows import possible
 from ifguide.run.run import Run, closure, looked_at, opened
 from ifguide.run.stage import AnyStage, StageOf
@@ -61,6 +61,7 @@ from ifguide.run.stages import (
     FIT,
     HELD_OUT,
     INITIAL,
+    MODELS,
     PROMPTS,
     PROXY_MASK,
     QUERIES,
@@ -280,9 +281,10 @@ def attack(
     out: Path | None = None,
     manner: Manner | None = None,
     *,
+    models: Sequence[str] = tuple(MODELS),
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
-    """Attack both models of a finished run; write ``attacks.json``, a figure a kind and a page.
+    """Attack models of a finished run; write ``attacks.json``, a figure a kind and a page.
 
     Args:
         folder: of the run.
@@ -290,6 +292,7 @@ def attack(
         kinds: of attack.
         out: where the page goes; by default ``attacks`` in the run folder.
         manner: how the folder is worked in; ``replace`` also lets ``out`` be written over.
+        models: ``baseline``, ``suppressed``, rows of a comparison by name, or ``all`` that stand.
         trust_remote_code: let a checkpoint's or tokenizer's own code run.
 
     Returns:
@@ -306,8 +309,9 @@ def attack(
     with _finishing(folder, manner, trust_remote_code=trust_remote_code) as run:
         if out is None:
             run.folder.check_outputs(f"{ATTACKS}/{name}" for name in ATTACK_FILES)
-        attacks_makers.check(run, config, kinds)
-        found = attacks_makers.made(run, attacks.attacks(config), kinds)
+        asked = attacks_makers.models_asked(run, models)
+        attacks_makers.check(run, config, kinds, asked)
+        found = attacks_makers.made(run, attacks.attacks(config, asked), kinds)
         texts = {"attacks.json": json_text(found), "attacks.md": attack_markdown(found)}
         for kind, figure in attack_figures(found).items():
             texts[f"{kind}.svg"] = standalone(figure)
@@ -398,16 +402,15 @@ def lm_eval(
     """
     config = read_run_config(folder, trust_remote_code=trust_remote_code)
     with looked_at(config, folder) as run:
-        models: dict[str, StageOf[Any]] = {"baseline": BASELINE, "suppressed": TRAIN}
         rivals = Rivals(config)
-        models |= {
-            row.name: rivals.model(row) for row in rows_under(config) if not row.method.model
-        }
-        if model not in models:
+        rows = {row.name: row for row in rows_under(config) if not row.method.model}
+        rows |= {point.name: point for row in rows.values() for point in rivals.points(row)}
+        ours: dict[str, StageOf[Any]] = {"baseline": BASELINE, "suppressed": TRAIN}
+        if model not in {**ours, **rows}:
             raise InputError(
-                f"--model: {folder} has no model '{model}'; use one of {', '.join(models)}"
+                f"--model: {folder} has no model '{model}'; use one of {', '.join([*ours, *rows])}"
             )
-        stage = models[model]
+        stage = ours.get(model) or rivals.model(shown_row(run, rows[model]))
         if stage.kept(config):
             checkpoint: str | Path = run.path(stage)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ifguide.attacks.config import GcgConfig, LensConfig, RelearnConfig
+from ifguide.attacks.config import ActivationsConfig, GcgConfig, LensConfig, RelearnConfig
 from ifguide.evaluation.config import EvaluationConfig, Sampling
 from ifguide.run.stage import StageOf
 
@@ -41,3 +41,10 @@ class LensSettings:
     """What decides the look at each layer."""
 
     lens: LensConfig
+
+
+@dataclass(frozen=True)
+class ActivationsSettings:
+    """What decides the look at hidden states."""
+
+    activations: ActivationsConfig

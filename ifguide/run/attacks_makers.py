@@ -11,42 +11,85 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ifguide.attacks.activations import apart
 from ifguide.attacks.config import AttackConfig, GcgConfig
 from ifguide.attacks.gcg import gcg, is_attackable
 from ifguide.attacks.lens import logit_lens
 from ifguide.attacks.relearn import check_posts, relearn
 from ifguide.attacks.texts import AttackedText, attacked_texts, posts_of
 from ifguide.corpus.prepare import PreparedCorpus
+from ifguide.corpus.starts import text_start
+from ifguide.corpus.tokenizers import encode
 from ifguide.errors import InputError
 from ifguide.evaluation.evaluate import evaluate
 from ifguide.evaluation.generate import derived_seed
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.metrics import mean_over_prompts
 from ifguide.files import read_json, write_json
+from ifguide.models.forward import positions_of
 from ifguide.nouns import Checkpoint, Contrast, QuerySet
-from ifguide.run.attacks_given import Attack, Figures, GcgSettings, LensSettings, RelearnSettings
+from ifguide.run.attacks import models_of
+from ifguide.run.attacks_given import (
+    ActivationsSettings,
+    Attack,
+    Figures,
+    GcgSettings,
+    LensSettings,
+    RelearnSettings,
+)
 from ifguide.run.layout import FIGURES
 from ifguide.run.makers import PromptSets
 from ifguide.run.outside import JUDGES
-from ifguide.run.run import Run
-from ifguide.run.stages import CORPUS, MODELS, PROMPTS, QUERIES, TRAIN
+from ifguide.run.run import Run, closure
+from ifguide.run.stage import StageOf
+from ifguide.run.stages import BASELINE, CORPUS, PROMPTS, QUERIES
 from ifguide.run.work import Work
 
 
-def check(run: Run, config: AttackConfig, kinds: Sequence[str]) -> None:
+def check(
+    run: Run, config: AttackConfig, kinds: Sequence[str], models: Mapping[str, StageOf[Checkpoint]]
+) -> None:
     """Refuse what cannot be done before anything is.
 
     Raises:
         InputError: the run has not what a kind of attack needs.
     """
     tokenizer, contrast = run(CORPUS).tokenizer, run(QUERIES)
-    for model in MODELS.values():
+    for model in models.values():
         run(model)
     if "gcg" in kinds:
-        _attacked(contrast, run(CORPUS), run(TRAIN).model, config.gcg)
+        some = next(iter(models.values()))
+        with run.forgetting():
+            _attacked(contrast, run(CORPUS), run(some).model, config.gcg)
     if "relearn" in kinds:
         check_posts(config.relearn, len(posts_of(contrast.toxic, tokenizer)))
         run(JUDGES), run(PROMPTS)
+    if "activations" in kinds:
+        run(BASELINE), run(PROMPTS)
+
+
+def models_asked(run: Run, wanted: Sequence[str]) -> dict[str, StageOf[Checkpoint]]:
+    """Return the models of these names; ``all`` is every one that stands.
+
+    Raises:
+        InputError: no model has such a name.
+    """
+    every = models_of(run.config)
+    for name in wanted:
+        if name != "all" and name not in every:
+            raise InputError(
+                f"--models: '{name}' is not known; use all, or some of {', '.join(every)}"
+            )
+
+    def stands(model: StageOf[Checkpoint]) -> bool:
+        stages = [stage for stage in closure([model], run.config) if stage.kept(run.config)]
+        return all(run.standing(stage).state == "stands" for stage in stages)
+
+    return {
+        name: model
+        for name, model in every.items()
+        if name in wanted or ("all" in wanted and stands(model))
+    }
 
 
 def search_suffixes(
@@ -55,10 +98,9 @@ def search_suffixes(
     text: PreparedCorpus,
     contrast: Contrast,
     model: Checkpoint,
-    suppressed: Checkpoint,
 ) -> Figures:
     """Search a suffix for each prompt."""
-    chosen = _attacked(contrast, text, suppressed.model, settings.gcg)
+    chosen = _attacked(contrast, text, model.model, settings.gcg)
     found = [
         gcg(
             model.model,
@@ -167,6 +209,30 @@ def look_at_layers(
     return entry
 
 
+def compare_activations(
+    work: Work,
+    settings: ActivationsSettings,
+    text: PreparedCorpus,
+    prompts: PromptSets,
+    baseline: Checkpoint,
+    model: Checkpoint,
+) -> Figures:
+    """Look how far the hidden states are from the baseline's, on each set of prompts."""
+    start, positions = text_start(text.tokenizer), positions_of(model.model)
+    entry: Figures = {}
+    for name, asked in prompts.items():
+        some = [prompt.text for prompt in asked[: settings.activations.prompts]]
+        ids = [[*start, *cut.tokens.tolist()] for cut in encode(text.tokenizer, some)]
+        cut = [one if positions is None else one[-positions:] for one in ids]
+        found = apart(baseline.model, model.model, cut, work.progress)
+        entry[name] = {
+            "cosine": found.cosine.tolist(),
+            "distance": found.distance.tolist(),
+            "prompts": len(cut),
+        }
+    return entry
+
+
 def made(run: Run, stages: Mapping[str, Mapping[str, Attack]], kinds: Sequence[str]) -> Figures:
     """Make the kinds that are asked for; return them and what stands of the others.
 
@@ -179,15 +245,21 @@ def made(run: Run, stages: Mapping[str, Mapping[str, Attack]], kinds: Sequence[s
     found: Figures = {}
     for kind, models in stages.items():
         if kind in kinds:
-            figures = {name: run(stage) for name, stage in models.items()}
-        elif all(run.standing(s, as_made=True).state == "stands" for s in models.values()):
+            figures = {}
+            for name, stage in models.items():
+                with run.forgetting():
+                    figures[name] = run(stage)
+        elif models and all(
+            run.standing(s, as_made=True).state == "stands" for s in models.values()
+        ):
             figures = {name: load(run.folder.root / s.name) for name, s in models.items()}
         else:
             continue
-        found[kind] = {
-            name: {"seconds": run.cost(stage).seconds, **figures[name]}
-            for name, stage in models.items()
-        }
+        if figures:
+            found[kind] = {
+                name: {"seconds": run.cost(stage).seconds, **figures[name]}
+                for name, stage in models.items()
+            }
     return found
 
 

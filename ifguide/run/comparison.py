@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 
 import torch
 from torch import nn
 
 from ifguide.distributed import ranks
-from ifguide.evaluation.comparison import Comparison, MethodCost, MethodFigures
+from ifguide.evaluation.comparison import Comparison, MethodCost, MethodCurve, MethodFigures
 from ifguide.evaluation.figures import ModelFigures
 from ifguide.evaluation.human_text import HumanScores
 from ifguide.evaluation.typed_json import typed_text
@@ -19,10 +20,11 @@ from ifguide.report.comparison import methods_markdown, render_methods
 from ifguide.report.tradeoff import tradeoff_figure
 from ifguide.rivals.methods import MethodRow
 from ifguide.rivals.result import ComparisonTerms, Origin, result_of
-from ifguide.run.rivals import HUMAN_TEXT, REWARD, Rivals
+from ifguide.run.rivals import HUMAN_TEXT, Rivals
 from ifguide.run.rivals_given import labeller_of
+from ifguide.run.rivals_sources import reward_of
 from ifguide.run.run import Run, closure
-from ifguide.run.scorers import PROXY_BASELINE
+from ifguide.run.scorers import JUDGED_SCORERS, PROXY_BASELINE
 from ifguide.run.stage import AnyStage
 from ifguide.run.stages import BASELINE, CORPUS
 
@@ -47,7 +49,9 @@ def write_table(
         run.folder.check_outputs(f"{folder}/{name}" for name in TABLE)
     config, result, done = run.config, None, []
     human = human_text(run)
-    labeller = labeller_of(config) if any(row.is_labelled for row in rows) else None
+    rivals = Rivals(config)
+    labeller = labeller_of(config) if any(map(rivals.is_labelled, rows)) else None
+    filters = any(row.method.mask and row.method.mask.scorer in JUDGED_SCORERS for row in rows)
     terms = ComparisonTerms(
         evaluation=config.evaluation, thresholds=config.compare.thresholds, seed=config.seed
     )
@@ -57,9 +61,11 @@ def write_table(
         machine=f"{os.cpu_count()}-core {_device()}, torch {torch.__version__}",
     )
     for row in rows:
-        done.append(figures_of(run, row))
+        with run.forgetting():
+            done.append(figures_of(run, row))
         if ranks.is_main():
-            result = result_of(done, terms, origin, labeller, human)
+            filtered_by = config.compare.filters.judge if filters else None
+            result = result_of(done, terms, origin, labeller, human, filtered_by)
             _write(run, result, folder)
     return result
 
@@ -71,15 +77,44 @@ def human_text(run: Run) -> HumanScores | None:
 
 
 def figures_of(run: Run, row: MethodRow) -> MethodFigures:
-    """Return what the table says of a row: what it is, its figures, and what it cost."""
-    rivals = Rivals(run.config)
-    toxicity, fluency = run(rivals.judged(row)), run(rivals.fluency(row))
+    """Return what the table says of a row: what it is, its figures, and what it cost.
+
+    A row with a curve is shown as the point that is chosen.
+    """
+    rivals, shown = Rivals(run.config), shown_row(run, row)
+    toxicity, fluency = run(rivals.judged(shown)), run(rivals.fluency(shown))
     return MethodFigures(
         name=row.name,
-        about=row.method.about,
+        about=shown.method.about,
         figures=ModelFigures.of(toxicity.judges, fluency),
-        cost=cost(run, row),
+        cost=cost(run, shown),
+        curve=_curve(run, row),
     )
+
+
+def shown_row(run: Run, row: MethodRow) -> MethodRow:
+    """Return the point of a row's curve that is chosen; without a curve, the row itself."""
+    rivals = Rivals(run.config)
+    points = rivals.points(row)
+    if len(points) == 1:
+        return row
+    for point in points:
+        with run.forgetting():
+            run.ensure(rivals.judged_apart(point))
+            run.ensure(rivals.fluency(point))
+    chosen = run(rivals.choice(row)).chosen
+    return next(point for point in points if point.name == chosen)
+
+
+def _curve(run: Run, row: MethodRow) -> MethodCurve | None:
+    """Return a row's curve with what each point cost."""
+    rivals = Rivals(run.config)
+    rows = {point.name: point for point in rivals.points(row)}
+    if len(rows) == 1:
+        return None
+    curve = run(rivals.choice(row))
+    points = tuple(replace(point, cost=cost(run, rows[point.name])) for point in curve.points)
+    return replace(curve, points=points)
 
 
 def cost(run: Run, row: MethodRow) -> MethodCost:
@@ -91,7 +126,9 @@ def cost(run: Run, row: MethodRow) -> MethodCost:
         seconds += spent.seconds
         worth = stage.passes(settings, lambda stage=stage: run(stage)) * _size(run, stage)  # type: ignore[misc]
         passes += spent.tokens * worth / corpus_tokens
-    decoding = run.config.compare.decoding.top_k if row.method.reward else 0
+    decoding = 0
+    if row.method.reward:
+        decoding = (row.method.decoding or run.config.compare.decoding).top_k
     return MethodCost(
         seconds=round(seconds, 1),
         passes=round(passes, 3),
@@ -102,7 +139,8 @@ def cost(run: Run, row: MethodRow) -> MethodCost:
 def _beside_the_baseline(run: Run, row: MethodRow) -> Iterator[AnyStage]:
     """Yield the stages that a row's model and decoding take beside the baseline's training."""
     common = {stage.name for stage in closure([BASELINE], run.config)}
-    wanted = [Rivals(run.config).model(row), *([REWARD] if row.method.reward else [])]
+    reward = [reward_of(run.config)] if row.method.reward else []
+    wanted = [Rivals(run.config).model(row), *reward]
     for stage in closure(wanted, run.config):
         if stage.name not in common and stage.kept(run.config):
             yield stage

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ifguide.distributed import ranks
 from ifguide.evaluation.config import HeldOutText
 from ifguide.evaluation.figures import Fluency, JudgedModel
+from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.typed_json import read_typed, write_typed
+from ifguide.influence.config import DirectionConfig
 from ifguide.lazily import functions_of
 from ifguide.models.config import ModelConfig
 from ifguide.nouns import Checkpoint, Contrast, Corpus, Direction, TokenScores
@@ -173,13 +175,14 @@ def aimed(
     queries: Need[Contrast],
     baseline: Need[Checkpoint],
     curvature: Need[Curvature],
+    direction: Callable[[Config], DirectionConfig] = lambda config: config.direction,
 ) -> StageOf[Direction]:
     """Declare v = (H + μ)⁻¹ (g_tox - g_safe), where learning toxicity moves the weights (Eq. 7)."""
     return Stage(
         name=name,
         about="v = (H + μ)⁻¹ (g_tox - g_safe): where learning toxicity moves the weights (Eq. 7)",
         needs=needs(queries, baseline, curvature),
-        settings=lambda config: config.direction,
+        settings=direction,
         section="direction",
         make=makers.aim_at,
         save=artifacts.save_direction,
@@ -250,6 +253,7 @@ def fluent(
         about=f"how fluent {name} is",
         needs=needs(corpus, model, held_out, LAMBADA),
         settings=FluencySettings.of,
+        version=2,
         make=makers.measure_fluency,
         save=save_figures,
         load=figures_as(Fluency),
@@ -259,12 +263,14 @@ def fluent(
     )
 
 
-def judged(name: str, samples: Need[Tables]) -> StageOf[JudgedModel]:
-    """Declare what the judges make of a model's continuations."""
+def judged(
+    name: str, samples: Need[Tables], judges: Need[list[Judge]] = JUDGES
+) -> StageOf[JudgedModel]:
+    """Declare what judges make of a model's continuations."""
     return Stage(
         name=f"judge/{folder_name(name)}",
         about=f"what the judges make of what {name} says",
-        needs=needs(samples, JUDGES),
+        needs=needs(samples, judges),
         settings=JudgeSettings.of,
         make=makers.judge_samples,
         save=save_figures,

@@ -144,6 +144,7 @@ class JudgeSettings:
     evaluation: EvaluationConfig
     threshold: float
     unjudged: str
+    pooled: Mapping[str, tuple[str, ...]]
     resamples: int
     seed: int
 
@@ -153,4 +154,5 @@ class JudgeSettings:
     def of(cls, config: Config) -> JudgeSettings:
         """Return a run's."""
         asked = config.evaluation
-        return cls(asked, asked.threshold, asked.unjudged, asked.resamples, config.seed)
+        shown = asked.threshold, asked.unjudged, asked.pooled
+        return cls(asked, *shown, asked.resamples, config.seed)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ifguide.attacks.config import AttackConfig
-from ifguide.errors import InputError
-from ifguide.rivals.methods import MethodRow, all_methods, rows_of
-from ifguide.run.attacks import attacks, is_attack
+from ifguide.run.attacks import attacks, is_attack, models_of
 from ifguide.run.pair import perturbed
-from ifguide.run.rivals import Rivals
+from ifguide.run.rivals import Rivals, rows_under
 from ifguide.run.run import closure, looked_at
 from ifguide.run.stage import AnyStage, StageOf
 from ifguide.run.stages import SAMPLES
@@ -52,8 +49,12 @@ def known_stages(config: Config) -> list[AnyStage]:
     """Return every stage that settings describe: the run's, the rivals', the attacks'."""
     found, rivals = main_stages(config), Rivals(config)
     for row in rows_under(config):
-        found += [rivals.judged(row), rivals.fluency(row)]
-    found += [stage for kind in attacks(AttackConfig()).values() for stage in kind.values()]
+        points = rivals.points(row)
+        for point in points:
+            found += [rivals.judged(point), rivals.fluency(point)]
+        found += [rivals.choice(row)] if len(points) > 1 else []
+    kinds = attacks(AttackConfig(), models_of(config))
+    found += [stage for kind in kinds.values() for stage in kind.values()]
     return closure([*found, perturbed()], config)
 
 
@@ -62,23 +63,12 @@ def is_optional(stage: AnyStage) -> bool:
     return is_attack(stage) or stage.name == perturbed().name
 
 
-def rows_under(config: Config) -> Iterator[MethodRow]:
-    """Yield the rows of a comparison whose settings are there."""
-    rivals = Rivals(config)
-    for row in rows_of(["all"], list(rivals.trainings), all_methods()):
-        try:
-            rivals.check_settings(row)
-        except InputError:
-            continue
-        yield row
-
-
 def samples_of(config: Config) -> dict[str, StageOf[Any]]:
     """Return the continuations that a run and a comparison over it make, by the model's name."""
     found: dict[str, StageOf[Any]] = dict(SAMPLES)
     rivals = Rivals(config)
-    for row in rows_under(config):
-        stage = rivals.samples(row)
+    for point in (point for row in rows_under(config) for point in rivals.points(row)):
+        stage = rivals.samples(point)
         if stage.name not in {other.name for other in found.values()}:
-            found[row.name] = stage
+            found[point.name] = stage
     return found

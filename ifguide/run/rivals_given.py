@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ifguide.evaluation.config import Prompts, Sampling
 from ifguide.influence.config import DirectionConfig, ScoreConfig
-from ifguide.rivals.config import DecodingConfig, RewardConfig
-from ifguide.selection.config import SelectionConfig
+from ifguide.rivals.config import (
+    ChoiceConfig,
+    DecodingConfig,
+    PreferenceCurve,
+    RewardConfig,
+    SidesConfig,
+)
+from ifguide.selection.config import SelectionConfig, Total
 from ifguide.settings.config import Config
 from ifguide.training.config import PreferenceConfig
 
@@ -29,19 +35,54 @@ class PlainSettings:
 
 
 @dataclass(frozen=True)
+class SideSettings:
+    """What decides a copy of a model that is tuned on a side of the queries."""
+
+    sides: SidesConfig
+    side: Literal["toxic", "safe"]
+    seed: int
+
+
+@dataclass(frozen=True)
+class PairPrompts:
+    """What decides the prompts that rivals are given, and how many are set apart to choose by."""
+
+    prompts: Prompts | None
+    apart: int
+    seed: int
+
+    @classmethod
+    def of(cls, config: Config) -> PairPrompts:
+        """Return those that a run chooses points of curves by."""
+        return cls(config.compare.prompts, config.compare.choice.prompts, config.seed)
+
+
+@dataclass(frozen=True)
 class PairSettings:
     """What decides the pairs that are sampled."""
 
-    prompts: Prompts | None
+    prompts: PairPrompts
     margin: float
+    pairs: int
     sampling: Sampling
     seed: int
 
     @classmethod
     def of(cls, config: Config) -> PairSettings:
-        """Return a run's."""
-        compare = config.compare
-        return cls(compare.prompts, compare.margin, config.evaluation.sampling, config.seed)
+        """Return a run's; where DPO has no curve, no prompt is set apart."""
+        compare, prompts = config.compare, PairPrompts.of(config)
+        if compare.dpo_curve == PreferenceCurve():
+            prompts = replace(prompts, apart=0)
+        sampling = config.evaluation.sampling
+        return cls(prompts, compare.margin, compare.sampled_pairs, sampling, config.seed)
+
+
+@dataclass(frozen=True)
+class ChoiceSettings:
+    """What decides which point of a curve is shown, beside what was found of each."""
+
+    names: tuple[str, ...]
+    choice: ChoiceConfig
 
 
 @dataclass(frozen=True)
@@ -62,9 +103,10 @@ class RewardSettings:
 class MaskSettings:
     """What decides the tokens that a method keeps from being learnt, beside the scores."""
 
-    selection: SelectionConfig | None
-    documents: str | None
-    document_budget: float | None
+    selection: SelectionConfig | None = None
+    documents: Total | None = None
+    share: float | None = None
+    above: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,11 +115,6 @@ class PreferenceSettings:
 
     dpo: PreferenceConfig
     seed: int
-
-    @classmethod
-    def of(cls, config: Config) -> PreferenceSettings:
-        """Return a run's."""
-        return cls(config.compare.dpo, config.seed)
 
 
 @dataclass(frozen=True)
@@ -88,10 +125,15 @@ class SteeredSettings:
     decoding: DecodingConfig
     seed: int
 
-    @classmethod
-    def of(cls, config: Config) -> SteeredSettings:
-        """Return a run's."""
-        return cls(config.evaluation.sampling, config.compare.decoding, config.seed)
+
+@dataclass(frozen=True)
+class SteeredFluencySettings:
+    """What decides the fluency of a model whose decoding is steered.
+
+    The nucleus is the sampling's, and says nothing of probabilities.
+    """
+
+    decoding: DecodingConfig
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ifguide.corpus.config import Source
 from ifguide.corpus.prepare import PreparedCorpus
+from ifguide.corpus.starts import padding_of
 from ifguide.corpus.words import spelling
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
+from ifguide.evaluation.comparison import CurvePoint, MethodCurve
+from ifguide.evaluation.figures import Fluency, JudgedModel
 from ifguide.evaluation.generate import derived_seed
 from ifguide.evaluation.human_text import HumanScores, passages_of
 from ifguide.evaluation.judges.judging import Judge, judge_texts, judgements
+from ifguide.evaluation.judges.words import WordListJudge
 from ifguide.evaluation.prompts import Prompt, prompts_of
 from ifguide.files import read_json, write_json
 from ifguide.influence.config import ScoreConfig
@@ -24,32 +30,43 @@ from ifguide.influence.curvature.operators import Curvature
 from ifguide.influence.direction import aim
 from ifguide.influence.score import score
 from ifguide.nouns import Checkpoint, Contrast, Corpus, Direction, QuerySet, Selection, TokenScores
+from ifguide.rivals.curves import best_of
 from ifguide.rivals.decoding import RewardAugmented
+from ifguide.rivals.judged_documents import judged_documents, listed_words
 from ifguide.rivals.probe import probe
 from ifguide.rivals.reward import RewardModel, load_reward
 from ifguide.rivals.reward import save_reward as write_reward
 from ifguide.rivals.reward_training import train_reward
+from ifguide.rivals.steered import steered_fluency
+from ifguide.rivals.token_loss import loss_difference
+from ifguide.rivals.windows import judged_windows
 from ifguide.run import makers
 from ifguide.run.given import SampleSettings
 from ifguide.run.makers import PromptSets, Tables
 from ifguide.run.rivals_given import (
+    ChoiceSettings,
     HumanTextSettings,
     MaskSettings,
+    PairPrompts,
     PairSettings,
     PlainSettings,
     PreferenceSettings,
     RewardSettings,
+    SideSettings,
+    SteeredFluencySettings,
     SteeredSettings,
 )
 from ifguide.run.work import Work
 from ifguide.selection.checks import check_documents, check_tokens
-from ifguide.selection.documents import select_documents
+from ifguide.selection.documents import select_above, select_documents
 from ifguide.selection.lexicon import lexicon
 from ifguide.selection.select import select
 from ifguide.training.preference import train_preference
 from ifguide.training.preference_pairs import PreferencePair, pairs_from_samples, pairs_from_texts
+from ifguide.training.query_side import tune_on_queries
 
 Pairs = list[PreferencePair]
+APART = "apart"  # the prompts that points of curves are chosen by
 
 
 def score_along(
@@ -95,16 +112,80 @@ def score_by_probe(
     return makers.written(work, text, found)
 
 
+def score_documents_by_judge(
+    work: Work, settings: None, text: PreparedCorpus, judges: list[Judge]
+) -> TokenScores:
+    """Give every token its document's toxicity by a judge."""
+    (judge,) = judges
+    found = judged_documents(text.corpus, partial(judge_texts, judge), progress=work.progress)
+    return makers.written(work, text, found)
+
+
+def score_windows_by_judge(
+    work: Work, words: int, text: PreparedCorpus, judges: list[Judge]
+) -> TokenScores:
+    """Give every token the toxicity of the words around it by a judge."""
+    (judge,) = judges
+
+    def judged(windows: Sequence[str]) -> Float[np.ndarray, " n"]:
+        return judge_texts(judge, windows, [f"'{window[:60]}'" for window in windows])
+
+    found = judged_windows(text.corpus, judged, words, progress=work.progress)
+    return makers.written(work, text, found)
+
+
+def score_listed_words(
+    work: Work, settings: None, text: PreparedCorpus, judges: list[Judge]
+) -> TokenScores:
+    """Score the tokens of listed words 1."""
+    (words,) = judges
+    assert isinstance(words, WordListJudge)
+    return makers.written(work, text, listed_words(text.corpus, words.spans, work.progress))
+
+
+def tune_on_side(
+    work: Work,
+    settings: SideSettings,
+    text: PreparedCorpus,
+    contrast: Contrast,
+    start: Checkpoint,
+) -> None:
+    """Tune a copy of a model on a side of the queries, and write it."""
+    side: QuerySet = getattr(contrast, settings.side)
+    tuned = tune_on_queries(
+        start.open(),
+        side,
+        settings.sides,
+        padding_of(text.tokenizer),
+        folder=work.scratch,
+        seed=settings.seed,
+        progress=work.progress,
+    )
+    makers.write_model(work, tuned, text.tokenizer)
+
+
+def score_by_loss_difference(
+    work: Work, settings: None, text: PreparedCorpus, safe: Checkpoint, toxic: Checkpoint
+) -> TokenScores:
+    """Score every token by how much more the one model loses on it than the other."""
+    found = loss_difference(safe.model, toxic.model, text.corpus, work.progress)
+    return makers.written(work, text, found)
+
+
 def prompts_of_pairs(
-    settings: PairSettings, text: PreparedCorpus, evaluated: PromptSets, data_dir: Path
-) -> list[Prompt]:
-    """Return the prompts whose samples are paired: those that are not evaluated too.
+    settings: PairPrompts, text: PreparedCorpus, evaluated: PromptSets, data_dir: Path
+) -> tuple[list[Prompt], list[Prompt]]:
+    """Return the prompts whose samples are paired, and those that are set apart to choose by.
+
+    None of them is evaluated too.
 
     Raises:
-        InputError: none are set, they cannot be read, or all of them are evaluated.
+        InputError: none are set, they cannot be read, or too few of them are not evaluated.
     """
     if settings.prompts is None:
-        raise InputError("compare.prompts: the method 'dpo' needs them; name a source")
+        raise InputError(
+            "compare.prompts: the method 'dpo' and every curve need them; name a source"
+        )
     try:
         found = prompts_of(settings.prompts, text.held_out, data_dir, settings.seed, "dpo")
     except InputError as error:
@@ -113,7 +194,67 @@ def prompts_of_pairs(
     prompts = [prompt for prompt in found if prompt.text not in known]
     if not prompts:
         raise InputError("compare.prompts: all of them are evaluated; name other texts")
-    return prompts
+    if len(prompts) <= settings.apart:
+        raise InputError(
+            f"compare.choice.prompts: {settings.apart} are to be set apart of the {len(prompts)} "
+            "prompts that are not evaluated; lower it, or raise compare.prompts.limit"
+        )
+    return prompts[settings.apart :], prompts[: settings.apart]
+
+
+def set_apart(
+    work: Work,
+    settings: PairPrompts,
+    text: PreparedCorpus,
+    evaluated: PromptSets,
+    data_dir: Path,
+) -> dict[str, list[Prompt]]:
+    """Return the prompts that points of curves are chosen by."""
+    return {APART: prompts_of_pairs(settings, text, evaluated, data_dir)[1]}
+
+
+def choose_point(
+    work: Work, settings: ChoiceSettings, baseline: Fluency, *found: JudgedModel | Fluency
+) -> MethodCurve:
+    """Return the points of a curve and which of them is shown.
+
+    ``found`` has what the labelling judge makes of each point, then how fluent each is.
+    """
+    name = settings.choice.text or next(iter(baseline.perplexity))
+    bound, before = settings.choice.bound, baseline.perplexity[name]
+    half = len(found) // 2
+    points = []
+    for point, judged, fluency in zip(settings.names, found[:half], found[half:], strict=True):
+        assert isinstance(judged, JudgedModel)
+        assert isinstance(fluency, Fluency)
+        (verdict,) = judged.judges.values()
+        perplexity = fluency.perplexity[name]
+        points.append(
+            CurvePoint(
+                name=point,
+                tp=verdict.tp[APART],
+                emt=verdict.emt[APART],
+                perplexity=perplexity,
+                rise=perplexity / before - 1,
+                within=perplexity <= bound * before,
+            )
+        )
+    judge = next(iter(found[0].judges))  # type: ignore[union-attr]
+    return MethodCurve(
+        points=tuple(points),
+        chosen=best_of(points).name,
+        judge=judge,
+        prompts=settings.choice.prompts,
+        text=name,
+        bound=bound,
+    )
+
+
+def take_chosen(
+    work: Work, names: Sequence[str], curve: MethodCurve, *models: Checkpoint
+) -> Checkpoint:
+    """Return the model of the point that was chosen."""
+    return models[names.index(curve.chosen)]
 
 
 def sample_pairs(
@@ -128,7 +269,7 @@ def sample_pairs(
     """Let the baseline continue prompts that are not evaluated, and rank what it says."""
     if not ranks.is_main():
         return []
-    prompts = prompts_of_pairs(settings, text, evaluated, data_dir)
+    prompts, _ = prompts_of_pairs(settings.prompts, text, evaluated, data_dir)
     seed = derived_seed(settings.seed, "pairs")
     samples = SampleSettings(settings.sampling, seed)
     asked = {"dpo": prompts}
@@ -140,7 +281,14 @@ def sample_pairs(
     ids = [f"{p.id}/{k}" for p in prompts for k in range(settings.sampling.samples)]
     toxicity = judge_texts(labeller[0], texts, ids).reshape(len(prompts), -1)
     continuations = np.array(texts, dtype=object).reshape(toxicity.shape).tolist()
-    return pairs_from_samples([p.text for p in prompts], continuations, toxicity, settings.margin)
+    return pairs_from_samples(
+        [prompt.text for prompt in prompts],
+        continuations,
+        toxicity,
+        settings.margin,
+        limit=settings.pairs,
+        seed=seed,
+    )
 
 
 def save_pairs(folder: Path, pairs: Pairs) -> None:
@@ -187,10 +335,12 @@ def save_reward(folder: Path, reward: RewardModel) -> None:
 def choose(work: Work, settings: MaskSettings, scores: TokenScores) -> Selection:
     """Choose tokens, or whole documents."""
     if settings.documents is not None:
-        assert settings.document_budget is not None
-        found = select_documents(scores, settings.document_budget, settings.documents)  # type: ignore[arg-type]
+        assert settings.share is not None
+        found = select_documents(scores, settings.share, settings.documents, settings.above)
         check_documents(found, scores, "compare.document_budget")
         return found
+    if settings.above is not None:
+        return select_above(scores, settings.above)
     found = select(scores, settings.selection)
     check_tokens(found, scores)
     return found
@@ -241,6 +391,11 @@ def load_pairs(folder: Path) -> Pairs:
     return [PreferencePair(**pair) for pair in read_json(folder / "pairs.json")]
 
 
+def given_reward(work: Work, settings: None, reward: RewardModel) -> RewardModel:
+    """Return the reward model that is given."""
+    return reward
+
+
 def sample_steered(
     work: Work,
     settings: SteeredSettings,
@@ -250,9 +405,29 @@ def sample_steered(
     reward: RewardModel,
 ) -> Tables:
     """Draw continuations that the reward model steers."""
+    sampling, top_p = settings.sampling, 1.0
+    if settings.decoding.nucleus == "before" and sampling.temperature > 0:
+        sampling, top_p = replace(sampling, top_p=1.0), sampling.top_p
 
     def processors() -> Sequence[Any]:
-        return [RewardAugmented(reward, text.tokenizer, settings.decoding)]
+        return [RewardAugmented(reward, text.tokenizer, settings.decoding, top_p=top_p)]
 
-    samples = SampleSettings(settings.sampling, settings.seed)
+    samples = SampleSettings(sampling, settings.seed)
     return makers.continuations(work, samples, text, model, prompts, processors)
+
+
+def measure_steered_fluency(
+    work: Work,
+    settings: SteeredFluencySettings,
+    text: PreparedCorpus,
+    model: Checkpoint,
+    held_out: Mapping[str, Corpus],
+    lambada: list[str] | None,
+    reward: RewardModel,
+) -> Fluency:
+    """Measure perplexity and accuracy on last words through the steered decoding."""
+    if not ranks.is_main():
+        return Fluency(perplexity={})
+    return steered_fluency(
+        model.model, text.tokenizer, reward, settings.decoding, held_out, lambada, work.progress
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from math import comb
 
 from ifguide.errors import InputError
 from ifguide.influence.trial import try_out
@@ -11,11 +12,12 @@ from ifguide.models.forward import check_queries_fit
 from ifguide.rivals.methods import Mask, MethodRow
 from ifguide.rivals.reward import backbone_of
 from ifguide.run.proxy import has_proxy_run
-from ifguide.run.rivals import GIVEN_PAIRS, PAIR_PROMPTS, Rivals
+from ifguide.run.rivals import Rivals
 from ifguide.run.rivals_given import PairSettings
 from ifguide.run.rivals_makers import prompts_of_pairs
+from ifguide.run.rivals_sources import APART, GIVEN_PAIRS, PAIR_PROMPTS, REWARD_FOLDER
 from ifguide.run.run import Run
-from ifguide.run.scorers import PROXY_INITIAL, computed
+from ifguide.run.scorers import BY_PROXY, PROXY_INITIAL, computed
 from ifguide.run.stages import CORPUS, INITIAL, PROMPTS, QUERIES
 from ifguide.selection.checks import check_budget
 from ifguide.training.preference import check_pairs
@@ -33,6 +35,7 @@ def possible(run: Run, rows: Sequence[MethodRow], named: Sequence[str]) -> tuple
         InputError: the setting is named.
     """
     rivals, found = Rivals(run.config), []
+    left_out: dict[str, list[str]] = {}
     for row in rows:
         try:
             rivals.check(row)
@@ -40,9 +43,12 @@ def possible(run: Run, rows: Sequence[MethodRow], named: Sequence[str]) -> tuple
         except InputError as error:
             if {row.name, row.method.name} & set(named):
                 raise
-            log.warning("%s is left out: %s", row.name, error)
+            left_out.setdefault(str(error), []).append(row.name)
         else:
             found.append(row)
+    for why, names in left_out.items():
+        are = "is" if len(names) == 1 else "are"
+        log.warning("%s %s left out: %s", ", ".join(names), are, why)
     return tuple(found)
 
 
@@ -52,7 +58,11 @@ def _check_data(run: Run, row: MethodRow) -> None:
         _check_mask(run, method.mask)
     if method.preferences is not None:
         _PAIRS[method.preferences](run)
-    if row.method.reward:
+    if len(Rivals(run.config).points(row)) > 1:
+        run(APART)
+    if row.method.reward and run.config.compare.reward_model is not None:
+        run(REWARD_FOLDER)
+    elif row.method.reward:
         _check_reward_texts(run)
         backbone_of(run(INITIAL).open())
 
@@ -62,8 +72,10 @@ def _check_mask(run: Run, mask: Mask) -> None:
     if mask.documents is None:
         check_budget((mask.selection or run.config.selection).budget, tokens)
     else:
-        check_budget(run.config.compare.document_budget, tokens, "compare.document_budget")
-    if mask.scorer == "proxy" and not has_proxy_run(run.config):
+        share = mask.share or run.config.compare.document_budget
+        check_budget(share, tokens, "compare.document_budget")
+    given = mask.scorer == "proxy" and has_proxy_run(run.config)
+    if mask.scorer in BY_PROXY and not given:
         _check_proxy(run)
 
 
@@ -89,9 +101,9 @@ def _check_sampled_pairs(run: Run) -> None:
             "give 2 or more"
         )
     settings, data_dir = PairSettings.of(run.config), run(PAIR_PROMPTS)
-    check_pairs(
-        len(prompts_of_pairs(settings, run(CORPUS), run(PROMPTS), data_dir)), run.config.compare.dpo
-    )
+    prompts, _ = prompts_of_pairs(settings.prompts, run(CORPUS), run(PROMPTS), data_dir)
+    most = len(prompts) * comb(run.config.evaluation.sampling.samples, 2)
+    check_pairs(min(most, run.config.compare.sampled_pairs), run.config.compare.dpo)
 
 
 _PAIRS: dict[str, Callable[[Run], None]] = {

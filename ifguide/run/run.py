@@ -80,6 +80,15 @@ class Run:
                 self._nouns[need] = self._stage_noun(cast(AnyStage, need))
         return cast(A, self._nouns[need])
 
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """Let go of every noun that is opened meanwhile, such as a model, once it is over."""
+        kept = dict(self._nouns)
+        try:
+            yield
+        finally:
+            self._nouns = kept
+
     def path(self, stage: AnyStage) -> Path:
         """Return the folder of a stage, made first if need be."""
         self(stage)

@@ -31,7 +31,7 @@ from ifguide.run.outside import (
     TOKENIZER,
 )
 from ifguide.run.proxy import has_proxy_run, masked_by_proxy, scores_of, selection_of
-from ifguide.run.stage import Choice, Need, Stage, needs
+from ifguide.run.stage import Choice, Stage, StageOf, needs
 
 if TYPE_CHECKING:
     from ifguide.run import artifacts, makers
@@ -145,7 +145,7 @@ TRAIN = Stage(
     total=lambda settings, text, *_: factories.training_tokens(text, settings),
     passes=lambda settings, noun: factories.TRAINING,
 )
-MODELS: dict[str, Need[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
+MODELS: dict[str, StageOf[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
 SAMPLES = {name: factories.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
 FLUENCY = {name: factories.fluent(name, model, CORPUS, HELD_OUT) for name, model in MODELS.items()}
 JUDGED = {name: factories.judged(name, samples) for name, samples in SAMPLES.items()}

@@ -11,7 +11,9 @@ from ifguide.nouns import Selection, TokenScores, has_loss
 from ifguide.selection.config import Total
 
 
-def select_documents(scores: TokenScores, budget: float, total: Total = "sum") -> Selection:
+def select_documents(
+    scores: TokenScores, budget: float, total: Total = "sum", above: float | None = None
+) -> Selection:
     """Select whole documents, the highest total first, as long as they fit the budget.
 
     Args:
@@ -20,6 +22,7 @@ def select_documents(scores: TokenScores, budget: float, total: Total = "sum") -
             more is passed over, and shorter ones after it may still fit.
         total: what a document's tokens with a loss come to: their ``sum`` (for influence scores the
             document's own influence, paper Eq. 6), their ``mean`` or their ``max``.
+        above: only documents whose total is above this are selected, whatever the budget allows.
 
     Returns:
         the mask: every token with a loss of the selected documents. ``threshold`` is the lowest
@@ -42,6 +45,8 @@ def select_documents(scores: TokenScores, budget: float, total: Total = "sum") -
     chosen = np.zeros(len(value), dtype=bool)
     left = limit
     for document in ranking:
+        if above is not None and value[document] <= above:
+            break
         if size[document] <= left:
             chosen[document] = True
             left -= int(size[document])
@@ -56,6 +61,38 @@ def select_documents(scores: TokenScores, budget: float, total: Total = "sum") -
         rank_value=value[ranking],
         corpus=corpus,
         metadata={**scores.metadata, "unit": "document", "total": total},
+    )
+
+
+def select_above(scores: TokenScores, threshold: float) -> Selection:
+    """Select every token whose score is above a threshold, as many as these are.
+
+    Returns:
+        the mask; ``ranking`` has the documents with such a token by how many these are, and
+        ``rank_value`` the share of their tokens.
+
+    Raises:
+        InputError: no token's score is, or every token's.
+    """
+    corpus = scores.corpus
+    suppress = (np.asarray(scores.values) > threshold) & corpus.has_loss
+    found = int(suppress.sum())
+    if found in (0, int(corpus.has_loss.sum())):
+        which = "no" if found == 0 else "every"
+        raise InputError(
+            f"scores: {which} token's score is above {threshold:g}, so that nothing is told apart; "
+            "use another scorer, or another word list"
+        )
+    share, size = document_totals(TokenScores(suppress.astype(np.float32), corpus), "mean")
+    ranking = np.flatnonzero(share)[np.argsort(-(share * size)[share > 0], kind="stable")]
+    return Selection(
+        suppress=suppress,
+        threshold=threshold,
+        budget=found,
+        ranking=ranking,
+        rank_value=share[ranking],
+        corpus=corpus,
+        metadata={**scores.metadata, "unit": "token", "above": threshold},
     )
 
 

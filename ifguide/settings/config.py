@@ -80,6 +80,12 @@ class Config:
         if self.training.mask_from is not None:
             since = "training.mask_from names the proxy's run"
             refuse_ignored(self.compare, "compare", ("proxy",), since)
+        chosen_by = self.compare.choice.text
+        if chosen_by is not None and chosen_by not in self.evaluation.perplexity:
+            raise InputError(
+                f"compare.choice.text: '{chosen_by}' is no text of evaluation.perplexity; name one "
+                "of these, or add it there"
+            )
         for name in ("baseline", "training"):
             training = getattr(self, name)
             watched = training.guard.text if training and training.guard else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from bisect import bisect_right
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -36,40 +38,68 @@ def pairs_from_samples(
     continuations: Sequence[Sequence[str]],
     toxicity: Float[np.ndarray, "P n"],
     margin: float = 0.25,
-    per_prompt: int = 1,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> list[PreferencePair]:
-    """Pair each prompt's least toxic continuation with its most toxic one.
+    """Pair all continuations of a prompt that a judge tells apart; the less toxic is preferred.
 
     Args:
         prompts: P prompts.
         continuations: ``[prompt][sample]``, n a prompt.
         toxicity: of each continuation, in [0, 1], by a judge.
         margin: pairs whose toxicities differ by less are left out.
-        per_prompt: also pair the second least with the second most toxic, and so on, up to this
-            many pairs a prompt; no continuation is used twice.
+        limit: at most this many pairs in all, of each prompt as many as of any other that has
+            them (one more of those that the seed draws, where they do not come out even).
+        seed: draws a prompt's pairs where it has more than its share.
 
     Returns:
-        the pairs in the order of the prompts; continuations without a visible character are passed
-        over.
+        the pairs in the order of the prompts, each once; continuations without a visible character
+        are passed over.
 
     Raises:
         InputError: the numbers of prompts, continuations and toxicities differ, a toxicity is no
-            number in [0, 1], or ``margin`` or ``per_prompt`` is not above 0.
+            number in [0, 1], ``margin`` is not in (0, 1], or ``limit`` is below 1.
     """
     _check_samples(prompts, continuations, toxicity)
     if not 0 < margin <= 1:
         raise InputError(f"compare.margin: {margin} is not in (0, 1]; give e.g. 0.25")
-    if per_prompt < 1:
-        raise InputError(f"per_prompt: {per_prompt} is below 1; give 1 or more")
-    pairs = []
+    if limit is not None and limit < 1:
+        raise InputError(f"compare.sampled_pairs: {limit} is below 1; give 1 or more")
+    draw = np.random.default_rng(seed)
+    every = []
     for prompt, texts, scores in zip(prompts, continuations, toxicity, strict=True):
-        order = [k for k in np.argsort(scores, kind="stable").tolist() if texts[k].strip()]
-        for least, most in list(zip(order, reversed(order), strict=True))[: len(order) // 2][
-            :per_prompt
-        ]:
-            if scores[most] - scores[least] >= margin:
-                pairs.append(PreferencePair(prompt, texts[least], texts[most]))
-    return pairs
+        pairs = list(dict.fromkeys(_told_apart(prompt, texts, scores, margin)))
+        every.append([pairs[k] for k in draw.permutation(len(pairs))])
+    shares = _shares([len(pairs) for pairs in every], limit, draw)
+    return [pair for pairs, share in zip(every, shares, strict=True) for pair in pairs[:share]]
+
+
+def _told_apart(
+    prompt: str, texts: Sequence[str], scores: Float[np.ndarray, " n"], margin: float
+) -> Iterator[PreferencePair]:
+    """Yield each two of a prompt's continuations whose toxicities differ by the margin."""
+    order = [k for k in np.argsort(scores, kind="stable").tolist() if texts[k].strip()]
+    for least, most in combinations(order, 2):
+        if scores[most] - scores[least] >= margin:
+            yield PreferencePair(prompt, texts[least], texts[most])
+
+
+def _shares(there: Sequence[int], limit: int | None, draw: np.random.Generator) -> list[int]:
+    """Return how many each may give so that all give as alike as can be, ``limit`` in all.
+
+    >>> _shares([9, 1, 9], 7, np.random.default_rng(0))
+    [3, 1, 3]
+    """
+    if limit is None or sum(there) <= limit:
+        return list(there)
+    level = bisect_right(range(limit + 1), limit, key=lambda n: sum(min(n, has) for has in there))
+    level -= 1  # the most that all may give
+    shares = [min(level, has) for has in there]
+    able = [k for k, has in enumerate(there) if has > level]
+    for k in draw.permutation(able)[: limit - sum(shares)]:
+        shares[k] += 1
+    return shares
 
 
 def pairs_from_texts(

@@ -23,7 +23,7 @@ SMALL = [
     *("--gcg.pairs", "2", "--gcg.steps", "2", "--gcg.candidates", "4"),
     *("--gcg.suffix_tokens", "3", "--gcg.target_tokens", "2"),
     *("--relearn.posts", "[0, 4]", "--relearn.epochs", "1"),
-    *("--lens.queries", "3"),
+    *("--lens.queries", "3", "--activations.prompts", "2"),
 ]
 
 
@@ -54,13 +54,21 @@ def test_everything_is_there(attacked):
     page = attacked / "attacks"
     assert {entry.name for entry in page.iterdir()} == wanted
     stages = {f"{kind}-{model}" for kind in KINDS for model in ("baseline", "suppressed")}
+    stages -= {"activations-baseline"}  # which others are measured by
     assert {entry.name for entry in (attacked / "attack").iterdir()} == stages
     for kind in KINDS:
         ElementTree.parse(page / f"{kind}.svg")
         assert f"({kind}.svg)" in (page / "attacks.md").read_text()
     found = results(attacked)
     assert list(found) == list(KINDS)
+    states = found.pop("activations")
+    assert list(states) == ["suppressed"]
     assert all(list(entry) == ["baseline", "suppressed"] for entry in found.values())
+    for prompts in ("toxic", "neutral"):
+        entry = states["suppressed"][prompts]
+        assert entry["prompts"] == 2
+        assert len(entry["cosine"]) == len(entry["distance"]) == 2  # one block
+        assert 0 < entry["distance"][-1] < 1
     for name in ("baseline", "suppressed"):
         assert len(found["gcg"][name]["pairs"]) == 2
         assert [point["posts"] for point in found["relearn"][name]["points"]] == [0, 4]
@@ -160,6 +168,25 @@ def test_settings_are_listed_and_read(capfd):
 def test_settings_that_do_not_fit_are_refused(options, said):
     with pytest.raises(InputError, match=rf"^command line: {re.escape(said)}"):
         with_overrides(AttackConfig(), options)
+
+
+def test_rows_of_a_comparison_are_attacked_too(refused, finished, micro_config, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    line = refused("attack", folder, "--quiet", "--models", "everything@run")
+    assert line.startswith(f"{folder}: it has no finished stage 'model/everything-run-")
+    assert line.endswith("; run `ifguide compare` first")
+    assert micro.run("compare", micro_config, folder, "--methods", "everything,ours") == 0
+    for models in ("all", "baseline,everything@run"):
+        kinds = [word for kind in ("gcg", "relearn", "activations") for word in ("--kind", kind)]
+        assert run(folder, *kinds, "--models", models) == 0
+        found = results(folder)
+        wanted = ["baseline", "suppressed", "everything@run"]
+        wanted = wanted if models == "all" else models.split(",")
+        assert {frozenset(found[kind]) for kind in ("gcg", "relearn")} == {frozenset(wanted)}
+        assert set(found["activations"]) == set(wanted) - {"baseline"}
+    assert found["gcg"]["baseline"] != found["gcg"]["everything@run"]
+    line = refused("attack", folder, "--quiet", "--models", "theirs")
+    assert line.startswith("--models: 'theirs' is not known; use all, or some of baseline, suppre")
 
 
 def test_what_cannot_be_attacked_is_refused(refused, finished, tmp_path):

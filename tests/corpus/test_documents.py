@@ -200,6 +200,24 @@ def test_a_list_of_texts_gives_a_document_each(tmp_path, write_lines):
         list(read_documents(replace(source, ids="[bc]"), tmp_path))
 
 
+def test_one_text_of_a_list_is_the_record_s(tmp_path, write_lines):
+    records = [
+        {"id": "a", "in": {"texts": ["one", "two"]}},
+        {"id": "b", "in": {"texts": []}},
+        {"id": "c", "in": {"texts": ["three"]}},
+        {"id": "d", "in": {"texts": None}},
+    ]
+    write_lines("p.jsonl", records)
+
+    def read(text):
+        return [(d.id, d.text) for d in read_documents(Source(path="p.jsonl", text=text), tmp_path)]
+
+    assert read("in.texts[0]") == [("a", "one"), ("c", "three")]
+    assert read("in.texts[1]") == [("a", "two")]
+    with pytest.raises(InputError, match=r"none of the 4 records left passes text=in\.texts\[7\]"):
+        read("in.texts[7]")
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [

@@ -19,7 +19,7 @@ from ifguide.evaluation.config import Sampling
 from ifguide.evaluation.generate import sample_continuations
 from ifguide.models.precision import full_precision
 from ifguide.rivals.config import DecodingConfig
-from ifguide.rivals.decoding import RewardAugmented
+from ifguide.rivals.decoding import RewardAugmented, _Prefix, _Retokenised
 from ifguide.rivals.reward import RewardModel, reward_from
 
 Build = Callable[..., nn.Module]
@@ -255,6 +255,82 @@ def test_with_beta_0_and_every_token_the_logits_stay(
     assert torch.isneginf(found[:, len(tokenizer) :]).all()
 
 
+def canonical(tokenizer: PreTrainedTokenizerFast, rows: list[list[int]], pool: Tensor) -> Tensor:
+    """For each text the first candidates behind which its text is cut into the same tokens."""
+    kept = []
+    for ids in rows:
+        fit = [
+            c
+            for c in pool.tolist()
+            if tokenizer(tokenizer.decode([*ids[1:], c]))["input_ids"] == [*ids[1:], c]
+        ]
+        kept.append(fit[:6])
+    return torch.tensor(kept)
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_by_another_s_tokens_the_same_text_has_the_same_toxicity(
+    build_reward: Any, tokenizer: PreTrainedTokenizerFast, starts: bool
+) -> None:
+    """With the language model's own tokenizer, the text is cut into the tokens that it has."""
+    reward, rows = build_reward(starts=starts), sequences(tokenizer)[:3]
+    tokens, mask = padded(rows, tokenizer.eos_token_id, extra=2)
+    candidates = canonical(tokenizer, rows, torch.arange(1, 320))
+    assert candidates.shape == (3, 6)
+    anew = _Retokenised(reward, tokenizer, mask).toxicity(tokens, candidates)
+    torch.testing.assert_close(anew.double(), read_anew(reward, rows, candidates))
+    direct = _Prefix(reward, tokenizer, mask).toxicity(tokens, candidates)
+    torch.testing.assert_close(anew, direct)
+    ended = _Retokenised(reward, tokenizer, mask).toxicity(
+        tokens, torch.full((3, 1), tokenizer.eos_token_id)
+    )
+    texts = [torch.tensor([ids if starts else ids[1:]]) for ids in rows]
+    with torch.no_grad():
+        so_far = torch.stack([reward(text)[0, -1:] for text in texts])
+    torch.testing.assert_close(ended, so_far)
+
+
+def test_a_reward_model_of_another_tokenizer_is_given_the_text(
+    build_model: Build, build_reward: Any, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    other = train_tokenizer(["The goose ran over the hill and said: you are silly"] * 9, 290)
+    reward, model = build_reward(), build_model("gpt2", torch.float32)
+    tokens, mask = padded(
+        [[other.eos_token_id, *other(text)["input_ids"]] for text in TEXTS], other.eos_token_id
+    )
+    scores = torch.randn(4, len(other), dtype=torch.float64)
+    config = DecodingConfig(top_k=5, beta=7.0)
+    found = RewardAugmented(reward, other, config, attention_mask=mask)(tokens, scores)
+    best = scores.topk(5)
+    for row, text in enumerate(TEXTS):
+        for value, token in zip(best.values[row], best.indices[row].tolist(), strict=True):
+            spelt = text + ("" if token == other.eos_token_id else other.decode([token]))
+            ids = [tokenizer.eos_token_id, *tokenizer(spelt)["input_ids"]]
+            with torch.no_grad():
+                toxicity = reward(torch.tensor([ids]))[0, -1].clamp(0, 1)
+            assert found[row, token].item() == pytest.approx(
+                (value + 7.0 * (1 - toxicity)).item(), abs=1e-6
+            )
+    assert torch.isfinite(found).sum().item() == 20
+    out = generate(model, tokens, RewardAugmented(reward, other, config), mask=mask)
+    assert out.shape == (4, tokens.shape[1] + 6)
+
+
+def test_the_nucleus_is_of_the_language_model_s_own_probabilities(
+    build_reward: Any, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """What lies outside of it is not drawn, however kind it is; inside nothing is cut again."""
+    reward, (ids, *_) = build_reward(), sequences(tokenizer)
+    tokens = torch.tensor([ids])
+    own = torch.zeros(1, len(tokenizer), dtype=torch.float64)
+    own[0, [5, 6, 7, 8]] = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64).log() + 40
+    config = DecodingConfig(top_k=20, beta=30.0)
+    found = RewardAugmented(reward, tokenizer, config, top_p=0.9)(tokens, own)
+    assert torch.isfinite(found).nonzero()[:, 1].tolist() == [5, 6, 7]
+    whole = RewardAugmented(reward, tokenizer, config)(tokens, own)
+    torch.testing.assert_close(found[0, 5:8], whole[0, 5:8])
+
+
 class Hater(nn.Module):
     """A backbone whose only state is how often the token has just been read."""
 
@@ -406,8 +482,9 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     reward = build_reward("gpt2", torch.float32)
     other = train_tokenizer(["Another text of other words"] * 9, 300)
-    with pytest.raises(InputError, match=r"reward: it reads the tokens of .* train a reward model"):
-        RewardAugmented(reward, other)
+    long = torch.tensor([other("another " * 90)["input_ids"]])
+    with pytest.raises(InputError, match=r"a text of \d+ tokens does not fit .* 64 positions"):
+        RewardAugmented(reward, other)(long, torch.randn(1, len(other)))
     tokens = torch.ones(2, 64, dtype=torch.long)
     processor = RewardAugmented(reward, tokenizer)
     with pytest.raises(InputError, match=r"a text of 65 tokens does not fit .* 64 positions"):

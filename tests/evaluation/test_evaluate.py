@@ -13,9 +13,15 @@ from transformers import LogitsProcessor, PreTrainedTokenizerFast
 from ifguide.errors import InputError
 from ifguide.evaluation import evaluate as module
 from ifguide.evaluation.config import Prompts, Sampling
-from ifguide.evaluation.evaluate import EvaluationConfig, evaluate, prompt_set_of
+from ifguide.evaluation.evaluate import (
+    EvaluationConfig,
+    continue_prompts,
+    evaluate,
+    judge_tables,
+    prompt_set_of,
+)
 from ifguide.evaluation.figures import Measures, Unjudged, Verdict
-from ifguide.evaluation.fluency import last_word_accuracy, perplexity
+from ifguide.evaluation.fluency import last_word_figures, perplexity
 from ifguide.evaluation.judges.judging import JudgeError
 from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
 from ifguide.evaluation.prompts import Prompt
@@ -90,9 +96,12 @@ def test_entry_of_the_report(
     entry = evaluate(
         model, tokenizer, config(), SETS, {"plain": corpus}, texts, 7, kept, counts.append
     )
-    assert list(to_json(entry)) == ["emt", "tp", "judges", "perplexity", "lambada_accuracy"]
+    lambada = ["lambada_accuracy", "lambada_last_token"]
+    assert list(to_json(entry)) == ["emt", "tp", "judges", "perplexity", *lambada]
     assert entry.perplexity == {"plain": perplexity(model, corpus, 1)}
-    assert entry.lambada_accuracy == last_word_accuracy(model, tokenizer, texts, 1)
+    known = last_word_figures(model, tokenizer, texts, 1)
+    found = entry.lambada_accuracy, entry.lambada_last_token
+    assert found == (known.accuracy, known.last_token_accuracy)
     first = entry.judges["vowels"]
     assert Verdict(emt=entry.emt, tp=entry.tp, worst=first.worst) == first
     assert sum(counts) > 0
@@ -320,3 +329,27 @@ def test_categories_have_figures_of_their_own(
         for name in ("rest", "vowels"):
             expected = Measures(emt=plain[name].emt[prompt_set], tp=plain[name].tp[prompt_set])
             assert entry.categories[prompt_set][name] == expected
+
+
+def test_pooled_sets_have_the_figures_of_their_prompts_together(
+    build_model: Build, tokenizer: PreTrainedTokenizerFast, judges: dict[str, Letters]
+) -> None:
+    pooled = config(pooled={"Full": ("toxic", "neutral")})
+    tables = continue_prompts(build_model(), tokenizer, pooled, SETS, 7)
+    found = judge_tables(list(judges.values()), tables, pooled, 7)
+    plain = judge_tables(list(judges.values()), tables, config(), 7)
+    for name, verdict in found.items():
+        worst = [*verdict.worst["toxic"], *verdict.worst["neutral"]]
+        assert list(verdict.worst["Full"]) == worst
+        assert verdict.emt["Full"].value == pytest.approx(np.mean(worst))
+        assert verdict.tp["Full"].value == pytest.approx(np.mean(np.array(worst) >= 0.5))
+        assert verdict.emt["toxic"] == plain[name].emt["toxic"]
+        assert "Full" not in plain[name].emt
+
+
+@pytest.mark.parametrize("sets", [("toxic",), ("toxic", "toxic"), ("toxic", "nobody")])
+def test_what_cannot_be_pooled_is_refused(sets: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=r"evaluation\.pooled\.Full: it is .* name two or more"):
+        config(pooled={"Full": sets})
+    with pytest.raises(InputError, match=r"evaluation\.pooled\.toxic: a prompt set has this name"):
+        config(pooled={"toxic": ("toxic", "neutral")})

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from ifguide.errors import InputError
-from ifguide.evaluation.fluency import last_word_accuracy, perplexity
+from ifguide.evaluation.fluency import last_word_figures, perplexity
 from ifguide.models.precision import full_precision
 from ifguide.nouns import Corpus
 
@@ -100,6 +101,10 @@ class Parrot(nn.Module):
         return output
 
 
+def last_word_accuracy(*given: Any) -> float:
+    return last_word_figures(*given).accuracy
+
+
 def test_last_word_needs_all_its_tokens(
     build_model: Build, tokenizer: PreTrainedTokenizerFast
 ) -> None:
@@ -126,6 +131,24 @@ def test_only_the_last_word_counts(build_model: Build, tokenizer: PreTrainedToke
 
     known = [[tokenizer.eos_token_id, *before, *target]]
     assert last_word_accuracy(LastOnly(build_model(), known), tokenizer, [text], 1) == 1.0
+
+
+def test_the_last_token_counts_whatever_the_word_s_others_are(
+    build_model: Build, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    texts = ["The fox jumps over the fence", "a lazy dog"]
+    ids = [[tokenizer.eos_token_id, *tokenizer(text)["input_ids"]] for text in texts]
+
+    class EndOnly(Parrot):
+        def forward(self, input_ids: torch.Tensor, use_cache: bool) -> object:
+            output = super().forward(input_ids, use_cache)
+            for row, length in enumerate(map(len, self.known)):
+                output.logits[row, : length - 2] = 0.0  # type: ignore[attr-defined]
+            return output
+
+    found = last_word_figures(EndOnly(build_model(), sorted(ids, key=len)), tokenizer, texts, 2)
+    assert found.last_token_accuracy == 1.0
+    assert found.accuracy == 0.0
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

@@ -94,6 +94,10 @@ WANTED: list[tuple[dict[str, Any], list[str]]] = [
         {"named": "bold", "kind": "race"},
         [f"{who} of race is {what}" for who in ("Ann", "Bo") for what in ("an actor", "a writer")],
     ),
+    (
+        {"named": "bold/first", "kind": "race"},
+        ["Ann of race is an actor", "Bo of race is an actor"],
+    ),
     ({"named": "attaq", "kind": "violence"}, ["How do I do violence?"]),
 ]
 

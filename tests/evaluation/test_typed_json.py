@@ -66,6 +66,7 @@ def drawn_report(seed: int) -> Report:
             judges=by_name(verdict),
             perplexity=by_name(share),
             lambada_accuracy=maybe(share),
+            lambada_last_token=maybe(share),
         )
 
     def localisation() -> Localisation:

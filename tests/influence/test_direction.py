@@ -73,6 +73,22 @@ def test_with_curvature_it_is_the_dense_solution(model):
         torch.testing.assert_close(found[name], solved, rtol=1e-6, atol=1e-6 * solved.abs().max())
 
 
+@pytest.mark.parametrize("kind", ["dense", "ekfac"])
+def test_damping_may_be_taken_as_it_is(model, kind):
+    curvature = fit(model, random_corpus(), CurvatureConfig(sample_blocks=4, kind=kind))
+    name = next(iter(expected_gradient(model)))
+    if kind == "dense":
+        mean = float(curvature.matrices[name].diagonal().mean())
+    else:
+        mean = float(curvature.bases[name].eigenvalues.mean())
+    as_it_is = aim(model, CONTRAST, curvature, DirectionConfig(damping=0.2, relative=False))
+    times_mean = aim(model, CONTRAST, curvature, DirectionConfig(damping=0.2 / mean))
+    torch.testing.assert_close(
+        as_it_is.weights[name], times_mean.weights[name], rtol=1e-6, atol=1e-9
+    )
+    assert as_it_is.metadata["relative"] is False
+
+
 def test_learning_along_it_makes_the_toxic_side_less_likely(model):
     """The sign: moving the weights along +v raises the toxic loss above the safe one."""
 

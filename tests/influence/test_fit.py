@@ -56,6 +56,9 @@ def test_a_kronecker_solve_equals_the_dense_one(out, width, seed):
     damped = dense + 0.3 * basis.eigenvalues.mean() * torch.eye(out * width, dtype=torch.float64)
     expected = torch.linalg.solve(damped, gradient.flatten()).view(out, width)
     torch.testing.assert_close(basis.solve(gradient, 0.3), expected)
+    damped = dense + 0.3 * torch.eye(out * width, dtype=torch.float64)
+    expected = torch.linalg.solve(damped, gradient.flatten()).view(out, width)
+    torch.testing.assert_close(basis.solve(gradient, 0.3, relative=False), expected)
 
 
 @pytest.mark.parametrize("kind", ["kfac", "ekfac"])

@@ -10,6 +10,7 @@ from ifguide.corpus.tokenizers import train_tokenizer
 from ifguide.errors import InputError
 from ifguide.models.config import ModelConfig
 from ifguide.models.load import load_checkpoint, load_model, model_fingerprint
+from ifguide.models.model_files import model_files
 from ifguide.models.tracked import find_tracked
 
 LLAMA = {"model_type": "llama", **FAMILIES["llama"]}
@@ -59,6 +60,43 @@ def test_the_seed_decides_the_weights(tokenizer):
     torch.rand(3)
     assert same_weights(model, made(tokenizer, seed=5))
     assert not same_weights(model, made(tokenizer, seed=6))
+
+
+def test_a_folder_s_config_may_be_taken_with_random_weights(tokenizer, folder):
+    config = ModelConfig(scratch={"config": str(folder), "intermediate_size": 40})
+    model, stored = load_model(config, tokenizer, 16, 5), loaded(tokenizer, folder)
+    assert model.config.vocab_size == stored.config.vocab_size == 300  # not the tokenizer's
+    assert model.config.intermediate_size == 40
+    assert model.config.num_key_value_heads == stored.config.num_key_value_heads
+    assert model.config.eos_token_id == tokenizer.eos_token_id
+    embeddings = [m.get_input_embeddings().weight for m in (model, stored)]
+    assert not torch.equal(*embeddings)
+    again = ModelConfig(scratch={"config": str(folder), "intermediate_size": 40})
+    assert same_weights(model, load_model(again, tokenizer, 16, 5))
+    assert model_files(config) == [folder / "config.json"]
+
+
+@pytest.mark.parametrize(
+    ("scratch", "said"),
+    [
+        ({"config": "x", "model_type": "llama"}, "set one of model_type .* both are set"),
+        ({"hidden_size": 8}, "set one of model_type .* neither is set"),
+        ({"config": 3}, r"model\.scratch\.config: 3 is no folder and no name"),
+    ],
+)
+def test_a_scratch_of_no_or_two_families_is_refused(scratch, said):
+    with pytest.raises(InputError, match=said):
+        ModelConfig(scratch=scratch)
+
+
+def test_a_taken_config_knows_its_own_settings_only(tokenizer, folder, tmp_path):
+    for scratch, said in (
+        ({"config": str(folder), "n_embd": 8}, r"model\.scratch\.n_embd: llama has no such"),
+        ({"config": str(tmp_path / "none")}, r"model\.scratch: no model can be made"),
+    ):
+        with pytest.raises(InputError, match=said) as refused:
+            load_model(ModelConfig(scratch=scratch), tokenizer, 16, 0)
+        assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])

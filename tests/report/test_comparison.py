@@ -12,20 +12,23 @@ from ifguide.evaluation.comparison import (
     AtThreshold,
     Comparison,
     ComparisonRow,
+    CurvePoint,
     HumanText,
     MethodCost,
+    MethodCurve,
     Ratio,
 )
 from ifguide.evaluation.figures import Fluency, ModelFigures, Verdict
 from ifguide.nouns import Interval
 from ifguide.report.comparison import (
+    curve_tables,
     judge_tables,
     methods_markdown,
     methods_table,
     render_methods,
 )
 from ifguide.report.markdown import markdown
-from ifguide.report.tradeoff import tradeoff_figure, tradeoff_points
+from ifguide.report.tradeoff import curve_points, tradeoff_figure, tradeoff_points
 
 
 def around(value: float) -> Interval:
@@ -107,6 +110,46 @@ def test_a_judge_s_table_is_by_threshold_and_ends_with_human_text(result: Compar
     result = replace(result, human_text=None)
     assert [len(table.rows) for table in judge_tables(result)] == [3, 3]
     assert "draws 25" not in render_methods(result)
+
+
+def test_a_curve_is_told_point_by_point_and_by_which_rule(result: Comparison) -> None:
+    assert curve_tables(result) == []
+    assert "Curves" not in render_methods(result)
+    cost = MethodCost(passes=1.0, seconds=75.0, passes_a_generated_token=1)
+    points = tuple(
+        CurvePoint(
+            name=f"spotless, beta {beta:g}",
+            tp=around(tp),
+            emt=around(tp),
+            perplexity=20 * (1 + rise),
+            rise=rise,
+            within=rise <= 0.03,
+            cost=cost,
+        )
+        for beta, tp, rise in ((1.0, 0.6, 0.01), (5.0, 0.4, 0.02), (9.0, 0.1, 0.5))
+    )
+    curve = MethodCurve(
+        points=points,
+        chosen="spotless, beta 5",
+        judge="strict",
+        prompts=50,
+        text="held_out",
+        bound=1.03,
+    )
+    *others, last = result.rows
+    result = replace(result, rows=(*others, replace(last, curve=curve)))
+    (table,) = curve_tables(result)
+    assert table.title == "The curve of spotless, by strict on 50 prompts set apart"
+    assert [(row[0], row[3], row[5]) for row in table.rows] == [
+        ("spotless, beta 1", "20.20 (+1.0%)", ""),
+        ("spotless, beta 5", "20.40 (+2.0%)", "shown"),
+        ("spotless, beta 9", "30.00 (+50.0%)", "beyond"),
+    ]
+    for page in (render_methods(result), methods_markdown(result)):
+        assert "at most 1.03 times the baseline" in page
+        assert "spotless, beta 9" in page
+    assert [point.value for point in curve_points(result.rows)] == [0.6, 0.4, 0.1]
+    assert "prompts set apart against the rise in perplexity" in render_methods(result)
 
 
 def test_the_markdown_has_every_row_and_says_who_graded(result: Comparison) -> None:

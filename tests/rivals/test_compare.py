@@ -11,14 +11,15 @@ from transformers import AutoModelForCausalLM
 
 from ifguide.corpus.words import spelling
 from ifguide.errors import InputError
+from ifguide.influence.score import score
 from ifguide.rivals.methods import METHODS, MethodRow, all_methods, rows_of
-from ifguide.run import artifacts
 from ifguide.run.proxy import proxy_model
 from ifguide.run.rivals import Rivals
+from ifguide.run.rivals_sources import APART, SAMPLED_PAIRS
 from ifguide.run.run import looked_at
-from ifguide.run.scorers import PLAIN, POSITION
+from ifguide.run.scorers import AUTHORS, AUTHORS_AIM, PLAIN, POSITION
 from ifguide.run.stage import folder_name
-from ifguide.run.stages import CORPUS, QUERIES, SCORE
+from ifguide.run.stages import AIM, BASELINE, CORPUS, PROMPTS, QUERIES, SCORE
 from ifguide.selection.lexicon import lexicon
 from ifguide.selection.select import select
 from ifguide.settings.reader import read_config, read_run_config
@@ -27,9 +28,16 @@ QUICK = {**TRAINING, "start": "baseline", "objective": {"kind": "clamped", "weig
 COMPARE = {
     "trainings": {"tuned": QUICK, "scratch": dict(TRAINING)},
     "labeller": "alt-profanity-check",
-    "prompts": {"source": {"builtin": 40}, "cut": "before_span", "limit": 8},
+    "prompts": {"source": {"builtin": 90}, "cut": "before_span", "limit": 14},
     "margin": 1e-6,
     "dpo": {"batch_size": 1, "epochs": 1, "max_length": 64},
+    "dpo_curve": {"learning_rate": [1e-5, 5e-4]},
+    "sampled_pairs": 6,
+    "decoding": {"top_k": 5},
+    "decoding_curve": {"beta": [0.0, 20.0]},
+    "choice": {"prompts": 3, "bound": 1.2},
+    "filters": {"judge": "alt-profanity-check", "words": "words.txt"},
+    "sides": {"batch_size": 8, "epochs": 1, "learning_rate": 1e-3},
     "reward_texts": 40,
     "reward": {"batch_size": 8, "epochs": 1, "max_length": 64},
 }
@@ -37,6 +45,8 @@ LEFT_OUT = ("dpo-texts",)
 
 
 def config_file(folder, **changes):
+    (folder / "words.txt").write_text("the\ndonkey\n", encoding="utf-8")
+    changes = {"data_dir": str(folder), **changes}
     return write_settings(folder, compare=COMPARE, smoothing={"neighbours": 2}, **changes)
 
 
@@ -115,10 +125,83 @@ def test_a_row_is_trained_without_the_tokens_that_its_method_finds(opened):
     assert rivals.training(by_words).objective.kind == "masking"
 
 
-def test_the_authors_form_reads_position_scores_at_the_input(opened, compared):
-    found = np.asarray(opened(POSITION).values)
-    kept = artifacts.load_scores(compared / "scores/position", opened(CORPUS).corpus)
-    np.testing.assert_array_equal(found[:, :-1], np.asarray(kept.values)[:, 1:])
+def test_the_authors_form_reads_position_scores_at_the_input(opened):
+    corpus, model = opened(CORPUS).corpus, opened(BASELINE).model
+    config = opened.config.scores.by("position")
+    for stage, aim in ((POSITION, AIM), (AUTHORS, AUTHORS_AIM)):
+        found = np.asarray(opened(stage).values)
+        expected = np.asarray(score(model, corpus, opened(aim), config).values)
+        np.testing.assert_allclose(found[:, :-1], expected[:, 1:], rtol=1e-4, atol=1e-6)
+
+
+def test_the_authors_direction_is_hardly_damped(opened):
+    """Their 1e-8 stands beside the curvature of a block's summed loss."""
+    metadata = opened(AUTHORS_AIM).metadata
+    assert metadata["damping"] == pytest.approx(1e-8 / 63)
+    assert metadata["relative"] is False
+    assert opened(AIM).metadata["damping"] == 0.1
+
+
+def test_a_row_with_a_curve_shows_the_point_that_its_rule_chooses(compared):
+    rows, text = rows_by_name(compared), "benign"
+    before = rows["baseline"]["figures"]["perplexity"][text]
+    for name, count in (("dpo", 2), ("rad", 2), ("ours-rad@tuned", 2)):
+        curve = rows[name]["curve"]
+        points = {point["name"]: point for point in curve["points"]}
+        assert len(points) == count
+        assert (curve["judge"], curve["prompts"]) == ("alt-profanity-check", 3)
+        for point in points.values():
+            assert point["rise"] == pytest.approx(point["perplexity"] / before - 1)
+            assert point["within"] == (point["rise"] <= 0.2)
+            assert point["cost"]["seconds"] > 0
+        allowed = [point for point in points.values() if point["within"]]
+        least = min(point["tp"]["value"] for point in allowed)
+        shown = points[curve["chosen"]]
+        assert shown in allowed
+        assert shown["tp"]["value"] == least
+        assert rows[name]["figures"]["perplexity"][text] == shown["perplexity"]
+        assert rows[name]["cost"] == shown["cost"]
+        assert curve["chosen"].partition(", ")[2].partition("@")[0] in rows[name]["about"]
+    page = (compared / "compare/index.html").read_text()
+    assert "The curve of dpo, by alt-profanity-check on 3 prompts set apart" in page
+
+
+def test_points_are_chosen_on_prompts_that_nothing_else_uses(opened, compared):
+    apart = {prompt.text for prompt in opened(APART)["apart"]}
+    assert len(apart) == 3
+    paired = {pair.prompt for pair in opened(SAMPLED_PAIRS)}
+    compared_on = {p.text for prompts in opened(PROMPTS).values() for p in prompts}
+    assert paired
+    assert not apart & (paired | compared_on)
+
+
+def test_without_a_preference_rad_is_as_fluent_as_the_model(compared):
+    rows = rows_by_name(compared)
+    points = {point["name"]: point for point in rows["rad"]["curve"]["points"]}
+    assert points["rad, beta 0"]["rise"] == pytest.approx(0, abs=1e-5)
+    assert abs(points["rad, beta 20"]["rise"]) > 1e-6
+
+
+def test_filters_drop_up_to_their_share_and_words_all_their_tokens(opened):
+    rivals, corpus = Rivals(opened.config), opened(CORPUS).corpus
+    sizes = {}
+    for name in ("judge-documents", "words-documents"):
+        for percent in (10, 25, 50):
+            method = METHODS.get(f"{name}-{percent}", "")
+            found = opened(rivals.selection(method.mask))
+            sizes[name, percent] = found.suppress.sum() / corpus.token_count
+            assert sizes[name, percent] <= percent / 100
+        assert sizes[name, 10] < sizes[name, 25] < sizes[name, 50]
+    listed = opened(rivals.selection(METHODS.get("words-tokens", "").mask))
+    words = {
+        corpus.documents[d].text[s:e].strip().lower()
+        for d, s, e in zip(
+            *(np.asarray(a)[listed.suppress] for a in (corpus.document, corpus.start, corpus.end)),
+            strict=True,
+        )
+    }
+    assert words
+    assert all(word in "the" or word in "donkey" for word in words)
 
 
 def test_plain_influence_is_along_the_toxic_queries_alone(opened):
@@ -139,8 +222,8 @@ def test_costs_count_what_a_method_takes_beside_the_baseline(compared):
     assert rows["classifier-tokens@tuned"]["cost"]["passes"] == pytest.approx(training + 1)
     assert rows["ours@tuned"]["cost"]["passes"] > training + 2
     decoding = {name: row["cost"]["passes_a_generated_token"] for name, row in rows.items()}
-    assert {name for name, passes in decoding.items() if passes == 21} == {"rad", "ours-rad@tuned"}
-    assert set(decoding.values()) == {1, 21}
+    assert {name for name, passes in decoding.items() if passes == 6} == {"rad", "ours-rad@tuned"}
+    assert set(decoding.values()) == {1, 6}
 
 
 def test_the_table_sets_each_row_against_the_first(compared):
@@ -238,6 +321,40 @@ def test_a_sweep_scores_nothing_again(compared, config, tmp_path):
     [
         ("compare", ("--methods", "theirs"), "--methods: 'theirs' is not known"),
         ("compare", ("--methods", "dpo-texts"), "compare.pairs: the method 'dpo-texts' needs"),
+        (
+            "compare",
+            ("--methods", "dpo", "--compare.choice.prompts", "99"),
+            "compare.choice.prompts: 99 are to be set apart of the ",
+        ),
+        (
+            "compare",
+            ("--methods", "dpo", "--compare.choice.text", "nothing"),
+            "compare.choice.text: 'nothing' is no text of evaluation.perplexity",
+        ),
+        (
+            "compare",
+            ("--methods", "judge-tokens", "--compare.filters", "{}"),
+            "compare.filters.judge: the filters by a judge need it; name one",
+        ),
+        (
+            "compare",
+            ("--methods", "words-tokens", "--compare.filters.words", "nowhere.txt"),
+            "compare.filters.words: ",
+        ),
+        (
+            "compare",
+            (
+                "--methods",
+                "rad",
+                "--compare.reward_texts",
+                "4000",
+                "--compare.reward",
+                "{}",
+                "--compare.reward_model",
+                "nowhere",
+            ),
+            "nowhere holds neither model.safetensors nor pytorch_model.bin",
+        ),
         (
             "compare",
             ("--methods", "rad", "--compare.labeller", "nobody"),

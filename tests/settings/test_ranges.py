@@ -4,13 +4,20 @@ from math import inf, nan
 
 import pytest
 
-from ifguide.attacks.config import GcgConfig, LensConfig
+from ifguide.attacks.config import ActivationsConfig, GcgConfig, LensConfig
 from ifguide.corpus.config import CorpusConfig, QueriesConfig, TokenizerConfig
 from ifguide.corpus.sources import Source
 from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig, Prompts, Sampling
 from ifguide.influence.config import CurvatureConfig, DirectionConfig, ScoreConfig
-from ifguide.rivals.config import CompareConfig, DecodingConfig, RewardConfig
+from ifguide.rivals.config import (
+    ChoiceConfig,
+    CompareConfig,
+    DecodingConfig,
+    FilterConfig,
+    RewardConfig,
+    SidesConfig,
+)
 from ifguide.selection.config import LexiconConfig, SelectionConfig, SmoothingConfig
 from ifguide.training.config import Guard, Objective, PreferenceConfig, TrainingConfig
 
@@ -69,7 +76,11 @@ OUT_OF_RANGE = {
         "document_budget": [0.0, 1.1, nan],
         "lexicon_prior": [0.0, nan],
         "reward_texts": [0],
+        "sampled_pairs": [0],
     },
+    (ChoiceConfig, "compare.choice"): {"prompts": [0], "bound": [0.9, nan]},
+    (FilterConfig, "compare.filters"): {"window": [-1]},
+    (SidesConfig, "compare.sides"): TRAINED,
     (Sampling, "evaluation.sampling"): {
         "samples": [0],
         "tokens": [0],
@@ -96,6 +107,7 @@ OUT_OF_RANGE = {
         )
     },
     (LensConfig, "lens"): {"queries": [0]},
+    (ActivationsConfig, "activations"): {"prompts": [0]},
 }
 CASES = [
     pytest.param(settings, name, value, f"{place}.{name}: {value} ", id=f"{place}.{name}={value}")

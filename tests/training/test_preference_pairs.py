@@ -25,30 +25,44 @@ def tokenizer():
     return train_tokenizer(["You are a silly goose, said the fox, yours truly."] * 9, 320)
 
 
-def test_the_least_toxic_continuation_is_preferred_to_the_most_toxic_one():
-    assert pairs_from_samples(PROMPTS, SAMPLES, TOXICITY, margin=0.25) == [
-        PreferencePair("You are", " c", " b")
-    ]
-    assert pairs_from_samples(PROMPTS, SAMPLES, TOXICITY, margin=0.1) == [
-        PreferencePair("You are", " c", " b"),
-        PreferencePair("The fox", " e", " h"),
-    ]
+def test_every_two_continuations_that_the_judge_tells_apart_are_a_pair():
+    found = pairs_from_samples(PROMPTS, SAMPLES, TOXICITY, margin=0.12)
+    expected = {
+        PreferencePair(prompt, low, high)
+        for prompt, texts, row in zip(PROMPTS, SAMPLES, TOXICITY, strict=True)
+        for low, a in zip(texts, row, strict=True)
+        for high, b in zip(texts, row, strict=True)
+        if b - a >= 0.12
+    }
+    assert len(found) == len(expected) == 8
+    assert set(found) == expected
+    assert [pair.prompt for pair in found] == sorted((p.prompt for p in found), reverse=True)
 
 
-def test_more_pairs_of_a_prompt_use_no_continuation_twice():
+def test_a_limit_takes_of_each_prompt_as_many_as_of_the_others():
     rng = np.random.default_rng(0)
-    for samples in (1, 2, 5, 8):
-        texts = [[f" {p}-{k}" for k in range(samples)] for p in range(20)]
-        scores = rng.random((20, samples))
-        found = pairs_from_samples([f"{p}" for p in range(20)], texts, scores, 0.2, per_prompt=3)
-        expected = []
-        for p, row in enumerate(scores):
-            ranks = sorted(range(samples), key=row.__getitem__)
-            for k in range(min(3, samples // 2)):
-                low, high = ranks[k], ranks[samples - 1 - k]
-                if row[high] - row[low] >= 0.2:
-                    expected.append(PreferencePair(str(p), texts[p][low], texts[p][high]))
-        assert found == expected
+    texts = [[f" {p}-{k}" for k in range(6)] for p in range(20)]
+    scores = rng.random((20, 6))
+    scores[:3, :] = 0.5  # nothing to tell apart
+    scores[3, :] = [0.5, 0.5, 0.5, 0.5, 0.5, 0.9]  # five pairs
+    names = [f"{p}" for p in range(20)]
+    every = pairs_from_samples(names, texts, scores, 0.2)
+    for limit in (10, 17, 60, 100, len(every), 9999):
+        found = pairs_from_samples(names, texts, scores, 0.2, limit=limit, seed=3)
+        assert len(found) == len(set(found)) == min(limit, len(every))
+        assert set(found) <= set(every)
+        counts = {p: sum(pair.prompt == p for pair in found) for p in names}
+        most = max(counts.values())
+        for p, count in counts.items():
+            assert count >= min(most - 1, sum(pair.prompt == p for pair in every))
+    again = pairs_from_samples(names, texts, scores, 0.2, limit=60, seed=3)
+    assert again == pairs_from_samples(names, texts, scores, 0.2, limit=60, seed=3)
+    assert again != pairs_from_samples(names, texts, scores, 0.2, limit=60, seed=4)
+
+
+def test_a_pair_that_was_said_twice_is_learnt_once():
+    found = pairs_from_samples(["You"], [[" kind", " kind", " rude"]], np.array([[0.1, 0.1, 0.9]]))
+    assert found == [PreferencePair("You", " kind", " rude")]
 
 
 def test_a_blank_continuation_is_no_answer():
@@ -66,7 +80,7 @@ def test_a_blank_continuation_is_no_answer():
         ({"toxicity": np.where(TOXICITY == 0.9, np.nan, TOXICITY)}, "sample 1 of prompt 0 has"),
         ({"toxicity": TOXICITY + 0.5}, "sample 1 of prompt 0 has toxicity 1.4"),
         ({"margin": 0.0}, r"compare\.margin: 0\.0 is not in"),
-        ({"per_prompt": 0}, r"per_prompt: 0 is below 1"),
+        ({"limit": 0}, r"compare\.sampled_pairs: 0 is below 1"),
     ],
 )
 def test_samples_that_cannot_be_ranked_are_refused(changes, said):

@@ -37,11 +37,28 @@ class WordListJudge:
             )
         any_of_them = "|".join(sorted(listed, reverse=True))
         whole = rf"{_BEFORE}(?:{any_of_them}){_AFTER}"
-        self._found = regex.compile(whole, regex.IGNORECASE).search
+        self._listed = regex.compile(whole, regex.IGNORECASE)
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
         """Return whether each text holds a listed word."""
-        return np.array([float(self._found(_composed(text)) is not None) for text in texts])
+        found = (self._listed.search(_composed(text)) for text in texts)
+        return np.array([float(match is not None) for match in found])
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where listed words are in a text, as [start, end) characters in order.
+
+        What is composed for the search is looked up grapheme by grapheme, so that a span begins and
+        ends with whole ones.
+        """
+        parts = regex.findall(r"\X", text)
+        before, after = (np.cumsum([0, *map(len, kind)]) for kind in (map(_composed, parts), parts))
+        return [
+            (
+                int(after[np.searchsorted(before, match.start(), "right") - 1]),
+                int(after[np.searchsorted(before, match.end(), "left")]),
+            )
+            for match in self._listed.finditer(_composed(text))
+        ]
 
 
 def _composed(text: str) -> str:

@@ -23,11 +23,16 @@ class KroneckerEigenbasis:
     input_basis: Float[Tensor, "in in"]
     eigenvalues: Float[Tensor, "out in"]
 
-    def solve(self, gradient: Float[Tensor, "out in"], damping: float) -> Float[Tensor, "out in"]:
-        """Return ``(H + μ)⁻¹ gradient`` with ``μ = damping * mean(Λ)`` (Grosse et al. 2023)."""
+    def solve(
+        self, gradient: Float[Tensor, "out in"], damping: float, *, relative: bool = True
+    ) -> Float[Tensor, "out in"]:
+        """Return ``(H + μ)⁻¹ gradient`` with ``μ = damping * mean(Λ)`` (Grosse et al. 2023).
+
+        Where it is not ``relative``, ``μ = damping``.
+        """
         gradient = gradient.to(self.output_basis.device)
         rotated = self.output_basis.T @ gradient @ self.input_basis
-        damped = self.eigenvalues + damping * self.eigenvalues.mean()
+        damped = self.eigenvalues + damping * (self.eigenvalues.mean() if relative else 1)
         return self.output_basis @ (rotated / damped) @ self.input_basis.T
 
 
@@ -38,14 +43,17 @@ class DampedFactors:
     output_factor: Float[Tensor, "out out"]
     input_factor: Float[Tensor, "in in"]
 
-    def solve(self, gradient: Float[Tensor, "out in"], damping: float) -> Float[Tensor, "out in"]:
+    def solve(
+        self, gradient: Float[Tensor, "out in"], damping: float, *, relative: bool = True
+    ) -> Float[Tensor, "out in"]:
         """Return ``(S + √μ/π)⁻¹ gradient (A + π√μ)⁻¹`` by Cholesky.
 
         ``π² = mean(diag A) / mean(diag S)`` (Martens & Grosse 2015, section 6.3) and ``μ = damping
         * mean(Λ)``, the product of the same two means: each factor is damped by ``√damping`` times
-        the mean of its own eigenvalues.
+        the mean of its own eigenvalues. Where it is not ``relative``, ``μ = damping``.
         """
-        share = damping**0.5
+        means = [factor.diagonal().mean() for factor in (self.output_factor, self.input_factor)]
+        share = (damping if relative else damping / float(means[0] * means[1])) ** 0.5
         gradient = gradient.to(self.output_factor)
         half = torch.cholesky_solve(gradient, _damped_cholesky(self.output_factor, share))
         other = torch.cholesky_solve(half.mT, _damped_cholesky(self.input_factor, share))

@@ -1,7 +1,8 @@
 """The interchangeable curvature operators; the dense one is the others' oracle.
 
-Each inverts ``H + μ`` weight by weight, with ``μ = damping * mean eigenvalue of that weight``;
-K-FAC with factored damping damps the two factors instead.
+Each inverts ``H + μ`` weight by weight, with ``μ = damping * mean eigenvalue of that weight``, or
+with ``μ = damping`` where it is not ``relative``; K-FAC with factored damping damps the two factors
+instead.
 Where a weight's curvature is 0 throughout, so is ``μ``: a gradient there has no solution.
 """
 
@@ -29,7 +30,9 @@ class Curvature(Protocol):
         """The name of the kind: identity, kfac, kfac-factored, ekfac or dense."""
         ...
 
-    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+    def solve(
+        self, gradients: Gradients, damping: float, *, relative: bool = True
+    ) -> dict[str, Tensor]:
         """Return ``(H + μ)⁻¹ gradients``.
 
         Raises:
@@ -48,7 +51,9 @@ class Identity:
 
     kind: str = "identity"
 
-    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+    def solve(
+        self, gradients: Gradients, damping: float, *, relative: bool = True
+    ) -> dict[str, Tensor]:
         """Return the gradients unchanged; damping only scales an identity."""
         return dict(gradients)
 
@@ -64,11 +69,14 @@ class Kronecker:
     bases: Mapping[str, KroneckerEigenbasis]
     kind: str = "ekfac"
 
-    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+    def solve(
+        self, gradients: Gradients, damping: float, *, relative: bool = True
+    ) -> dict[str, Tensor]:
         """Return ``(H + μ)⁻¹ gradients`` in each weight's eigenbasis."""
         eigenvalues = {name: basis.eigenvalues for name, basis in self.bases.items()}
         return {
-            name: self.bases[name].solve(g, damping) for name, g in _known(gradients, eigenvalues)
+            name: self.bases[name].solve(g, damping, relative=relative)
+            for name, g in _known(gradients, eigenvalues)
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -87,13 +95,18 @@ class Factored:
     factors: Mapping[str, DampedFactors]
     kind: str = "kfac-factored"
 
-    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+    def solve(
+        self, gradients: Gradients, damping: float, *, relative: bool = True
+    ) -> dict[str, Tensor]:
         """Return ``(S + √μ/π)⁻¹ gradient (A + π√μ)⁻¹`` weight by weight."""
         known = {
             name: torch.stack([f.output_factor.any(), f.input_factor.any()]).all()
             for name, f in self.factors.items()
         }
-        return {name: self.factors[name].solve(g, damping) for name, g in _known(gradients, known)}
+        return {
+            name: self.factors[name].solve(g, damping, relative=relative)
+            for name, g in _known(gradients, known)
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the factors, named ``<weight>/<part>``."""
@@ -111,12 +124,15 @@ class Dense:
     matrices: Mapping[str, Tensor]  # [out·in, out·in] by weight name
     kind: str = "dense"
 
-    def solve(self, gradients: Gradients, damping: float) -> dict[str, Tensor]:
+    def solve(
+        self, gradients: Gradients, damping: float, *, relative: bool = True
+    ) -> dict[str, Tensor]:
         """Return ``(F + μ)⁻¹ gradients`` by a direct solve."""
         solved = {}
         for name, gradient in _known(gradients, self.matrices):
             fisher = self.matrices[name]
-            damped = fisher + damping * fisher.diagonal().mean() * torch.eye(
+            unit = fisher.diagonal().mean() if relative else 1
+            damped = fisher + damping * unit * torch.eye(
                 len(fisher), dtype=fisher.dtype, device=fisher.device
             )
             flat = torch.linalg.solve(damped, gradient.flatten().to(damped))
