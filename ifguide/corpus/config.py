@@ -13,6 +13,7 @@ from ifguide.ignored import refuse_ignored
 from ifguide.ranges import Count, Finite, Range, ShareBelowOne, TextLength, check_ranges
 
 EACH = "[]"  # behind a field's name: the field holds a list of texts
+CONVERSATIONS = ("messages", "prompt", "completion", "chat")  # settings of a source of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,15 @@ class Source:
             texts: each is a document, called ``ID/0``, ``ID/1`` and so on.
         id: field of the identifier. Records without the default field ``id`` are called by their
             number, counted from 0 over the whole source; a field named here must be there.
+        messages: field of a conversation, a list of messages with ``role`` and ``content`` each,
+            instead of ``text``. It is written by the tokenizer's chat template, and what the
+            assistant writes is learnt, and nothing else. ``spans`` is then a field of each message,
+            of characters of its content.
+        prompt, completion: fields of what is not learnt and what is, instead of ``text``: two lists
+            of messages, or the texts of a user and an assistant. ``spans`` are characters of the
+            completion, or a field of each of its messages.
+        chat: false joins the texts of ``prompt`` and ``completion`` as they are, with end-of-text
+            behind them, and asks for no chat template.
         spans: field of the marked character spans, ``[[start, end), ...]``; null means none.
         kind: field of a label that is carried along.
         ids: keep documents whose id fits this glob, e.g. ``"tsd_train-*"``.
@@ -64,6 +74,10 @@ class Source:
     builtin: Annotated[int, Range(1, 10**7)] | None = None
     text: str = "text"
     id: str = "id"
+    messages: str | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    chat: bool | None = None
     spans: str | None = None
     kind: str | None = None
     ids: str | None = None
@@ -98,6 +112,31 @@ class Source:
                 "with spans"
             )
         self._refuse_ignored()
+        self._check_conversations(where)
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether a record is a conversation, or a prompt with its completion."""
+        return self.messages is not None or self.completion is not None
+
+    @property
+    def joins(self) -> bool:
+        """Whether prompts and completions are joined as they are."""
+        return self.completion is not None and self.chat is False
+
+    def _check_conversations(self, where: str) -> None:
+        """Refuse settings of conversations that contradict one another."""
+        if (self.prompt is None) != (self.completion is None):
+            raise InputError(f"{where}: prompt and completion go together; set both or neither")
+        if self.messages is not None and self.completion is not None:
+            raise InputError(
+                f"{where}: messages and prompt, completion are both set; a record is one of the "
+                "two; remove the other"
+            )
+        if self.is_conversation:
+            refuse_ignored(self, "source", ("text",), "messages or completion takes its place")
+        if self.completion is None:
+            refuse_ignored(self, "source", ("chat",), "it is for prompt and completion")
 
     def _refuse_ignored(self) -> None:
         """Refuse settings that a source of this kind has no use for."""
@@ -108,6 +147,7 @@ class Source:
             refuse_ignored(self, "source", ("split",), "path names one file")
         if self.builtin is not None:
             refuse_ignored(self, "source", ("split",), "the built-in corpus has none")
+            refuse_ignored(self, "source", CONVERSATIONS, "the built-in corpus has plain posts")
             for name, own in {"text": "text", "id": "id", "spans": "spans", "kind": "kind"}.items():
                 if getattr(self, name) not in (own, None):
                     since = "the built-in corpus has its own fields"
@@ -280,7 +320,7 @@ class QueriesConfig:
         if self.toxic_subset is not None and self.safe_subset is not None:
             refuse_ignored(self, "queries", ("toxicity",), "both sides have a subset")
         if self.kind != "marked":
-            documents = ("text", "spans", "kind", "marked")
+            documents = ("text", "spans", "kind", "marked", *CONVERSATIONS)
             since = f"kind {self.kind} takes its texts from other fields"
             refuse_ignored(self.source, "queries.source", documents, since)
             if self.safe_source is not None:
