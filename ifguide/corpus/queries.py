@@ -154,10 +154,10 @@ def _marked_queries(
                 dropped += 1
     if dropped:
         logger.warning(
-            "%s: dropped %d documents without a marked token in their first %d tokens",
+            "%s: dropped %d documents without a marked token to learn in the first %d tokens",
             config.source.shown,
             dropped,
-            room,
+            config.max_length,
         )
 
 
