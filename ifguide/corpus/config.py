@@ -13,7 +13,10 @@ from ifguide.ignored import refuse_ignored
 from ifguide.ranges import Count, Finite, Range, ShareBelowOne, TextLength, check_ranges
 
 EACH = "[]"  # behind a field's name: the field holds a list of texts
-CONVERSATIONS = ("messages", "prompt", "completion", "chat")  # settings of a source of them
+NOT_TEXT = (  # settings of sources of conversations and of token ids
+    *("messages", "prompt", "completion", "chat"),
+    *("tokens", "labels", "loss_mask", "attention_mask"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,11 @@ class Source:
             completion, or a field of each of its messages.
         chat: false joins the texts of ``prompt`` and ``completion`` as they are, with end-of-text
             behind them, and asks for no chat template.
+        tokens: field of token ids that others made, instead of ``text``; ``input_ids`` for files of
+            nothing else: ``.bin`` (nanoGPT's, or Megatron's with its ``.idx``), ``.npy``, and
+            datatrove's ``.ds``. Their text is found by decoding, and ``spans`` are its characters.
+        labels, loss_mask, attention_mask: fields beside ``tokens``. What has the label -100 or the
+            loss 0 is not learnt, what has the attention 0 is left out.
         spans: field of the marked character spans, ``[[start, end), ...]``; null means none.
         kind: field of a label that is carried along.
         ids: keep documents whose id fits this glob, e.g. ``"tsd_train-*"``.
@@ -78,6 +86,10 @@ class Source:
     prompt: str | None = None
     completion: str | None = None
     chat: bool | None = None
+    tokens: str | None = None
+    labels: str | None = None
+    loss_mask: str | None = None
+    attention_mask: str | None = None
     spans: str | None = None
     kind: str | None = None
     ids: str | None = None
@@ -112,7 +124,7 @@ class Source:
                 "with spans"
             )
         self._refuse_ignored()
-        self._check_conversations(where)
+        self._check_contents(where)
 
     @property
     def is_conversation(self) -> bool:
@@ -124,17 +136,20 @@ class Source:
         """Whether prompts and completions are joined as they are."""
         return self.completion is not None and self.chat is False
 
-    def _check_conversations(self, where: str) -> None:
-        """Refuse settings of conversations that contradict one another."""
+    def _check_contents(self, where: str) -> None:
+        """Refuse settings of conversations and token ids that contradict one another."""
         if (self.prompt is None) != (self.completion is None):
             raise InputError(f"{where}: prompt and completion go together; set both or neither")
-        if self.messages is not None and self.completion is not None:
+        given = [name for name in ("messages", "completion", "tokens") if getattr(self, name)]
+        if len(given) > 1:
             raise InputError(
-                f"{where}: messages and prompt, completion are both set; a record is one of the "
-                "two; remove the other"
+                f"{where}: {' and '.join(given)} are both set; a record is one of them; remove the "
+                "other"
             )
-        if self.is_conversation:
-            refuse_ignored(self, "source", ("text",), "messages or completion takes its place")
+        if given:
+            refuse_ignored(self, "source", ("text",), f"{given[0]} takes its place")
+        if self.tokens is None:
+            refuse_ignored(self, "source", NOT_TEXT[-3:], "it is for tokens")
         if self.completion is None:
             refuse_ignored(self, "source", ("chat",), "it is for prompt and completion")
 
@@ -147,7 +162,7 @@ class Source:
             refuse_ignored(self, "source", ("split",), "path names one file")
         if self.builtin is not None:
             refuse_ignored(self, "source", ("split",), "the built-in corpus has none")
-            refuse_ignored(self, "source", CONVERSATIONS, "the built-in corpus has plain posts")
+            refuse_ignored(self, "source", NOT_TEXT, "the built-in corpus has plain posts")
             for name, own in {"text": "text", "id": "id", "spans": "spans", "kind": "kind"}.items():
                 if getattr(self, name) not in (own, None):
                     since = "the built-in corpus has its own fields"
@@ -320,7 +335,7 @@ class QueriesConfig:
         if self.toxic_subset is not None and self.safe_subset is not None:
             refuse_ignored(self, "queries", ("toxicity",), "both sides have a subset")
         if self.kind != "marked":
-            documents = ("text", "spans", "kind", "marked", *CONVERSATIONS)
+            documents = ("text", "spans", "kind", "marked", *NOT_TEXT)
             since = f"kind {self.kind} takes its texts from other fields"
             refuse_ignored(self.source, "queries.source", documents, since)
             if self.safe_source is not None:

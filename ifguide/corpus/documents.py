@@ -19,6 +19,7 @@ from ifguide.corpus.conversations import conversation_of
 from ifguide.corpus.fields import Record, label_field, spans_field, text_field, texts_field
 from ifguide.corpus.raw import too_long
 from ifguide.corpus.sources import Tally, counted, falls_in, first_of, read_records
+from ifguide.corpus.token_documents import token_documents
 from ifguide.errors import InputError, reading
 from ifguide.nouns import Document, Encoded, Turn
 
@@ -129,7 +130,7 @@ def read_documents(
         source: what to read.
         data_dir: folder that relative paths start from.
         seed_of_builtin: seed of the built-in corpus, where that is the source.
-        tokenizer: writes and cuts conversations; None where there is none yet.
+        tokenizer: writes and cuts conversations, decodes token ids; None where there is none.
 
     Raises:
         InputError: data that cannot be used (missing, empty, not UTF-8, a field that is missing or
@@ -143,6 +144,8 @@ def read_documents(
     documents: Iterator[Document]
     if source.is_conversation:
         documents = _conversations(records, source, tokenizer)
+    elif source.tokens is not None:
+        documents = _token_ids(records, source, tokenizer)
     else:
         documents = itertools.chain.from_iterable(
             _from_record(record, source) for record in records
@@ -198,6 +201,17 @@ def _conversations(
             yield joined(conversation, tokenizer, *named)
         elif chat is not None:
             yield chat.document(conversation, *named)
+
+
+def _token_ids(
+    records: Iterable[Record], source: Source, tokenizer: PreTrainedTokenizerBase | None
+) -> Iterator[Document]:
+    if tokenizer is None:
+        raise InputError(
+            f"{source.setting('tokens')}: token ids are of a given tokenizer, and this one is "
+            "still to be trained; set tokenizer.path"
+        )
+    return token_documents(records, source, tokenizer)
 
 
 def _label(record: Record, source: Source) -> str:

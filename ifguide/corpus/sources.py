@@ -17,6 +17,7 @@ from ifguide.corpus.config import QueriesConfig, Source
 from ifguide.corpus.fields import Record, identifier, number_field
 from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path
 from ifguide.corpus.subsets import read_subset
+from ifguide.corpus.token_files import companions
 from ifguide.errors import InputError, reading
 from ifguide.files import check_plain
 from ifguide.parts import tell, told
@@ -99,7 +100,12 @@ def files_of(source: Source, data_dir: Path) -> list[tuple[Path, str]]:
     found = []
     if source.path is not None:
         path = locate(source.path, data_dir)
-        found += _saved_files(path) if is_saved_dataset(path) else list_files(path, source.path)
+        if is_saved_dataset(path):
+            found += _saved_files(path)
+        else:
+            for file, name in list_files(path, source.path, ids=source.tokens is not None):
+                found += [(other, f"{name} {other.suffix}") for other in companions(file)]
+                found.append((file, name))
     if source.subset is not None:
         found.append((subset_file(source.subset, data_dir), "subset"))
     return found
@@ -214,7 +220,11 @@ def _within(
 def _raw_records(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterator[Record]:
     if source.path is not None:
         return read_path(
-            locate(source.path, data_dir), source.path, source.split, source.longest_record
+            locate(source.path, data_dir),
+            source.path,
+            source.split,
+            source.longest_record,
+            ids=source.tokens is not None,
         )
     if source.hub is not None:
         return read_hub(source.hub, source.config, source.revision, source.split, source.streaming)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from ifguide.corpus.config import CONVERSATIONS, Source
+from ifguide.corpus.config import NOT_TEXT, Source
 from ifguide.errors import InputError
 from ifguide.evaluation.named_prompts import named_source
 from ifguide.ignored import refuse_ignored
@@ -107,7 +107,7 @@ class Prompts(HeldOutText):
         _ = self.origin  # refuses a name that is not known
         if self.source is not None:
             since = "prompts are plain texts, of the field text"
-            refuse_ignored(self.source, "evaluation.prompts.source", CONVERSATIONS, since)
+            refuse_ignored(self.source, "evaluation.prompts.source", NOT_TEXT, since)
         check_ranges(self, "evaluation.prompts")
         if self.cut != "words":
             refuse_ignored(self, "evaluation.toxic", ("words",), f"cut is {self.cut}, not words")
