@@ -100,8 +100,13 @@ def list_files(path: Path, shown: str, *, ids: bool = False) -> list[tuple[Path,
 
 def _is_read(file: Path, ids: bool) -> bool:
     """Whether what lies in a folder is a plain file, or a link to one, of a format that is read."""
-    found = format_of(file.name)
-    return found is not None and (ids or found not in OF_IDS) and file.is_file()
+    return is_format_read(file.name, ids) and file.is_file()
+
+
+def is_format_read(name: str, ids: bool) -> bool:
+    """Whether a file of this name is read; one of nothing but token ids only with ``ids``."""
+    found = format_of(name)
+    return found is not None and (ids or found not in OF_IDS)
 
 
 def _entries_of(folder: Path) -> list[tuple[Path, str]]:

@@ -40,11 +40,19 @@ class FlatIds:
 
 def companions(file: Path) -> list[Path]:
     """Return the files beside one of token ids that belong to it."""
-    beside = {
-        ".bin": [file.with_suffix(".idx")],
-        ".ds": [Path(f"{file}.index"), Path(f"{file}.loss")],
-    }
-    return [other for other in beside.get(file.suffix.lower(), []) if other.is_file()]
+    others = [file.with_name(name) for name in companion_names(file.name)]
+    return [other for other in others if other.is_file()]
+
+
+def companion_names(name: str) -> list[str]:
+    """Return what files that may lie beside one of token ids are called.
+
+    >>> companion_names("a.bin"), companion_names("a.ds"), companion_names("a.npy")
+    (['a.idx'], ['a.ds.index', 'a.ds.loss'], [])
+    """
+    stem, _, suffix = name.rpartition(".")
+    beside = {"bin": [f"{stem}.idx"], "ds": [f"{name}.index", f"{name}.loss"]}
+    return beside.get(suffix.lower(), [])
 
 
 def read_map(file: Path, shown: str, name: str) -> Iterator[Record]:

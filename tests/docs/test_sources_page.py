@@ -52,7 +52,7 @@ def _json_lines(file, records):
 
 def _compressed(file, records):
     raw = "".join(json.dumps(record) + "\n" for record in records).encode()
-    with pa.CompressedOutputStream(str(file), "detect") as stream:
+    with pa.CompressedOutputStream(str(file), "gzip") as stream:
         stream.write(raw)
 
 
