@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ifguide.arrays import AnyArray
+from ifguide.arrays import AnyArray, read_rows
 from ifguide.lazily import functions_of
 
 if TYPE_CHECKING:
@@ -25,22 +25,49 @@ if TYPE_CHECKING:
 notebook = functions_of("ifguide.report.notebook")
 
 
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Token ids of one text, and the characters [start, end) that each came from.
+
+    ``learnt`` says which of them training learns; None means every one.
+    """
+
+    tokens: Int[np.ndarray, " length"]
+    start: Int[np.ndarray, " length"]
+    end: Int[np.ndarray, " length"]
+    learnt: Bool[np.ndarray, " length"] | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Where a message's text lies in the text of its conversation.
+
+    The characters [start, end) of the document are those of message ``message`` (from 0), from its
+    character ``offset`` on: a template may drop the white space around a message.
+    """
+
+    message: int
+    role: str
+    start: int
+    end: int
+    offset: int = 0
+
+
 @dataclass(frozen=True)
 class Document:
-    """One text; ``spans`` are its marked characters as [start, end) pairs."""
+    """One text; ``spans`` are its marked characters as [start, end) pairs.
+
+    A conversation has ``turns``, in the order of the text. What comes with tokens of its own, as a
+    conversation or token ids that others made, has them in ``encoded``.
+    """
 
     id: str
     text: str
     spans: tuple[tuple[int, int], ...] = ()
     source: str = ""
     kind: str = ""
-
-
-def has_loss(document: Int[np.ndarray, "n T"]) -> Bool[np.ndarray, "n T"]:
-    """Whether a token is predicted: not the first of its block, and of a document (not -1)."""
-    counted = document >= 0
-    counted[:, 0] = False
-    return counted
+    turns: tuple[Turn, ...] = ()
+    encoded: Encoded | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +77,8 @@ class Corpus:
     ``document`` counts documents from 0 in corpus order (an index into ``documents``) and is -1
     for padding and for what stands before a text; ``start`` and ``end`` are the token's characters
     [start, end) in that document's text. ``marked`` says which tokens overlap a marked span (all
-    False where there are none).
+    False where there are none). ``learnt`` says which tokens training learns at all, as those of an
+    assistant's turns; None means every one.
     """
 
     tokens: Int[np.ndarray, "N T"]
@@ -61,16 +89,28 @@ class Corpus:
     documents: Sequence[Document]
     end_of_text: int
     fingerprint: str
+    learnt: Bool[np.ndarray, "N T"] | None = None
 
     @cached_property
     def has_loss(self) -> Bool[np.ndarray, "N T"]:
-        """Whether a token is predicted: not the first of its block, and of a document."""
-        return has_loss(np.asarray(self.document))
+        """Whether a token is predicted: learnt, not the first of its block, and of a document."""
+        return self.has_loss_in(slice(None))
 
     @cached_property
     def token_count(self) -> int:
-        """Number of tokens of documents."""
-        return int((np.asarray(self.document) >= 0).sum())
+        """Number of tokens of documents that training learns."""
+        return int(self.learnt_in(slice(None)).sum())
+
+    def has_loss_in(self, rows: slice) -> Bool[np.ndarray, "n T"]:
+        """``has_loss`` of some blocks, without a look at the others."""
+        counted = self.learnt_in(rows)
+        counted[:, 0] = False
+        return counted
+
+    def learnt_in(self, rows: slice) -> Bool[np.ndarray, "n T"]:
+        """Whether tokens of some blocks are of a document, and learnt."""
+        of_document = read_rows(self.document, rows) >= 0
+        return of_document if self.learnt is None else of_document & read_rows(self.learnt, rows)
 
 
 @dataclass(frozen=True, eq=False)

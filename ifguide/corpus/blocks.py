@@ -15,18 +15,19 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.arrays import read_rows, slabs
 from ifguide.corpus.documents import Documents, batched
-from ifguide.corpus.packed_files import COLUMN_NAMES, DESCRIPTION, DOCUMENTS
+from ifguide.corpus.packed_files import COLUMN_NAMES, DESCRIPTION, DOCUMENTS, LEARNT
 from ifguide.corpus.spans import overlaps
 from ifguide.corpus.starts import document_start
-from ifguide.corpus.tokenizers import Encoded, encode, end_of_text
+from ifguide.corpus.tokenizers import encoded_documents, end_of_text
 from ifguide.errors import InputError
-from ifguide.nouns import Corpus, Document, has_loss
+from ifguide.nouns import Corpus, Document, Encoded
 from ifguide.parts import tell
 
 logger = logging.getLogger(__name__)
 
 TYPES = ("<i4", "<i4", "<i4", "<i4", "?")
 COLUMNS: Mapping[str, np.dtype] = dict(zip(COLUMN_NAMES, map(np.dtype, TYPES), strict=True))
+FLAGS = np.dtype("?")
 BATCH_CHARACTERS = 1 << 20  # text tokenised at once; the result does not depend on it
 
 Columns = dict[str, np.ndarray]
@@ -47,8 +48,10 @@ def pack(
     end. What the tokenizer puts before a text precedes it, as part of no document (-1): no token is
     taught to predict it. Where that is end-of-text itself, the one of the document before serves. A
     document may cross blocks; the last block is filled with end-of-text of document -1.
-    Documents that hold nothing but white space are left out and counted in a warning, so that
-    ``document`` counts the others. Memory does not grow with the corpus.
+    A document that comes with tokens of its own is put as it is, with nothing before or behind it.
+    Documents that hold nothing but white space, or no token that training learns, are left out and
+    counted in a warning, so that ``document`` counts the others. Memory does not grow with the
+    corpus.
 
     Args:
         documents: what to pack; read once, as a stream.
@@ -74,9 +77,8 @@ def pack(
         first = 0
         for batch in batched(stored, batch_characters):
             tell(f"cutting into tokens, document {first:,} of {len(stored):,}")
-            encoded = encode(tokenizer, [document.text for document in batch])
-            for number, (document, cut) in enumerate(zip(batch, encoded, strict=True), first):
-                if number == 0 or start != (closing,):
+            for number, (document, cut) in enumerate(encoded_documents(tokenizer, batch), first):
+                if document.encoded is None and (writer.last != closing or start != (closing,)):
                     writer.append(_of_no_document(start))
                 writer.append(_document_columns(number, document, cut, closing))
             first += len(batch)
@@ -87,6 +89,10 @@ def pack(
             "end_of_text": closing,
             "fingerprint": writer.fingerprint(block_length),
         }
+    if writer.all_learnt:
+        (folder / f"{LEARNT}.bin").unlink()
+    else:
+        description["learnt"] = True
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
     corpus = open_corpus(folder)
     if not any(_predicts_text(corpus, rows) for rows in slabs(corpus.tokens.shape)):
@@ -104,6 +110,7 @@ def open_corpus(folder: Path) -> Corpus:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         shape = (int(description["blocks"]), int(description["block_length"]))
         closing, fingerprint = int(description["end_of_text"]), str(description["fingerprint"])
+        columns = {**COLUMNS, LEARNT: FLAGS} if description.get(LEARNT) else COLUMNS
     except FileNotFoundError as error:
         raise InputError(f"{folder}: holds no packed corpus; pack the documents again") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -111,7 +118,7 @@ def open_corpus(folder: Path) -> Corpus:
             f"{folder / DESCRIPTION}: cannot be read; pack the documents again"
         ) from error
     arrays = {}
-    for name, dtype in COLUMNS.items():
+    for name, dtype in columns.items():
         file = folder / f"{name}.bin"
         if not file.is_file() or file.stat().st_size != shape[0] * shape[1] * dtype.itemsize:
             raise InputError(f"{file}: missing or not of its size; pack the documents again")
@@ -126,32 +133,43 @@ class _ColumnWriter:
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self.length = 0
+        self.last: int | None = None  # token
+        self.all_learnt = True  # of the tokens of documents
+        self._columns = {**COLUMNS, LEARNT: FLAGS}
         self._files = {
-            name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in COLUMNS
+            name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in self._columns
         }
-        self._digests = {name: hashlib.sha256() for name in COLUMNS}
+        self._digests = {name: hashlib.sha256() for name in self._columns}
 
     def append(self, columns: Columns) -> None:
-        for name, dtype in COLUMNS.items():
+        self.all_learnt &= bool((columns[LEARNT] | (columns["document"] < 0)).all())
+        for name, dtype in self._columns.items():
             raw = columns[name].astype(dtype).tobytes()
             self._files[name].write(raw)
             self._digests[name].update(raw)
         self.length += len(columns["tokens"])
+        self.last = int(columns["tokens"][-1]) if len(columns["tokens"]) else self.last
 
     def fingerprint(self, block_length: int) -> str:
-        parts = [f"{name} {digest.hexdigest()}" for name, digest in self._digests.items()]
+        counted = COLUMNS if self.all_learnt else self._columns
+        parts = [f"{name} {self._digests[name].hexdigest()}" for name in counted]
         return hashlib.sha256("\n".join([f"T {block_length}", *parts]).encode()).hexdigest()
 
 
 def _document_columns(number: int, document: Document, cut: Encoded, closing: int) -> Columns:
-    length = len(document.text)
-    start, end = np.append(cut.start, length), np.append(cut.end, length)
+    if document.encoded is None:
+        length = [len(document.text)]
+        cut = Encoded(
+            *map(np.append, (cut.tokens, cut.start, cut.end), ([closing], length, length))
+        )
+    count = len(cut.tokens)
     return {
-        "tokens": np.append(cut.tokens, closing),
-        "document": np.full(len(start), number),
-        "start": start,
-        "end": end,
-        "marked": overlaps(start, end, document.spans),
+        "tokens": cut.tokens,
+        "document": np.full(count, number),
+        "start": cut.start,
+        "end": cut.end,
+        "marked": overlaps(cut.start, cut.end, document.spans),
+        LEARNT: np.ones(count, dtype=np.bool_) if cut.learnt is None else cut.learnt,
     }
 
 
@@ -163,21 +181,27 @@ def _of_no_document(tokens: Sequence[int]) -> Columns:
         "start": nothing,
         "end": nothing,
         "marked": nothing.astype(np.bool_),
+        LEARNT: nothing.astype(np.bool_),
     }
 
 
 def _with_text(documents: Iterable[Document]) -> Iterator[Document]:
-    left_out = 0
+    empty, unlearnt = 0, 0
     for document in documents:
-        if document.text.strip():
+        own = document.encoded
+        if own is not None and own.learnt is not None and not own.learnt.any():
+            unlearnt += 1
+        elif document.text.strip() or (own is not None and len(own.tokens)):
             yield document
         else:
-            left_out += 1
-    if left_out:
-        logger.warning("left out %d documents that hold nothing but white space", left_out)
+            empty += 1
+    if empty:
+        logger.warning("left out %d documents that hold nothing but white space", empty)
+    if unlearnt:
+        logger.warning("left out %d documents without a token that training learns", unlearnt)
 
 
 def _predicts_text(corpus: Corpus, rows: slice) -> bool:
     """Whether a token that stands for characters of a text has a loss."""
     start, end = read_rows(corpus.start, rows), read_rows(corpus.end, rows)
-    return bool((has_loss(read_rows(corpus.document, rows)) & (end > start)).any())
+    return bool((corpus.has_loss_in(rows) & (end > start)).any())

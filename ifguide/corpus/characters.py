@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 
 from ifguide.arrays import read_rows, slabs
 from ifguide.errors import InputError
-from ifguide.nouns import Corpus, Document, has_loss
+from ifguide.nouns import Corpus, Document
 
 Spans: TypeAlias = Int[np.ndarray, "_ 2"]  # [start, end) on the axis
 
@@ -75,7 +75,7 @@ class Placed:
 def placed(corpus: Corpus, rows: slice, offset: Int[np.ndarray, " D"]) -> Placed:
     """Return the tokens of documents in some blocks."""
     of = read_rows(corpus.document, rows)
-    counted, inside = has_loss(of), np.flatnonzero(of.ravel() >= 0)
+    counted, inside = corpus.has_loss_in(rows), np.flatnonzero(of.ravel() >= 0)
     document = of.ravel()[inside].astype(np.int64)
     start = read_rows(corpus.start, rows).ravel()[inside] + offset[document]
     end = read_rows(corpus.end, rows).ravel()[inside] + offset[document]

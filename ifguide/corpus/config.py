@@ -16,6 +16,10 @@ Weighting = Literal["token", "query", "sequence"]
 
 EACH = "[]"  # behind a field's name: the field holds a list of texts
 LISTED = re.compile(r"(.+)\[(\d*)\]")  # such a field, and which of the texts is meant, if one is
+NOT_TEXT = (  # settings of sources of conversations and of token ids
+    *("messages", "prompt", "completion", "chat"),
+    *("tokens", "labels", "loss_mask", "attention_mask"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,9 @@ class Source:
             last part of the hub name.
         path: a file under the data folder (or absolute): ``.jsonl``, ``.ndjson``, ``.json`` or
             ``.txt`` (one document a file), each also as ``.gz``, ``.bz2``, ``.xz`` and ``.zst``;
-            ``.parquet``; a folder of those, read in sorted order; or a dataset saved by
-            ``datasets`` with ``save_to_disk``.
+            ``.parquet``; ``.arrow``; a folder of those, read in sorted order; a dataset saved by
+            ``datasets`` with ``save_to_disk``; or an address of a file or folder that fsspec opens,
+            such as ``s3://``, ``hf://`` or ``https://``.
         hub: a dataset's name on the hub, with ``config``, ``revision``, ``split``, ``streaming``.
         builtin: number of posts of the built-in corpus.
         split: the part of a hub dataset, or of a saved folder that has several.
@@ -39,6 +44,20 @@ class Source:
             the first of them alone; a record without one is left out.
         id: field of the identifier. Records without the default field ``id`` are called by their
             number, counted from 0 over the whole source; a field named here must be there.
+        messages: field of a conversation, a list of messages with ``role`` and ``content`` each,
+            instead of ``text``. It is written by the tokenizer's chat template, and what the
+            assistant writes is learnt, and nothing else. ``spans`` is then a field of each message,
+            of characters of its content.
+        prompt, completion: fields of what is not learnt and what is, instead of ``text``: two lists
+            of messages, or the texts of a user and an assistant. ``spans`` are characters of the
+            completion, or a field of each of its messages.
+        chat: false joins the texts of ``prompt`` and ``completion`` as they are, with end-of-text
+            behind them, and asks for no chat template.
+        tokens: field of token ids that others made, instead of ``text``; ``input_ids`` for files of
+            nothing else: ``.bin`` (nanoGPT's, or Megatron's with its ``.idx``), ``.npy``, and
+            datatrove's ``.ds``. Their text is found by decoding, and ``spans`` are its characters.
+        labels, loss_mask, attention_mask: fields beside ``tokens``. What has the label -100 or the
+            loss 0 is not learnt, what has the attention 0 is left out.
         spans: field of the marked character spans, ``[[start, end), ...]``; null means none.
         kind: field of a label that is carried along.
         ids: keep documents whose id fits this glob, e.g. ``"tsd_train-*"``.
@@ -68,6 +87,14 @@ class Source:
     builtin: Annotated[int, Range(1, 10**7)] | None = None
     text: str = "text"
     id: str = "id"
+    messages: str | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    chat: bool | None = None
+    tokens: str | None = None
+    labels: str | None = None
+    loss_mask: str | None = None
+    attention_mask: str | None = None
     spans: str | None = None
     kind: str | None = None
     ids: str | None = None
@@ -102,6 +129,34 @@ class Source:
                 "with spans"
             )
         self._refuse_ignored()
+        self._check_contents(where)
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether a record is a conversation, or a prompt with its completion."""
+        return self.messages is not None or self.completion is not None
+
+    @property
+    def joins(self) -> bool:
+        """Whether prompts and completions are joined as they are."""
+        return self.completion is not None and self.chat is False
+
+    def _check_contents(self, where: str) -> None:
+        """Refuse settings of conversations and token ids that contradict one another."""
+        if (self.prompt is None) != (self.completion is None):
+            raise InputError(f"{where}: prompt and completion go together; set both or neither")
+        given = [name for name in ("messages", "completion", "tokens") if getattr(self, name)]
+        if len(given) > 1:
+            raise InputError(
+                f"{where}: {' and '.join(given)} are both set; a record is one of them; remove the "
+                "other"
+            )
+        if given:
+            refuse_ignored(self, "source", ("text",), f"{given[0]} takes its place")
+        if self.tokens is None:
+            refuse_ignored(self, "source", NOT_TEXT[-3:], "it is for tokens")
+        if self.completion is None:
+            refuse_ignored(self, "source", ("chat",), "it is for prompt and completion")
 
     def _refuse_ignored(self) -> None:
         """Refuse settings that a source of this kind has no use for."""
@@ -112,6 +167,7 @@ class Source:
             refuse_ignored(self, "source", ("split",), "path names one file")
         if self.builtin is not None:
             refuse_ignored(self, "source", ("split",), "the built-in corpus has none")
+            refuse_ignored(self, "source", NOT_TEXT, "the built-in corpus has plain posts")
             for name, own in {"text": "text", "id": "id", "spans": "spans", "kind": "kind"}.items():
                 if getattr(self, name) not in (own, None):
                     since = "the built-in corpus has its own fields"
@@ -287,7 +343,7 @@ class QueriesConfig:
         if self.toxic_subset is not None and self.safe_subset is not None:
             refuse_ignored(self, "queries", ("toxicity",), "both sides have a subset")
         if self.kind != "marked":
-            documents = ("text", "spans", "kind", "marked")
+            documents = ("text", "spans", "kind", "marked", *NOT_TEXT)
             since = f"kind {self.kind} takes its texts from other fields"
             refuse_ignored(self.source, "queries.source", documents, since)
             if self.safe_source is not None:

@@ -56,6 +56,7 @@ _TEXT_FORMATS = {
     "json": "ifguide.corpus.json_records:read_json",
     "txt": "ifguide.corpus.plain_text:read_text",
 }
+OF_IDS = ("bin", "npy", "ds")  # read where the source's ``tokens`` asks for ids, and nowhere else
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 FORMATS: Registry[Format] = Registry(
@@ -68,6 +69,10 @@ FORMATS: Registry[Format] = Registry(
             for end in ("", *_COMPRESSED)
         },
         "parquet": "ifguide.corpus.rows:read_parquet",
+        "arrow": "ifguide.corpus.rows:read_arrow",
+        "bin": "ifguide.corpus.token_files:read_map",
+        "npy": "ifguide.corpus.token_files:read_map",
+        "ds": "ifguide.corpus.token_files:read_datatrove",
     },
 )
 
@@ -86,6 +91,7 @@ def known_endings() -> str:
     """List the endings of files that can be read, for messages."""
     plain = [f".{name}" for name in _TEXT_FORMATS]
     ours = {f"{name}{end}" for name in plain for end in ("", *_COMPRESSED)}
+    ours |= {f".{name}" for name in OF_IDS}
     others = [f".{name}" for name in FORMATS.names() if f".{name}" not in ours]
     packed = f"each also with {', '.join(_COMPRESSED[:-1])} or {_COMPRESSED[-1]}"
     return f"{', '.join(plain)} ({packed}), {', '.join(others)}"

@@ -5,4 +5,5 @@ from __future__ import annotations
 DESCRIPTION = "corpus.json"
 DOCUMENTS = "documents.arrow"
 COLUMN_NAMES = ("tokens", "document", "start", "end", "marked")
-PACKED_FILES = (*(f"{name}.bin" for name in COLUMN_NAMES), DESCRIPTION, DOCUMENTS)
+LEARNT = "learnt"  # a column that is there where some tokens of documents are not to be learnt
+PACKED_FILES = (*(f"{name}.bin" for name in (*COLUMN_NAMES, LEARNT)), DESCRIPTION, DOCUMENTS)

@@ -43,17 +43,17 @@ def prepare(
     if tokenizer_config.vocab_size is None:
         tokenizer = load_tokenizer(tokenizer_config)
     else:
-        texts = (d.text for d in _documents(config, data_dir, seed, held_out=False))
+        texts = (d.text for d in _documents(config, data_dir, seed, None, held_out=False))
         tokenizer = train_tokenizer(texts, tokenizer_config.vocab_size)
     set_document_start(tokenizer, config.document_start)
     tokenizer.save_pretrained(folder / "tokenizer")
-    training = _documents(config, data_dir, seed, held_out=False)
+    training = _documents(config, data_dir, seed, tokenizer, held_out=False)
     pack(training, tokenizer, config.block_length, folder / "blocks")
     (folder / HELD_OUT).mkdir(exist_ok=True)
     split = [source for source in config.sources if source.held_out]
     for number, source in enumerate(split):
         tell(f"documents held out of {source.name}")
-        kept_out = _split(source, data_dir, seed, held_out=True)
+        kept_out = _split(source, data_dir, seed, tokenizer, held_out=True)
         Documents.write(_held_out_file(folder, number), kept_out)
     write_json(folder / HELD_OUT / NAMES, [source.name for source in split])
     return open_prepared(folder, trust_remote_code=tokenizer_config.trust_remote_code)
@@ -89,13 +89,25 @@ def _held_out_file(folder: Path, number: int) -> Path:
 
 
 def _documents(
-    config: CorpusConfig, data_dir: Path, seed: int, *, held_out: bool
+    config: CorpusConfig,
+    data_dir: Path,
+    seed: int,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    held_out: bool,
 ) -> Iterator[Document]:
     for source in config.sources:
-        yield from _split(source, data_dir, seed, held_out=held_out)
+        yield from _split(source, data_dir, seed, tokenizer, held_out=held_out)
 
 
-def _split(source: Source, data_dir: Path, seed: int, *, held_out: bool) -> Iterator[Document]:
-    for document in read_documents(source, data_dir, seed):
+def _split(
+    source: Source,
+    data_dir: Path,
+    seed: int,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    held_out: bool,
+) -> Iterator[Document]:
+    for document in read_documents(source, data_dir, seed, tokenizer):
         if is_held_out(document, source.held_out, seed) == held_out:
             yield document

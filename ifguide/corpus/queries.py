@@ -26,7 +26,7 @@ from ifguide.corpus.documents import read_documents
 from ifguide.corpus.sides import check_sides_differ
 from ifguide.corpus.spans import overlaps
 from ifguide.corpus.starts import room_behind, text_start
-from ifguide.corpus.tokenizers import encode
+from ifguide.corpus.tokenizers import encode, encoded_documents
 from ifguide.errors import InputError
 from ifguide.nouns import Contrast, Document, QuerySet
 
@@ -62,11 +62,10 @@ def load_contrast(
     """
     if config.kind == "marked":
         source = replace(config.source, marked=True)
-        documents = read_documents(source, data_dir, seed_of_builtin)
+        documents = read_documents(source, data_dir, seed_of_builtin, tokenizer)
         wanted = (document for document in documents if document.id not in exclude)
-        toxic = list(itertools.islice(_marked_queries(wanted, tokenizer, config), config.limit))
-        before = len(text_start(tokenizer))
-        safe = [_Query(query.tokens, _others(query.counted, before)) for query in toxic]
+        found = list(itertools.islice(_marked_queries(wanted, tokenizer, config), config.limit))
+        toxic, safe = [query for query, _ in found], [query for _, query in found]
     else:
         sides = _read_sides(config, data_dir, exclude)
         toxic, safe = (list(_completion_queries(side, tokenizer, config)) for side in sides)
@@ -140,24 +139,31 @@ def _read_sides(config: QueriesConfig, data_dir: Path, exclude: Container[str]) 
 
 def _marked_queries(
     documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, config: QueriesConfig
-) -> Iterator[_Query]:
+) -> Iterator[tuple[_Query, _Query]]:
+    """Yield each document twice: its marked tokens count, and all others that are learnt."""
     start = text_start(tokenizer)
     room = room_behind(start, config.max_length, "queries.max_length")
     dropped = 0
     for batch in _batched(documents):
-        encoded = encode(tokenizer, [document.text for document in batch])
-        for document, cut in zip(batch, encoded, strict=True):
-            counted = overlaps(cut.start[:room], cut.end[:room], document.spans)
-            if counted.any():
-                yield _after(start, cut.tokens[:room], counted)
+        for document, cut in encoded_documents(tokenizer, batch):
+            own = document.encoded is not None
+            before, kept = ((), config.max_length) if own else (start, room)
+            tokens, marked = cut.tokens[:kept], overlaps(cut.start, cut.end, document.spans)[:kept]
+            learnt = np.ones(len(tokens), np.bool_)
+            learnt &= True if cut.learnt is None else cut.learnt[:kept]
+            learnt[: int(own)] = False  # nothing stands before it that could predict it
+            if (marked & learnt).any():
+                both = (marked & learnt, ~marked & learnt)
+                toxic, safe = (_after(before, tokens, counted) for counted in both)
+                yield toxic, safe
             else:
                 dropped += 1
     if dropped:
         logger.warning(
-            "%s: dropped %d documents without a marked token in their first %d tokens",
+            "%s: dropped %d documents without a marked token to learn in the first %d tokens",
             config.source.shown,
             dropped,
-            room,
+            config.max_length,
         )
 
 
@@ -183,12 +189,6 @@ def _after(
     start: Sequence[int], tokens: Int[np.ndarray, " length"], counted: Bool[np.ndarray, " length"]
 ) -> _Query:
     return _Query(np.insert(tokens, 0, start), np.insert(counted, 0, [False] * len(start)))
-
-
-def _others(counted: Bool[np.ndarray, " length"], before: int) -> Bool[np.ndarray, " length"]:
-    others = ~counted
-    others[:before] = False  # what stands before a text has no loss
-    return others
 
 
 def _query_set(queries: Sequence[_Query], weighting: Weighting) -> QuerySet:

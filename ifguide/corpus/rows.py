@@ -14,6 +14,7 @@ from ifguide.corpus.fields import Record
 from ifguide.errors import InputError
 
 ROWS = 1024  # turned into Python values at a time
+ARROW_FILE = b"ARROW1"  # what a file with an index of its batches begins with
 
 
 @final
@@ -41,6 +42,20 @@ def read_parquet(file: Path, shown: str, name: str) -> Iterator[Record]:
     """Yield a Parquet file's rows, a batch in memory at a time."""
     with pq.ParquetFile(file) as parquet:
         batches = parquet.iter_batches(batch_size=ROWS)
+        rows = (Row(batch, row) for batch in batches for row in range(batch.num_rows))
+        yield from _numbered(rows, shown)
+
+
+def read_arrow(file: Path, shown: str, name: str) -> Iterator[Record]:
+    """Yield the rows of an Arrow file, of either of Arrow's two layouts."""
+    with pa.memory_map(str(file), "r") as source:
+        is_file = source.read(len(ARROW_FILE)) == ARROW_FILE
+        source.seek(0)
+        if is_file:
+            opened = pa.ipc.open_file(source)
+            batches = (opened.get_batch(n) for n in range(opened.num_record_batches))
+        else:
+            batches = iter(pa.ipc.open_stream(source))
         rows = (Row(batch, row) for batch in batches for row in range(batch.num_rows))
         yield from _numbered(rows, shown)
 

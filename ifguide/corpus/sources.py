@@ -12,11 +12,13 @@ from operator import ge, le
 from pathlib import Path
 from typing import TypeVar
 
+from ifguide.corpus.addresses import addresses_known_by, is_address, read_address
 from ifguide.corpus.builtin import builtin_posts
 from ifguide.corpus.config import QueriesConfig, Source
 from ifguide.corpus.fields import Record, identifier, number_field
 from ifguide.corpus.readers import is_saved_dataset, list_files, read_hub, read_path
 from ifguide.corpus.subsets import read_subset
+from ifguide.corpus.token_files import companions
 from ifguide.errors import InputError, reading
 from ifguide.files import check_plain
 from ifguide.parts import tell, told
@@ -91,15 +93,20 @@ def files_of(source: Source, data_dir: Path) -> list[tuple[Path, str]]:
     Each comes with its name inside the source, which decides documents too: the path within a
     folder, a single file's own name, and ``subset`` for the list of a subset, which comes last.
     Nothing is opened. A dataset on the hub and the built-in corpus have none: their settings tell
-    what they are.
+    what they are. What is at an address is no file of this machine: ``known_by`` tells of it.
 
     Raises:
         InputError: the path or the subset is not there, or nothing that can be read is.
     """
     found = []
-    if source.path is not None:
+    if source.path is not None and not is_address(source.path):
         path = locate(source.path, data_dir)
-        found += _saved_files(path) if is_saved_dataset(path) else list_files(path, source.path)
+        if is_saved_dataset(path):
+            found += _saved_files(path)
+        else:
+            for file, name in list_files(path, source.path, ids=source.tokens is not None):
+                found += [(other, f"{name} {other.suffix}") for other in companions(file)]
+                found.append((file, name))
     if source.subset is not None:
         found.append((subset_file(source.subset, data_dir), "subset"))
     return found
@@ -136,7 +143,8 @@ def falls_in(fraction: float, seed: int, source: str, document: str) -> bool:
 def source_fingerprint(source: Source, data_dir: Path) -> str:
     """Return a sha256 of what decides the documents: settings, and the contents of local files.
 
-    A hub dataset is known by name, config, revision and split: set ``revision`` to pin it.
+    A hub dataset is known by name, config, revision and split: set ``revision`` to pin it. A file
+    at an address is known by what the store tells of it.
     The folder the data lie in does not count.
 
     Raises:
@@ -147,6 +155,9 @@ def source_fingerprint(source: Source, data_dir: Path) -> str:
     for place in ("path", "subset"):
         settings[place] = settings[place] is not None
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    told = addresses_known_by({"": source})
+    if told is not None:
+        digest.update(json.dumps(told, sort_keys=True).encode())
     for file, name in files_of(source, data_dir):
         tell(f"checksum of {name}")
         with reading(str(file), "check the file, or name another one"), file.open("rb") as stream:
@@ -212,9 +223,16 @@ def _within(
 
 
 def _raw_records(source: Source, data_dir: Path, seed_of_builtin: int) -> Iterator[Record]:
+    ids = source.tokens is not None
+    if source.path is not None and is_address(source.path):
+        return read_address(source.path, source.split, source.longest_record, ids=ids)
     if source.path is not None:
         return read_path(
-            locate(source.path, data_dir), source.path, source.split, source.longest_record
+            locate(source.path, data_dir),
+            source.path,
+            source.split,
+            source.longest_record,
+            ids=ids,
         )
     if source.hub is not None:
         return read_hub(source.hub, source.config, source.revision, source.split, source.streaming)

@@ -6,11 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -20,19 +18,11 @@ from ifguide.corpus.hub import commit_of
 from ifguide.corpus.tokenizer_class import as_its_file_says
 from ifguide.errors import InputError, reading
 from ifguide.extras import import_extra
+from ifguide.nouns import Document, Encoded
 from ifguide.parts import tell
 
 END_OF_TEXT = "<|endoftext|>"
 LEARNT_WITHIN = 1000  # bytes; longer than any word
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Token ids of one text, and the characters [start, end) that each came from."""
-
-    tokens: Int[np.ndarray, " length"]
-    start: Int[np.ndarray, " length"]
-    end: Int[np.ndarray, " length"]
 
 
 def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
@@ -153,6 +143,16 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator
         yield cut if special.isdisjoint(ids) else _spelt_out(tokenizer, text, cut, special)
 
 
+def encoded_documents(
+    tokenizer: PreTrainedTokenizerBase, documents: Sequence[Document]
+) -> Iterator[tuple[Document, Encoded]]:
+    """Yield documents with their tokens: their own, or those that the tokenizer cuts them into."""
+    texts = [document.text for document in documents if document.encoded is None]
+    cut = encode(tokenizer, texts)
+    for document in documents:
+        yield document, next(cut) if document.encoded is None else document.encoded
+
+
 def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Return the tokens of a text as ``encode`` cuts it, none added."""
     (encoded,) = encode(tokenizer, [text])
@@ -225,7 +225,7 @@ def _spelt_out(
     rows: list[tuple[int, int, int]] = []
     columns = (cut.tokens.tolist(), cut.start.tolist(), cut.end.tolist())
     for token, start, end in zip(*columns, strict=True):
-        spelt = token in special and _spells(text[start:end], tokenizer, token)
+        spelt = token in special and spells(text[start:end], tokenizer, token)
         places = range(start, end) if spelt else ()
         rows += [(part.id, k, k + 1) for k in places for part in model.tokenize(text[k])]
         rows += [] if spelt else [(token, start, end)]
@@ -233,7 +233,7 @@ def _spelt_out(
     return Encoded(tokens, first, last)
 
 
-def _spells(text: str, tokenizer: PreTrainedTokenizerBase, token: int) -> bool:
+def spells(text: str, tokenizer: PreTrainedTokenizerBase, token: int) -> bool:
     """Whether a text of several characters spells a token, whatever the case."""
     name = str(tokenizer.convert_ids_to_tokens(token)).casefold()
     return len(name) > 1 and name in text.casefold()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from ifguide.corpus.config import Source
+from ifguide.corpus.config import NOT_TEXT, Source
 from ifguide.errors import InputError
 from ifguide.evaluation.named_prompts import named_source
 from ifguide.ignored import refuse_ignored
@@ -105,6 +105,9 @@ class Prompts(HeldOutText):
                 "or use source: {path: ...}"
             )
         _ = self.origin  # refuses a name that is not known
+        if self.source is not None:
+            since = "prompts are plain texts, of the field text"
+            refuse_ignored(self.source, "evaluation.prompts.source", NOT_TEXT, since)
         check_ranges(self, "evaluation.prompts")
         if self.cut != "words":
             refuse_ignored(self, "evaluation.toxic", ("words",), f"cut is {self.cut}, not words")

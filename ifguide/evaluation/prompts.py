@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerBase
+
 from ifguide.corpus.documents import read_documents
 from ifguide.errors import InputError
 from ifguide.evaluation.config import EvaluationConfig, HeldOutText, Prompts
@@ -44,6 +46,11 @@ def prompts_of(
     found, seen = [], 0
     for document in held_out_documents(prompts, held_out, data_dir, name):
         seen += 1
+        if document.encoded is not None:
+            raise InputError(
+                f"evaluation prompt set '{name}': document '{document.id}' comes with tokens of "
+                "its own, as conversations do, and prompts are plain texts; name a source of texts"
+            )
         text = _cut(document, prompts)
         if len(text.split()) >= prompts.min_words:
             found.append(Prompt(document.id, text))
@@ -62,16 +69,22 @@ def prompts_of(
 
 
 def held_out_documents(
-    texts: HeldOutText, held_out: HeldOut, data_dir: Path, name: str
+    texts: HeldOutText,
+    held_out: HeldOut,
+    data_dir: Path,
+    name: str,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Iterator[Document]:
     """Yield the documents that ``texts`` asks for; the arguments are those of ``prompts_of``.
+
+    Conversations are written and cut by the tokenizer.
 
     Raises:
         InputError: a source cannot be read or is not known, or no document is asked for.
     """
     origin = texts.origin
     if origin is not None:
-        documents = read_documents(origin, data_dir)
+        documents = read_documents(origin, data_dir, tokenizer=tokenizer)
     elif texts.held_out is not None and texts.held_out in held_out:
         documents = iter(held_out[texts.held_out])
     else:

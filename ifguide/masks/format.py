@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.arrays import read_rows, slabs
 from ifguide.corpus.tokenizers import vocabulary_of
-from ifguide.nouns import Corpus, Document, Selection, TokenScores, has_loss
+from ifguide.nouns import Corpus, Document, Selection, TokenScores
 
 Span = tuple[int, int, float]  # [start, end) characters, and their score
 
@@ -69,7 +69,7 @@ class MaskedCorpus:
         """Yield all blocks in order, a slab at a time."""
         for rows in slabs(self.corpus.tokens.shape):
             document = read_rows(self.corpus.document, rows)
-            learnt = has_loss(document) & ~self.selection.suppress[rows]
+            learnt = self.corpus.has_loss_in(rows) & ~self.selection.suppress[rows]
             yield Blocks(read_rows(self.corpus.tokens, rows), document, learnt)
 
     def texts(self) -> Iterator[SelectedText]:

@@ -113,7 +113,7 @@ def pack_texts(
         return
     length = int(text.corpus.tokens.shape[1])
     for number, (name, asked) in enumerate(wanted.items()):
-        documents = held_out_documents(asked, text.held_out, data_dir, name)
+        documents = held_out_documents(asked, text.held_out, data_dir, name, text.tokenizer)
         setting = f"evaluation.perplexity.{name}"
         pack(documents, text.tokenizer, length, work.fresh / str(number), setting=setting)
     write_json(work.fresh / "texts.json", {"names": list(wanted)})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ifguide.corpus.addresses import addresses_known_by
 from ifguide.corpus.config import Source, TokenizerConfig
 from ifguide.corpus.sources import files_of
 from ifguide.corpus.tokenizer_files import tokenizer_files
@@ -37,6 +38,8 @@ def data_folder(config: Config) -> Path:
 def texts_of(name: str, sources: Callable[[Config], Iterable[Source | None]]) -> Outside[Path]:
     """Declare the files of sources; who reads them is given the folder that their paths start from.
 
+    Files at an address are known by what the store tells of them.
+
     Args:
         name: the settings that name them.
         sources: gives them; what is None is no source.
@@ -48,7 +51,11 @@ def texts_of(name: str, sources: Callable[[Config], Iterable[Source | None]]) ->
                 for file, inside in files_of(source, data_folder(config)):
                     yield file, f"{number}/{inside or file.name}"
 
-    return Outside(name=name, files=files, open=data_folder)
+    def known_by(config: Config) -> Mapping[str, str] | None:
+        given = {str(number): source for number, source in enumerate(sources(config)) if source}
+        return addresses_known_by(given)
+
+    return Outside(name=name, files=files, known_by=known_by, open=data_folder)
 
 
 def judges_of(name: str, names: Callable[[Config], Iterable[str]]) -> Outside[list[Judge]]:
@@ -138,14 +145,18 @@ TOKENIZER = Outside(
 )
 CHECKPOINT = checkpoint_of("model", lambda config: config.model)
 _QUERY_TEXTS = texts_of("queries", _query_sources)
-QUERY_TEXTS = Outside(name="queries", files=_query_files, open=data_folder)
+QUERY_TEXTS = Outside(
+    name="queries", files=_query_files, known_by=_QUERY_TEXTS.known_by, open=data_folder
+)
 PROMPT_TEXTS = texts_of(
     "evaluation.prompts", lambda c: [p.origin for p in c.evaluation.prompt_sets.values()]
 )
 HELD_OUT_TEXTS = texts_of("evaluation.perplexity", lambda c: c.evaluation.text_sources)
+_LAMBADA_TEXTS = texts_of("", lambda c: c.evaluation.lambada_sources)
 LAMBADA = Outside(
     name="evaluation.lambada",
-    files=texts_of("", lambda c: c.evaluation.lambada_sources).files,
+    files=_LAMBADA_TEXTS.files,
+    known_by=_LAMBADA_TEXTS.known_by,
     open=lambda config: prompts.lambada_texts(config.evaluation, data_folder(config)),
 )
 JUDGES = judges_of("evaluation.judges", lambda config: config.evaluation.judges)

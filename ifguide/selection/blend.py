@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from ifguide.arrays import LazyArray, read_rows, slabs
 from ifguide.errors import InputError
-from ifguide.nouns import TokenScores, has_loss
+from ifguide.nouns import TokenScores
 
 ReadRows = Callable[[slice], Float[np.ndarray, "n T"]]
 
@@ -51,7 +51,7 @@ def blend(scores: TokenScores, other: TokenScores, share: float) -> TokenScores:
         )
 
     def blended(rows: slice) -> Float[np.ndarray, "n T"]:
-        counted = has_loss(read_rows(scores.corpus.document, rows))
+        counted = scores.corpus.has_loss_in(rows)
         mixed = (1 - share) * first(rows) + share * second(rows)
         return np.where(counted, mixed, 0.0).astype(np.float32)
 
@@ -66,10 +66,9 @@ def _standardised(scores: TokenScores) -> tuple[ReadRows, float]:
 
     And that deviation: 0 up to rounding, all scores are the same.
     """
-    document = scores.corpus.document
     sums = []
     for rows in slabs(scores.values.shape):
-        counted = has_loss(read_rows(document, rows))
+        counted = scores.corpus.has_loss_in(rows)
         values = np.where(counted, read_rows(scores.values, rows).astype(np.float64), 0.0)
         sums.append(np.stack([counted.sum(1), values.sum(1), np.square(values).sum(1)]))
     # block by block, so that the sums do not depend on the slabs

@@ -6,7 +6,7 @@ import numpy as np
 
 from ifguide.arrays import read_rows, slabs
 from ifguide.errors import InputError
-from ifguide.nouns import Selection, TokenScores, has_loss
+from ifguide.nouns import Selection, TokenScores
 
 
 def check_budget(share: float, tokens: int, setting: str = "selection.budget") -> None:
@@ -70,7 +70,7 @@ def check_scores_differ(scores: TokenScores) -> None:
     """
     low, high = np.inf, -np.inf
     for rows in slabs(scores.values.shape):
-        counted = has_loss(read_rows(scores.corpus.document, rows))
+        counted = scores.corpus.has_loss_in(rows)
         values = read_rows(scores.values, rows)[counted]
         low, high = min(low, values.min(initial=low)), max(high, values.max(initial=high))
     if low == high:

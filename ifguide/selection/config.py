@@ -63,7 +63,7 @@ class SelectionConfig:
     Args:
         quantile: the threshold is this quantile of the scores of all tokens with a loss.
         window: neighbours to each side that a token above the threshold brings along.
-        budget: share of the corpus's tokens to select.
+        budget: share of the corpus's tokens to select, of those that are learnt.
         unit: what is walked by rank: each ``document``, or each ``block`` as in the IF-Guide
             authors' code.
     """

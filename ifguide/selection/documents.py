@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from ifguide.arrays import read_rows, slabs
 from ifguide.errors import InputError
-from ifguide.nouns import Selection, TokenScores, has_loss
+from ifguide.nouns import Selection, TokenScores
 from ifguide.selection.config import Total
 
 
@@ -111,7 +111,7 @@ def document_totals(
     size = np.zeros(documents, dtype=np.int64)
     for rows in slabs(scores.values.shape):
         document = read_rows(corpus.document, rows)
-        counted = has_loss(document)
+        counted = corpus.has_loss_in(rows)
         of, added = document[counted], read_rows(scores.values, rows)[counted].astype(np.float64)
         (np.maximum if total == "max" else np.add).at(value, of, added)
         np.add.at(size, of, 1)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, UInt64
 from ifguide.arrays import LazyArray, read_rows
 from ifguide.corpus.words import Spelling, number_words, word_keys
 from ifguide.errors import InputError
-from ifguide.nouns import Contrast, Corpus, QuerySet, TokenScores, has_loss
+from ifguide.nouns import Contrast, Corpus, QuerySet, TokenScores
 
 
 def lexicon(
@@ -43,7 +43,7 @@ def lexicon(
             key = word_keys(spelt, tokens, number)
             place = np.searchsorted(keys[:-1], key)
             values = np.where(keys[place] == key, log_odds[place], 0.0)[number]
-        return np.where(has_loss(document), values, 0.0)
+        return np.where(corpus.has_loss_in(rows), values, 0.0)
 
     lazy = LazyArray(corpus.tokens.shape, np.dtype(np.float64), scored)
     mapped = isinstance(corpus.tokens, np.memmap)

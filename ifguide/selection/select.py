@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from ifguide.arrays import read_rows, slabs, with_halo
 from ifguide.errors import InputError
-from ifguide.nouns import Corpus, Selection, TokenScores, has_loss
+from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.selection.config import SelectionConfig, Unit
 from ifguide.selection.quantile import quantile
 
@@ -112,7 +112,7 @@ def _min_max(values: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
 
 @dataclass(frozen=True)
 class _Extent:
-    """How many tokens are not padding, how many have a loss, and how many documents there are."""
+    """How many tokens are learnt, how many have a loss, and how many documents there are."""
 
     tokens: int
     with_loss: int
@@ -136,8 +136,8 @@ def _measure(scores: TokenScores) -> _Extent:
                 "the corpus again"
             )
         document = read_rows(corpus.document, rows)
-        tokens += int(np.count_nonzero(document >= 0))
-        with_loss += int(np.count_nonzero(has_loss(document)))
+        tokens += int(np.count_nonzero(corpus.learnt_in(rows)))
+        with_loss += int(np.count_nonzero(corpus.has_loss_in(rows)))
         documents = max(documents, int(document.max()) + 1)
     if not with_loss:
         raise InputError("scores: no token of the corpus has a loss; give it blocks with text")
@@ -147,7 +147,7 @@ def _measure(scores: TokenScores) -> _Extent:
 def _threshold(scores: TokenScores, extent: _Extent, q: float) -> float:
     def with_loss() -> Iterator[np.ndarray]:
         for rows in slabs(scores.values.shape):
-            counted = has_loss(read_rows(scores.corpus.document, rows))
+            counted = scores.corpus.has_loss_in(rows)
             yield read_rows(scores.values, rows)[counted]
 
     return quantile(with_loss, scores.values.dtype, extent.with_loss, q)
@@ -175,7 +175,7 @@ def _tally(
     total, in_window = np.zeros(units), np.zeros(shape, dtype=bool)
     for rows in slabs(shape):
         wide, within = with_halo(rows, shape, window)
-        values, counted = read_rows(scores.values, wide), has_loss(read_rows(corpus.document, wide))
+        values, counted = read_rows(scores.values, wide), corpus.has_loss_in(wide)
         unit_of = _units(corpus, wide, unit)
         hit = counted & (values > threshold)
         near = _dilate(hit.ravel(), unit_of.ravel(), window).reshape(hit.shape) & counted

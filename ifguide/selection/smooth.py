@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 from ifguide.arrays import LazyArray, read_rows, slabs, with_halo
 from ifguide.corpus.words import Spelling, number_words, word_keys
 from ifguide.errors import InputError
-from ifguide.nouns import Corpus, TokenScores, has_loss
+from ifguide.nouns import Corpus, TokenScores
 from ifguide.selection.config import SmoothingConfig
 
 Types = Callable[[slice], Int[np.ndarray, "n T"]]  # the type of each token of some rows
@@ -98,7 +98,8 @@ def _read(
 ) -> tuple[Float[np.ndarray, "n T"], Bool[np.ndarray, "n T"], Int[np.ndarray, "n T"]]:
     """Return rows of the scores in float64, which have a loss, and their documents."""
     document = read_rows(scores.corpus.document, rows)
-    return read_rows(scores.values, rows).astype(np.float64), has_loss(document), document
+    counted = scores.corpus.has_loss_in(rows)
+    return read_rows(scores.values, rows).astype(np.float64), counted, document
 
 
 def _over_neighbours(

@@ -37,14 +37,20 @@ def fit(
         progress: called with the number of tokens just done.
 
     Raises:
-        InputError: no weight can be tracked, a factor is not finite (the weight is named), or the
-            corpus has too few blocks for ``eigenvalue_blocks: other``.
+        InputError: no weight can be tracked, a factor is not finite (the weight is named), no token
+            of the sample has a loss, or the corpus has too few blocks for ``eigenvalue_blocks:
+            other``.
     """
     config = config or CurvatureConfig()
     tracked = find_tracked(model)
     if config.kind == "identity":
         return Identity()
     sample = Sample(corpus, sample_rows(len(corpus.tokens), config.sample_blocks, seed), seed)
+    if not sample.predicted_tokens:
+        raise InputError(
+            f"curvature.sample_blocks: none of the {len(sample.rows)} blocks drawn has a token "
+            "that is learnt; raise it"
+        )
     with evaluating(model):
         if config.kind == "dense":
             if is_sharded(model):
