@@ -16,6 +16,7 @@ from ifguide.commands.attack import ATTACK
 from ifguide.commands.command import Command
 from ifguide.commands.compare import COMPARE, SWEEP
 from ifguide.commands.demo import DEMO
+from ifguide.commands.estimate import ESTIMATE
 from ifguide.commands.export_pair import EXPORT_PAIR
 from ifguide.commands.init import INIT
 from ifguide.commands.inspect import INSPECT
@@ -30,6 +31,7 @@ from ifguide.errors import FULL, InputError, escaped, one_line
 COMMANDS: tuple[Command, ...] = (
     DEMO,
     INIT,
+    ESTIMATE,
     RUN,
     *STAGE_COMMANDS,
     STATUS,

@@ -202,6 +202,15 @@ def duration(seconds: Number) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def bytes_text(size: Number) -> str:
+    """Bytes in the units that a person would say.
+
+    >>> bytes_text(0), bytes_text(5e6), bytes_text(3.2e9)
+    ('0 MiB', '5 MiB', '3.0 GiB')
+    """
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"
+
+
 def _measures(models: Models) -> Iterator[Measure]:
     """Every measure that any of the models has."""
     for measure, title in MEASURES.items():

@@ -41,6 +41,7 @@ from ifguide.run.overview import is_optional, known_stages, rows_under, samples_
 from ifguide.run.pair import perturbed
 from ifguide.run.progress import progress_line
 from ifguide.run.rivals import Rivals
+from ifguide.run.room import check_room
 from ifguide.run.rows import possible
 from ifguide.run.run import Run, closure, looked_at, opened
 from ifguide.run.stage import AnyStage, StageOf
@@ -96,6 +97,7 @@ def run(config: Config, out: Path, until: str = "report", manner: Manner | None 
             that is possible.
     """
     stage = stage_named(until)
+    check_room(config, out, closure([stage]))
     with _working(config, out, manner) as run:
         if stage is REPORT and ranks.is_main():
             run.folder.check_outputs(COPIES)

@@ -13,6 +13,7 @@ from ifguide.evaluation.typed_json import read_typed, write_typed
 from ifguide.lazily import functions_of
 from ifguide.models.config import ModelConfig
 from ifguide.nouns import Checkpoint, Contrast, Corpus, Direction, TokenScores
+from ifguide.run import effort
 from ifguide.run.given import (
     BaselineSettings,
     FitSettings,
@@ -120,6 +121,7 @@ def baseline(
         kept=lambda config: config.baseline is not None,
         total=lambda settings, text, *_: training_tokens(text, settings.baseline),
         passes=lambda settings, noun: TRAINING,
+        effort=effort.trained("baseline", lambda config: config.baseline),
     )
 
 
@@ -127,12 +129,8 @@ def training_tokens(text: PreparedCorpus, settings: TrainSettings | None) -> int
     """Return how many tokens a training goes through, over all processes."""
     if settings is None:
         return None
-    training = settings.training
-    steps = training.trainer.get("max_steps", -1)
-    if steps > 0:
-        blocks = training.batch_size * training.accumulation * ranks.world_size()
-        return int(steps * blocks * text.corpus.tokens.shape[1])
-    return int(text.corpus.tokens.size * training.epochs)
+    blocks, length = text.corpus.tokens.shape
+    return effort.training_tokens(blocks, length, settings.training, ranks.world_size())
 
 
 def corpus_tokens(text: PreparedCorpus) -> int:
@@ -164,6 +162,7 @@ def fitted(
         files=("curvature.safetensors",),
         total=total,
         passes=lambda settings, noun: FITTING,
+        effort=effort.fitted,
     )
 
 
@@ -184,6 +183,7 @@ def aimed(
         save=artifacts.save_direction,
         load=lambda folder, get: artifacts.load_direction(folder),
         files=("direction.safetensors",),
+        effort=effort.aimed,
     )
 
 
@@ -213,6 +213,7 @@ def smoothed(
         load=lambda folder, get: artifacts.load_scores(folder, get(corpus).corpus),
         files=SCORE_FILES,
         kept=lambda config: settings(config).changes,
+        effort=effort.smoothed,
     )
 
 
@@ -234,6 +235,7 @@ def sampled(
         files=SAMPLE_FILES,
         command="evaluate",
         passes=lambda settings, noun: GENERATING,
+        effort=effort.sampled,
     )
 
 
@@ -255,6 +257,7 @@ def fluent(
         files=(FIGURES,),
         command="evaluate",
         passes=lambda settings, noun: GENERATING,
+        effort=effort.fluent,
     )
 
 
@@ -270,6 +273,7 @@ def judged(name: str, samples: Need[Tables]) -> StageOf[JudgedModel]:
         load=figures_as(JudgedModel),
         files=(FIGURES,),
         command="evaluate",
+        effort=effort.judged,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ifguide.evaluation.figures import Evaluation, read_report
 from ifguide.lazily import functions_of
 from ifguide.nouns import Checkpoint
-from ifguide.run import factories
+from ifguide.run import effort, factories
 from ifguide.run.given import CorpusSettings, PromptSettings, QuerySettings, TrainSettings
 from ifguide.run.layout import (
     CORPUS_FILES,
@@ -46,6 +46,7 @@ CORPUS = Stage(
     make=makers.prepare_corpus,
     load=lambda folder, get: makers.open_corpus_of(folder, get(TOKENIZER)),
     files=CORPUS_FILES,
+    effort=effort.corpus,
 )
 HELD_OUT = Stage(
     name="held_out",
@@ -56,6 +57,7 @@ HELD_OUT = Stage(
     make=makers.pack_texts,
     load=lambda folder, get: artifacts.load_texts(folder),
     files=TEXT_FILES,
+    effort=effort.held_out,
 )
 QUERIES = Stage(
     name="queries",
@@ -66,6 +68,7 @@ QUERIES = Stage(
     save=artifacts.save_contrast,
     load=lambda folder, get: artifacts.load_contrast(folder),
     files=("queries.npz",),
+    effort=effort.queries,
 )
 PROMPTS = Stage(
     name="prompts",
@@ -105,6 +108,7 @@ SCORE = Stage(
     files=SCORE_FILES,
     total=lambda settings, text, *_: factories.corpus_tokens(text),
     passes=factories.scoring_passes,
+    effort=effort.scored,
 )
 SMOOTH = factories.smoothed("smooth", CORPUS, QUERIES, SCORE)
 SELECT = Stage(
@@ -116,6 +120,7 @@ SELECT = Stage(
     make=makers.select_tokens,
     load=lambda folder, get: artifacts.load_selection(folder, get(SMOOTH).corpus),
     files=MASK_FILES,
+    effort=effort.selected,
 )
 TRAIN = Stage(
     name="train",
@@ -133,6 +138,7 @@ TRAIN = Stage(
     files=MODEL_FILES,
     total=lambda settings, text, *_: factories.training_tokens(text, settings),
     passes=lambda settings, noun: factories.TRAINING,
+    effort=effort.trained("training", lambda config: config.training),
 )
 MODELS: dict[str, Need[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
 SAMPLES = {name: factories.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
@@ -155,6 +161,7 @@ EVALUATE = Stage(
     save=factories.save_figures,
     load=factories.figures_as(Evaluation),
     files=(FIGURES,),
+    effort=effort.evaluated,
 )
 REPORT = Stage(
     name="report",
@@ -165,4 +172,5 @@ REPORT = Stage(
     make=makers.write_report_and_page,
     load=lambda folder, get: read_report(folder / "report.json"),
     files=("report.json", "report.html"),
+    effort=effort.reported,
 )
