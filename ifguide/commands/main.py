@@ -24,6 +24,7 @@ from ifguide.commands.judge import JUDGE
 from ifguide.commands.lm_eval import LM_EVAL
 from ifguide.commands.run import RUN, STAGE_COMMANDS
 from ifguide.commands.schema import SCHEMA
+from ifguide.commands.score_corpus import SCORE_CORPUS
 from ifguide.commands.status import STATUS
 from ifguide.distributed import lost
 from ifguide.errors import FULL, InputError, escaped, one_line
@@ -38,6 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     INSPECT,
     COMPARE,
     SWEEP,
+    SCORE_CORPUS,
     JUDGE,
     ATTACK,
     LM_EVAL,

@@ -25,8 +25,8 @@ from ifguide.evaluation.metrics import mean_over_prompts
 from ifguide.files import read_json, write_json
 from ifguide.nouns import Checkpoint, Contrast, QuerySet
 from ifguide.run.attacks_given import Attack, Figures, GcgSettings, LensSettings, RelearnSettings
+from ifguide.run.continuations import PromptSets
 from ifguide.run.layout import FIGURES
-from ifguide.run.makers import PromptSets
 from ifguide.run.outside import JUDGES
 from ifguide.run.run import Run
 from ifguide.run.stages import CORPUS, MODELS, PROMPTS, QUERIES, TRAIN

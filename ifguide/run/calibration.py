@@ -67,7 +67,7 @@ class Rates:
 
     seconds: Mapping[str, float]
 
-    def of(self, done: effort.Effort) -> float:
+    def of(self, done: effort.Effort) -> effort.Number:
         """Return the seconds that a stage takes."""
         return sum(units * self.seconds[name] for name, units in done.work.items())
 

@@ -8,8 +8,14 @@ from pathlib import Path
 
 
 def undisturbed() -> float:
-    """Return seconds, as if nothing else ran here; elsewhere than on Linux those of the wall."""
-    return time.perf_counter() - waited()
+    """Return seconds, as if nothing else ran here; elsewhere than on Linux those of the wall.
+
+    The two numbers are taken once more where the thread had to wait between them.
+    """
+    while True:
+        before, now, after = waited(), time.perf_counter(), waited()
+        if before == after:
+            return now - after
 
 
 def waited() -> float:

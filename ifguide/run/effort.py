@@ -37,6 +37,8 @@ JUDGE = "judge {}"  # a text
 LOCALISE = "localise"  # comparing its score with the marks, with the interval
 PAGE = "page"  # a document on the page
 
+Number = int | float
+
 PACKED = 17  # bytes a token: five arrays (see ``ifguide.corpus.blocks``)
 MASKED = 21  # bytes a token of the mask's dataset
 ADAM = 2  # numbers that AdamW keeps a weight
@@ -64,9 +66,9 @@ class Sizes:
     """
 
     shape: ModelShape
-    characters: float
-    held_out: float
-    text_bytes: float
+    characters: Number
+    held_out: Number
+    text_bytes: Number
     blocks: int
     block_length: int
     marked: bool
@@ -74,9 +76,9 @@ class Sizes:
     query_tokens: int
     longest_query: int
     prompts: Mapping[str, int]
-    prompt_tokens: float
-    perplexity_tokens: float
-    lambada_tokens: float
+    prompt_tokens: Number
+    perplexity_tokens: Number
+    lambada_tokens: Number
     trains_tokenizer: bool
     guessed: tuple[str, ...] = ()
 
@@ -99,12 +101,12 @@ class Effort:
         scratch: bytes more that it needs on disk meanwhile.
     """
 
-    work: Mapping[str, float] = field(default_factory=dict)
-    memory: float = 0.0
-    holds: float = 0.0
-    maps: float = 0.0
-    disk: float = 0.0
-    scratch: float = 0.0
+    work: Mapping[str, Number] = field(default_factory=dict)
+    memory: Number = 0.0
+    holds: Number = 0.0
+    maps: Number = 0.0
+    disk: Number = 0.0
+    scratch: Number = 0.0
 
 
 Estimator = Callable[[Config, Sizes], Effort]
@@ -182,7 +184,7 @@ def training_memory(shape: ModelShape) -> int:
     return (2 + ADAM) * shape.weights
 
 
-def activations(shape: ModelShape) -> float:
+def activations(shape: ModelShape) -> Number:
     """Return the bytes a token that a backward pass needs of the forward pass, about.
 
     What each linear map reads and gives, and four vectors a block for norms and sums.
@@ -209,7 +211,7 @@ def fitted(config: Config, sizes: Sizes) -> Effort:
             disk=size,
         )
     rows = Counter(side for weight in shape.tracked for side in weight)
-    work: dict[str, float] = {EIGENVECTORS.format(n): count for n, count in rows.items()}
+    work: dict[str, Number] = {EIGENVECTORS.format(n): count for n, count in rows.items()}
     work |= {COVARIANCES: sample, WRITE: shape.factors}
     if kind == "ekfac":
         work[EIGENVALUES] = sample
@@ -259,20 +261,24 @@ def selected(config: Config, sizes: Sizes) -> Effort:
     return Effort(work={SELECT: sizes.tokens}, disk=sizes.tokens * MASKED)
 
 
-def sampled(config: Config, sizes: Sizes) -> Effort:
-    """Continuations of all prompt sets, each as long as it may be."""
-    sampling, shape = config.evaluation.sampling, sizes.shape
-    prompts = sum(sizes.prompts.values())
-    rows = min(sampling.batch_size, prompts * sampling.samples)
-    kept = rows * (sizes.prompt_tokens + sampling.tokens) * 2 * shape.layers * shape.width
-    return Effort(
-        work={
-            SAMPLE: prompts * sampling.samples * sampling.tokens,
-            LOSSES: prompts * sizes.prompt_tokens,
-        },
-        memory=(kept + 4 * rows * shape.vocabulary) * max(shape.item, 4),
-        disk=prompts * sampling.samples * sampling.tokens * 4,
-    )
+def sampled(name: str) -> Estimator:
+    """Return what continuations take, each as long as it may be; a server's time is not told."""
+
+    def effort(config: Config, sizes: Sizes) -> Effort:
+        sampling, shape = config.evaluation.sampling, sizes.shape
+        prompts = sum(sizes.prompts.values())
+        drawn = prompts * sampling.samples * sampling.tokens
+        if name in config.evaluation.servers:
+            return Effort(disk=drawn * 4)
+        rows = min(sampling.batch_size, prompts * sampling.samples)
+        kept = rows * (sizes.prompt_tokens + sampling.tokens) * 2 * shape.layers * shape.width
+        return Effort(
+            work={SAMPLE: drawn, LOSSES: prompts * sizes.prompt_tokens},
+            memory=(kept + 4 * rows * shape.vocabulary) * max(shape.item, 4),
+            disk=drawn * 4,
+        )
+
+    return effort
 
 
 def fluent(config: Config, sizes: Sizes) -> Effort:

@@ -14,7 +14,7 @@ from ifguide.influence.config import CurvatureConfig, DirectionConfig
 from ifguide.report.tables import Table, bytes_text, duration
 from ifguide.run.calibration import calibrate
 from ifguide.run.clock import waited
-from ifguide.run.effort import NOTHING, Effort, Sizes
+from ifguide.run.effort import NOTHING, Effort, Number, Sizes
 from ifguide.run.memory import held_memory, memory_of_machine
 from ifguide.run.room import free_at
 from ifguide.run.run import closure
@@ -40,10 +40,10 @@ class StageEstimate:
     """
 
     name: str
-    seconds: float
-    peak: float
-    disk: float
-    scratch: float
+    seconds: Number
+    peak: Number
+    disk: Number
+    scratch: Number
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,20 @@ class Estimate:
     problems: tuple[str, ...]
 
     @property
-    def seconds(self) -> float:
+    def seconds(self) -> Number:
         """Of all stages."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
-    def peak(self) -> float:
+    def peak(self) -> Number:
         """Bytes of memory at most."""
         return max(stage.peak for stage in self.stages)
 
     @property
-    def disk(self) -> float:
+    def disk(self) -> Number:
         """Bytes of disk at most, with what is only needed meanwhile."""
-        left, most = 0.0, 0.0
+        left: Number = 0.0
+        most: Number = 0.0
         for stage in self.stages:
             left += stage.disk
             most = max(most, left + stage.scratch)
@@ -122,12 +123,12 @@ def efforts_of(config: Config, sizes: Sizes) -> list[tuple[AnyStage, Effort]]:
     return [(s, NOTHING if s.effort is None else s.effort(config, sizes)) for s in stages]
 
 
-def _peaks(base: float, efforts: Sequence[Effort]) -> list[float]:
+def _peaks(base: Number, efforts: Sequence[Effort]) -> list[Number]:
     """Return the memory of a process at most in each stage.
 
     What a stage gives back, the process keeps for the next ones; files that are mapped come on top.
     """
-    held, reached, mapped, peaks = base, base, 0.0, list[float]()
+    held, reached, mapped, peaks = base, base, 0.0, list[Number]()
     for effort in efforts:
         reached = max(reached, held + effort.memory)
         peaks.append(reached + mapped)
@@ -181,9 +182,9 @@ def _problems(found: Estimate, config: Config) -> list[str]:
     return problems
 
 
-def memory_mend(config: Config, sizes: Sizes, memory: float) -> str:
+def memory_mend(config: Config, sizes: Sizes, memory: Number) -> str:
     """Return the settings by which a run would fit into some memory, or how much it needs."""
-    least = float("inf")
+    least: Number = float("inf")
     for name, other in _lighter(config):
         efforts = [effort for _, effort in efforts_of(other, sizes)]
         least = min(least, max(_peaks(held_memory(), efforts)))

@@ -33,10 +33,11 @@ from ifguide.training.config import TrainingConfig
 if TYPE_CHECKING:
     from ifguide.corpus.prepare import PreparedCorpus
     from ifguide.influence.curvature.operators import Curvature
-    from ifguide.run import artifacts, makers
-    from ifguide.run.makers import PromptSets, Tables
+    from ifguide.run import artifacts, continuations, makers
+    from ifguide.run.continuations import PromptSets, Tables
 else:
     artifacts = functions_of("ifguide.run.artifacts")
+    continuations = functions_of("ifguide.run.continuations")
     makers = functions_of("ifguide.run.makers")
 
 Figures = TypeVar("Figures")
@@ -228,14 +229,14 @@ def sampled(
         name=f"sample/{folder_name(name)}",
         about=f"what {name} says to the prompts",
         needs=needs(corpus, model, prompts),
-        settings=SampleSettings.of,
-        make=makers.sample,
+        settings=lambda config: SampleSettings.of(config, name),
+        make=continuations.sample,
         save=artifacts.save_samples,
         load=lambda folder, get: artifacts.load_samples(folder),
         files=SAMPLE_FILES,
         command="evaluate",
         passes=lambda settings, noun: GENERATING,
-        effort=effort.sampled,
+        effort=effort.sampled(name),
     )
 
 

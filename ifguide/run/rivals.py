@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ifguide.corpus.config import Source
     from ifguide.rivals.reward import RewardModel
     from ifguide.run import artifacts, makers, rivals_makers
-    from ifguide.run.makers import Tables
+    from ifguide.run.continuations import Tables
     from ifguide.run.rivals_makers import Pairs
 else:
     artifacts = functions_of("ifguide.run.artifacts")

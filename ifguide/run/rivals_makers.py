@@ -30,8 +30,8 @@ from ifguide.rivals.reward import RewardModel, load_reward
 from ifguide.rivals.reward import save_reward as write_reward
 from ifguide.rivals.reward_training import train_reward
 from ifguide.run import makers
+from ifguide.run.continuations import PromptSets, Tables, continued
 from ifguide.run.given import SampleSettings
-from ifguide.run.makers import PromptSets, Tables
 from ifguide.run.rivals_given import (
     HumanTextSettings,
     MaskSettings,
@@ -132,9 +132,7 @@ def sample_pairs(
     seed = derived_seed(settings.seed, "pairs")
     samples = SampleSettings(settings.sampling, seed)
     asked = {"dpo": prompts}
-    found_of = makers.continuations(
-        work, samples, text, baseline, asked, seed_of=lambda seed, name: seed
-    )
+    found_of = continued(work, samples, text, baseline, asked, seed_of=lambda seed, name: seed)
     table = found_of["dpo"]
     texts = table["continuation"].to_pylist()
     ids = [f"{p.id}/{k}" for p in prompts for k in range(settings.sampling.samples)]
@@ -255,4 +253,4 @@ def sample_steered(
         return [RewardAugmented(reward, text.tokenizer, settings.decoding)]
 
     samples = SampleSettings(settings.sampling, settings.seed)
-    return makers.continuations(work, samples, text, model, prompts, processors)
+    return continued(work, samples, text, model, prompts, processors)

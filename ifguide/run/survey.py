@@ -116,7 +116,7 @@ def survey(config: Config) -> Survey:
         prompts={name: len(of_set) for name, of_set in prompts.items()},
         prompt_tokens=_tokens(tokenizer, texts) / max(1, len(texts)),
         perplexity_tokens=_perplexity_tokens(config, tokenizer, held),
-        lambada_tokens=_tokens(tokenizer, lambada_texts(config.evaluation, data_dir) or []),
+        lambada_tokens=float(_tokens(tokenizer, lambada_texts(config.evaluation, data_dir) or [])),
         trains_tokenizer=config.tokenizer.vocab_size is not None,
         guessed=tuple(name for name, one in found.items() if one.guessed),
     )
