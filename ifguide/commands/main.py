@@ -22,6 +22,7 @@ from ifguide.commands.init import INIT
 from ifguide.commands.inspect import INSPECT
 from ifguide.commands.judge import JUDGE
 from ifguide.commands.lm_eval import LM_EVAL
+from ifguide.commands.push import PUSH
 from ifguide.commands.run import RUN, STAGE_COMMANDS
 from ifguide.commands.schema import SCHEMA
 from ifguide.commands.score_corpus import SCORE_CORPUS
@@ -44,6 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     ATTACK,
     LM_EVAL,
     EXPORT_PAIR,
+    PUSH,
     SCHEMA,
 )
 EPILOG = """\

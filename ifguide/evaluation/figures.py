@@ -45,6 +45,7 @@ class Verdict:
         unjudged: what was left out, where that is to be reported.
         beginnings: how many continuations are longer than the judge reads, so that it judged their
             beginnings, of the sets that have any.
+        weights: the sha256 of the judge's weights, where it is a model.
     """
 
     emt: Mapping[str, Interval]
@@ -53,6 +54,7 @@ class Verdict:
     categories: Mapping[str, Mapping[str, Measures]] | None = None
     unjudged: Mapping[str, Unjudged] | None = None
     beginnings: Mapping[str, int] | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

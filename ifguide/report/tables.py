@@ -88,9 +88,11 @@ def comparison_table(report: Report) -> str:
 
 def report_tables(report: Report) -> tuple[Table, ...]:
     """The tables that the report has figures for, in reading order."""
+    verdicts = {name: model.judges for name, model in report.models.items()}
     made = (
         comparison(report.models),
-        judging({name: model.judges for name, model in report.models.items()}),
+        judging(verdicts),
+        judge_weights(verdicts),
         localisation(report.localisation),
         selection(report.selection),
         cost(report.cost),
@@ -112,6 +114,17 @@ def comparison(models: Models) -> Table:
             cells += [shown(figure), measure.change(value_of(first), value_of(figure))]
         rows.append(tuple(cells))
     return Table("comparison", "Before and after", tuple(header), tuple(rows))
+
+
+def judge_weights(verdicts: Verdicts) -> Table:
+    """The judges that are models, each with the checksum of its weights."""
+    found = {
+        judge: verdict.weights[:12]
+        for judges in verdicts.values()
+        for judge, verdict in judges.items()
+        if verdict.weights
+    }
+    return Table("judges", "Judges", ("", "sha256 of the weights"), tuple(found.items()))
 
 
 def judging(verdicts: Verdicts) -> Table:

@@ -52,6 +52,7 @@ WHOLE = 30_000_000  # weights; a larger model is measured by thin copies
 BLOCKS = 3  # of the deeper thin copy
 FEW = 512  # tokens of the vocabulary of a thin copy
 OPERATIONS = {"cpu": 1e10, "cuda": 1e13}  # of one batch that is timed, a second's work or so
+TRAINED = 10  # times that of a batch that is trained on
 ROWS = 2048  # of the largest factor whose eigenvectors are timed; beyond, time grows by the cube
 TOY = 20_000  # tokens of what needs no model
 WRITTEN = 1 << 26  # bytes
@@ -106,15 +107,16 @@ class _Bench:
     model: nn.Module
     seen: Survey
     vocabulary: int
-    blocks: int  # that go together
+    room: float  # tokens that take a second or so
 
     def corpus(self, blocks: int) -> Corpus:
         """Return blocks of random tokens."""
         return _random_corpus(blocks, self.seen.sizes.block_length, self.vocabulary)
 
-    def batch(self, wanted: int) -> int:
+    def batch(self, wanted: int, seconds: int = 1) -> int:
         """Return how many of the run's blocks go together here."""
-        return max(1, min(wanted, self.blocks, self.seen.sizes.blocks))
+        sizes = self.seen.sizes
+        return max(1, min(wanted, int(seconds * self.room / sizes.block_length), sizes.blocks))
 
 
 def _of_model(config: Config, seen: Survey, kinds: Iterable[str], device: str) -> dict[str, float]:
@@ -140,8 +142,7 @@ def _measured(
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
     weights = sum(weight.numel() for weight in model.parameters())
     tokens = OPERATIONS[device] / (6 * weights)
-    blocks = max(1, int(tokens / seen.sizes.block_length))
-    bench = _Bench(config, model, seen, min(vocabulary, seen.sizes.shape.vocabulary), blocks)
+    bench = _Bench(config, model, seen, min(vocabulary, seen.sizes.shape.vocabulary), tokens)
     found: dict[str, float] = {}
     for kind in sorted(kinds):
         tell(f"measuring: {kind}")
@@ -166,10 +167,10 @@ def _alike(config: Config) -> str:
 def _train(bench: _Bench, section: str) -> float:
     """Return the seconds a token of an update's batches, the update itself not counted."""
     given: TrainingConfig = getattr(bench.config, section)
-    size = bench.batch(given.batch_size)
+    size = bench.batch(given.batch_size, seconds=TRAINED)  # what a batch casts weighs in small ones
     few = replace(given, epochs=1.0, batch_size=size, accumulation=1, checkpoint_every=10**6)
     plain = replace(few, guard=None, trainer={})
-    corpus = bench.corpus(4 * size)
+    corpus = bench.corpus(3 * size)
     with tempfile.TemporaryDirectory() as folder:
 
         def work(tick: Tick) -> None:
@@ -234,9 +235,7 @@ def _gradient(bench: _Bench) -> float:
     """Return the seconds a token of the queries' gradient."""
     sizes = bench.seen.sizes
     length = max(2, round(sizes.query_tokens / sizes.queries))
-    rows = max(
-        1, min(bench.config.direction.batch_size, bench.blocks * sizes.block_length // length)
-    )
+    rows = max(1, min(bench.config.direction.batch_size, int(bench.room) // length))
     tokens = list(_random_corpus(rows, length, bench.vocabulary).tokens)
     weights = token_weights([np.ones(length, dtype=bool)] * rows, "token")
     tracked = find_tracked(bench.model)
@@ -284,7 +283,7 @@ def _sample(bench: _Bench) -> float:
     """Return the seconds a token that is drawn, its prompt's pass not counted."""
     sampling, sizes = bench.config.evaluation.sampling, bench.seen.sizes
     wanted = sampling.samples * sum(sizes.prompts.values())
-    room = 3 * bench.blocks * sizes.block_length // 8
+    room = 3 * int(bench.room) // 8
     rows = max(1, min(sampling.batch_size, wanted, room))
     prompts = max(1, rows // sampling.samples)
     length = max(2, round(sizes.prompt_tokens))
