@@ -151,7 +151,7 @@ def _named(path: str | None, gguf: str | None) -> str:
 
 
 def _unplaced(plain: Any) -> Any:
-    """Return plain settings without what tells where things lie: folders, and servers' addresses."""
+    """Return plain settings without where things lie: folders, and addresses of servers."""
     if isinstance(plain, dict):
         kept = {name: item for name, item in plain.items() if name not in ("data_dir", "url")}
         return {name: _unplaced(item) for name, item in kept.items()}

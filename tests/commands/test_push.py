@@ -210,7 +210,7 @@ def a_hub():
 
 
 def pushed(server, told, *options):
-    """Push in a process of its own: the hub's address is read once, when its package is imported."""
+    """Push in a process of its own, as the hub's address is read when its package is imported."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",

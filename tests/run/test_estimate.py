@@ -1,6 +1,7 @@
 """What a run is said to take, beside what it took; and what cannot fit is refused at once."""
 
 import json
+import re
 import time
 from dataclasses import replace
 
@@ -19,7 +20,16 @@ from ifguide.models.shape import shape_of, thinned
 from ifguide.models.tracked import find_tracked
 from ifguide.run import calibration, effort, room
 from ifguide.run.clock import undisturbed, waited
-from ifguide.run.estimate import efforts_of, estimate, estimate_table
+from ifguide.run.estimate import (
+    Estimate,
+    StageEstimate,
+    _peaks,
+    _problems,
+    efforts_of,
+    estimate,
+    estimate_table,
+)
+from ifguide.run.memory import held_memory
 from ifguide.run.survey import survey
 from ifguide.settings.reader import read_config
 
@@ -137,28 +147,46 @@ def test_every_stage_has_an_estimate(tmp_path, changes):
     assert len(estimate_table(found).rows) == len(names) + 1
 
 
-def test_the_command(tmp_path, capfd):
-    config = write_settings(tmp_path)
-    assert main(["estimate", str(config), "--out", str(tmp_path / "run"), "--quiet"]) == 0
+def test_the_command(tmp_path, capfd, monkeypatch):
+    config, out = write_settings(tmp_path), tmp_path / "run"
+    assert main(["estimate", str(config), "--out", str(out), "--quiet"]) == 0
     shown = capfd.readouterr()
     assert shown.err == ""
     assert [line.split()[0] for line in shown.out.splitlines() if line.startswith("train")]
-    assert not (tmp_path / "run").exists()
-
-
-def test_what_does_not_fit_is_said_with_the_setting_that_helps(tmp_path, capfd, monkeypatch):
-    config = write_settings(tmp_path, training__batch_size=64)
-    loaded = read_config(config)
-    base = estimate(loaded).stages[0].peak
-    monkeypatch.setattr("ifguide.run.estimate.memory_of_machine", lambda: int(base) - (1 << 28))
-    assert main(["estimate", str(config), "--quiet"]) == 2
-    line = capfd.readouterr().err
-    assert line.startswith("ifguide: error: memory: '")
-    assert line.count("\n") == 1
-    monkeypatch.undo()
+    assert not out.exists()
     monkeypatch.setattr("ifguide.run.estimate.free_at", lambda place: 1000)
-    assert main(["estimate", str(config), "--quiet"]) == 2
-    assert "set curvature.kind: identity" in capfd.readouterr().err
+    assert main(["estimate", str(config), "--out", str(out), "--quiet"]) == 2
+    line = capfd.readouterr().err
+    assert line.startswith("ifguide: error: disk: the run needs about ")
+    assert "set curvature.kind: identity" in line
+    assert line.count("\n") == 1
+
+
+def test_what_does_not_fit_is_said_with_the_setting_that_helps(micro_config):
+    """Half of what the stage of the most memory needs beyond the process is too little."""
+    config = read_config(micro_config)
+    wide = replace(config, training=replace(config.training, batch_size=1024))
+    sizes = survey(wide).sizes
+    found = Estimate(tuple(_stages(wide, sizes)), sizes, 1 << 40, 1 << 40, 1.0, ())
+    assert _problems(found, wide) == []
+    base = found.stages[0].peak
+    enough = base + (found.peak - base) / 2
+    (line,) = _problems(replace(found, memory=int(enough)), wide)
+    assert line.startswith("memory: 'train' needs about ")
+    changed = re.search(r"set training.batch_size: (\d+), training.accumulation: (\d+)", line)
+    size, accumulation = map(int, changed.groups())
+    assert size * accumulation == 1024
+    less = replace(wide, training=replace(wide.training, batch_size=size))
+    assert max(stage.peak for stage in _stages(less, sizes)) < enough
+    (line,) = _problems(replace(found, memory=int(base) // 2), wide)
+    assert "take a smaller model, or a machine of " in line
+
+
+def _stages(config, sizes):
+    efforts = efforts_of(config, sizes)
+    peaks = _peaks(held_memory(), [taken for _, taken in efforts])
+    for (stage, taken), peak in zip(efforts, peaks, strict=True):
+        yield StageEstimate(stage.name, 0.0, peak, taken.disk, taken.scratch)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one here")
