@@ -5,6 +5,7 @@ import json
 import shlex
 
 import pytest
+from completions import serving
 from micro import write_settings
 from pages import ROOT, blocks
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -27,8 +28,6 @@ def place(tmp_path_factory):
 
 
 def test_every_command_of_the_page_does_what_it_says(place, monkeypatch, capfd):
-    from evaluation.test_served import serving
-
     monkeypatch.chdir(place)
     shown = "".join(blocks(PAGE, "sh")).splitlines()
     assert [line.split()[1] for line in shown] == [
