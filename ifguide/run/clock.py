@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+Tick = Callable[[int], None]  # called when so many tokens are done
 
 
 def undisturbed() -> float:
@@ -28,3 +35,22 @@ def waited() -> float:
         return int(place.read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return 0.0
+
+
+def gap(work: Callable[[Tick], Any]) -> float:
+    """Return the median seconds between two batches of something that tells its progress."""
+    ticks: list[float] = []
+    work(lambda _: ticks.append(undisturbed()))
+    return float(np.median(np.diff(ticks)))
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Return the seconds of something, the shorter of two turns."""
+    turns = []
+    for _ in range(2):
+        started = undisturbed()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        turns.append(undisturbed() - started)
+    return min(turns)

@@ -54,7 +54,7 @@ def push(
         model: the repository of the model.
         dry: a new folder, which gets ``mask`` and ``model``; then nothing is pushed.
         private: repositories that are made are private.
-        replaced: a repository that holds something, or ``dry``, may be written over.
+        replaced: a repository that holds something may be written over.
         verify: read every byte of the run.
         trust_remote_code: let a tokenizer's own code run.
 
@@ -72,11 +72,9 @@ def push(
     for kind, name in asked.items():
         with reading(f"{_option(kind)}: '{name}'", "give OWNER/NAME", fault="it is no repository"):
             validate_repo_id(name)
-    if dry is not None:
-        check_output_folder(dry, "--dry")
-        if dry.exists() and any(dry.iterdir()) and not replaced:
-            raise InputError(f"{dry}: it is not empty; give --dry a new folder, or --replace")
     config = read_run_config(folder, trust_remote_code=trust_remote_code)
+    if dry is not None:
+        _check_dry(dry, folder)
     with looked_at(config, folder, verify=verify) as run, _place(dry) as place:
         report, known = run(REPORT), provenance(run)
         written = {kind: _written(kind, run, report, known, place) for kind in asked}
@@ -160,6 +158,19 @@ def _unplaced(plain: Any) -> Any:
     if isinstance(plain, str) and plain.startswith(("/", "~", ".")):
         return Path(plain).name
     return plain
+
+
+def _check_dry(dry: Path, run: Path) -> None:
+    """Refuse a folder that holds something, or lies in the run's.
+
+    Raises:
+        InputError: it does.
+    """
+    check_output_folder(dry, "--dry")
+    if dry.resolve().is_relative_to(run.resolve()):
+        raise InputError(f"--dry: {dry} lies in the run's folder, which is only read; name another")
+    if dry.exists() and any(dry.iterdir()):
+        raise InputError(f"{dry}: it is not empty; give --dry a new folder")
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def test_three_thin_copies_come_to_the_whole_model(family, monkeypatch, micro_co
     monkeypatch.setattr(calibration, "WHOLE", 0)
     monkeypatch.setattr(calibration, "FEW", 11)
     monkeypatch.setitem(
-        calibration._OF_MODEL,
+        calibration.OF_MODEL,
         effort.LOSSES,
         lambda bench: float(sum(weight.numel() for weight in bench.model.parameters())),
     )
