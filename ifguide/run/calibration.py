@@ -142,10 +142,10 @@ def _without_model(kind: str, config: Config, seen: Survey, device: str) -> floa
 
 def _eigenvectors(rows: int, device: str) -> float:
     """Return the seconds of one decomposition."""
-    timed = min(rows, ROWS)
-    half = torch.randn(timed, timed, generator=torch.Generator().manual_seed(0))
+    side = min(rows, ROWS)
+    half = torch.randn(side, side, generator=torch.Generator().manual_seed(0))
     factor = (half @ half.T).to(device)
-    return timed(lambda: eigenbasis(factor)) * (rows / timed) ** 3
+    return timed(lambda: eigenbasis(factor)) * (rows / side) ** 3
 
 
 def _judge(name: str, config: Config, seen: Survey) -> float:
