@@ -176,10 +176,10 @@ def _columns() -> Table:
 
 def _licence_fields(sources: Sequence[CardSource]) -> dict[str, Any]:
     """Return the licence that all sources share, ``other`` where they differ, or nothing."""
-    given = {source.licence for source in sources}
-    if None in given or not given:
+    given = {source.licence.lower() if source.licence else "" for source in sources}
+    if "" in given or not given:
         return {}
-    (first, *others) = sorted(str(licence).lower() for licence in given)
+    first, *others = sorted(given)
     return {"license": first if not others and _LICENCE.fullmatch(first) else "other"}
 
 

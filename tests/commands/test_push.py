@@ -176,7 +176,7 @@ class Hub(BaseHTTPRequestHandler):
             asked = json.loads(body)
             kind = asked.get("type") or "model"
             name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
-            server.private[kind, name] = asked.get("private")
+            server.private[kind, name] = asked.get("visibility") == "private"
             server.held.setdefault((kind, name), {})
             self.answer({"url": f"http://127.0.0.1/{name}", "id": name, "name": name})
         elif "/preupload/" in self.path:
