@@ -179,6 +179,7 @@ class Report:
         selection: what was selected.
         cost: by stage.
         corpus: how it was made ready for the models.
+        weights: the sha256 of the models' weights, by model; ``start`` is what they started from.
     """
 
     version: str
@@ -189,6 +190,7 @@ class Report:
     selection: SelectionSummary
     cost: Mapping[str, Cost]
     corpus: CorpusSummary = CorpusSummary()
+    weights: Mapping[str, str] | None = None
 
 
 def write_report(file: Path, report: Report) -> None:

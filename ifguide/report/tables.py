@@ -92,7 +92,7 @@ def report_tables(report: Report) -> tuple[Table, ...]:
     made = (
         comparison(report.models),
         judging(verdicts),
-        judge_weights(verdicts),
+        weights(report.weights or {}, verdicts),
         localisation(report.localisation),
         selection(report.selection),
         cost(report.cost),
@@ -116,15 +116,16 @@ def comparison(models: Models) -> Table:
     return Table("comparison", "Before and after", tuple(header), tuple(rows))
 
 
-def judge_weights(verdicts: Verdicts) -> Table:
-    """The judges that are models, each with the checksum of its weights."""
-    found = {
+def weights(of_models: Mapping[str, str], verdicts: Verdicts) -> Table:
+    """The models, and the judges that are models, each with the checksum of its weights."""
+    found = {name: digest[:12] for name, digest in of_models.items()}
+    found |= {
         judge: verdict.weights[:12]
         for judges in verdicts.values()
         for judge, verdict in judges.items()
         if verdict.weights
     }
-    return Table("judges", "Judges", ("", "sha256 of the weights"), tuple(found.items()))
+    return Table("weights", "Known by", ("", "sha256 of the weights"), tuple(found.items()))
 
 
 def judging(verdicts: Verdicts) -> Table:

@@ -387,6 +387,9 @@ def _say_what_no_judge_tells(models: Mapping[str, ModelFigures]) -> None:
             )
 
 
+WEIGHTS_OF = {"model": "start", "baseline": "baseline", "train": "suppressed"}  # in the report
+
+
 def write_report_and_page(
     work: Work,
     settings: ReportConfig,
@@ -411,6 +414,7 @@ def write_report_and_page(
         ),
         cost=dict(work.costs),
         corpus=CorpusSummary(document_start=start_names(text.tokenizer)),
+        weights={WEIGHTS_OF[n]: d for n, d in work.weights.items() if n in WEIGHTS_OF} or None,
     )
     write_report(work.path / "report.json", report)
     page = render_page(report, text.corpus, smoothed, selection, settings.top, settings.title)

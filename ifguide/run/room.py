@@ -17,6 +17,7 @@ from ifguide.corpus.config import SMALLEST
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.models.load import SpecialTokens
+from ifguide.models.quantised import stored_quantised
 from ifguide.models.shape import ModelShape, architecture_of, shape_of
 from ifguide.report.tables import bytes_text
 from ifguide.run.effort import training_memory
@@ -70,11 +71,13 @@ def free_at(place: Path) -> int:
 def _least_shape(config: Config) -> ModelShape | None:
     """Return the model's sizes with the smallest vocabulary it may get; None if not told at once.
 
-    A name on the hub, a GGUF file and a checkpoint with code of its own are left to their loaders.
+    A name on the hub, a GGUF file, quantised weights and code of a checkpoint's own are left to
+    what loads them.
     """
-    model = config.model
-    local = model.scratch is not None or Path(model.path or "").expanduser().is_dir()
-    if not local or model.gguf is not None or model.trust_remote_code:
+    model, path = config.model, Path(config.model.path or "")
+    if model.gguf is not None or model.trust_remote_code:
+        return None
+    if model.scratch is None and (not path.is_dir() or stored_quantised(path)):
         return None
     with suppress(InputError):  # of what is wrong with it the loader tells
         return shape_of(architecture_of(model, SpecialTokens(SMALLEST, 0, 0)), model.dtype)

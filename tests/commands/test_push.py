@@ -117,6 +117,10 @@ def test_the_cards_hold_figures_intervals_judges_settings_and_licences(dry, told
 def test_the_report_names_a_judge_by_the_hash_of_its_weights(told):
     weights = digest_of(AutoModelForSequenceClassification.from_pretrained(told / "judge"))
     report = json.loads((told / "run" / "report.json").read_text())
+    for stage, name in (("baseline", "baseline"), ("train", "suppressed")):
+        held = manifest(told, stage)["files"]["model.safetensors"]["sha256"]
+        assert report["weights"][name] == held
+    assert "start" not in report["weights"]  # random weights lie nowhere
     for model in report["models"].values():
         assert model["judges"]["hf:judge#toxic"]["weights"] == weights
         assert "weights" not in model["judges"]["rule"]
