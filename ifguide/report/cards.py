@@ -156,6 +156,7 @@ def _result(
         task_type="text-generation",
         dataset_type="ifguide",
         dataset_name=dataset,
+        dataset_config=dataset,  # without it results on several texts become those on one
         metric_type=kind,
         metric_name=name,
         metric_value=value,

@@ -210,7 +210,8 @@ def _lighter(config: Config) -> Iterator[tuple[str, Config]]:
             yield named, other
     plain, usual = CurvatureConfig(kind="identity"), DirectionConfig(batch_size=1)
     changed = replace(other, curvature=plain, direction=usual)
-    yield ", ".join(filter(None, (named, "curvature.kind: identity"))), changed
+    least = "curvature.kind: identity, direction.batch_size: 1"
+    yield ", ".join(filter(None, (named, least))), changed
 
 
 def disk_mend(config: Config, sizes: Sizes) -> str:

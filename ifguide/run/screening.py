@@ -108,11 +108,12 @@ def score_corpus(
     config = read_run_config(folder, trust_remote_code=trust_remote_code)
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"--out: {out} lies in the run's folder, which is only read; name another")
-    _check_sources(sources)
+    sources = [_from_here(source) for source in sources]
+    _check_sources(sources, out)
     quiet, replaced, verify = manner.quiet, manner.replace, manner.verify
     with looked_at(config, folder, verify=verify) as run:
         _ = run(CORPUS), run(AIM), run(SCORE)
-        made = screening(run, [_from_here(source) for source in sources])
+        made = screening(run, sources)
         stages = [made.documents, made.scores, made.spans]
         with opened(
             config, out, stages, quiet=quiet, replace=replaced, verify=verify
@@ -176,8 +177,8 @@ def screening(run: Run, sources: Sequence[Source]) -> Screening:
     return Screening(documents, scores, spans)
 
 
-def _check_sources(sources: Sequence[Source]) -> None:
-    """Refuse documents that would be left out, or names that two sources share.
+def _check_sources(sources: Sequence[Source], out: Path) -> None:
+    """Refuse documents that would be left out, names that two share, and what would read itself.
 
     Raises:
         InputError: the setting is named.
@@ -191,6 +192,8 @@ def _check_sources(sources: Sequence[Source]) -> None:
                 f"--source: held_out is {source.held_out} for {source.name}, and all documents are "
                 "scored; remove it"
             )
+        if source.path is not None and out.resolve().is_relative_to(Path(source.path).resolve()):
+            raise InputError(f"--out: {out} lies in the source {source.name}; name another folder")
         if names.count(source.name) > 1:
             raise InputError(f"--source: two are named '{source.name}'; give each its own name")
 

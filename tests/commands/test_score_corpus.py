@@ -85,9 +85,12 @@ def source(path, **settings):
 
 def test_new_documents_and_the_function(finished, tmp_path):
     texts = ["You absolute donkey, go away.", " \n", "The garden is lovely today."]
+    (tmp_path / "new").mkdir()
     for name, text in zip("abc", texts, strict=True):
-        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
-    found = score_corpus(finished, [source(tmp_path)], tmp_path / "out", QUIET)
+        (tmp_path / "new" / f"{name}.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="lies in the source new; name another folder"):
+        score_corpus(finished, [source(tmp_path / "new")], tmp_path / "new" / "out", QUIET)
+    found = score_corpus(finished, [source(tmp_path / "new")], tmp_path / "out", QUIET)
     told = lines(tmp_path / "out")
     assert len(told) == 2  # a blank one is left out, as from a corpus
     assert isinstance(found, TokenScores)
