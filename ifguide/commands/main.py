@@ -16,14 +16,17 @@ from ifguide.commands.attack import ATTACK
 from ifguide.commands.command import Command
 from ifguide.commands.compare import COMPARE, SWEEP
 from ifguide.commands.demo import DEMO
+from ifguide.commands.estimate import ESTIMATE
 from ifguide.commands.export_mask import EXPORT_MASK
 from ifguide.commands.export_pair import EXPORT_PAIR
 from ifguide.commands.init import INIT
 from ifguide.commands.inspect import INSPECT
 from ifguide.commands.judge import JUDGE
 from ifguide.commands.lm_eval import LM_EVAL
+from ifguide.commands.push import PUSH
 from ifguide.commands.run import RUN, STAGE_COMMANDS
 from ifguide.commands.schema import SCHEMA
+from ifguide.commands.score_corpus import SCORE_CORPUS
 from ifguide.commands.status import STATUS
 from ifguide.distributed import lost
 from ifguide.errors import FULL, InputError, escaped, one_line
@@ -31,17 +34,20 @@ from ifguide.errors import FULL, InputError, escaped, one_line
 COMMANDS: tuple[Command, ...] = (
     DEMO,
     INIT,
+    ESTIMATE,
     RUN,
     *STAGE_COMMANDS,
     STATUS,
     INSPECT,
     COMPARE,
     SWEEP,
+    SCORE_CORPUS,
     JUDGE,
     ATTACK,
     LM_EVAL,
     EXPORT_PAIR,
     EXPORT_MASK,
+    PUSH,
     SCHEMA,
 )
 EPILOG = """\

@@ -72,9 +72,10 @@ class Source:
         longest_record: bytes that a line or a file of plain text may have, and characters that a
             record of a list and a document may have. A longer one is refused before more of it is
             read.
+        licence: of the documents, as hubs write it (``cc-by-sa-4.0``); it is told on cards.
     """
 
-    unrecorded: ClassVar = ("longest_record",)
+    unrecorded: ClassVar = ("longest_record", "licence")
     uncounted: ClassVar = ("path", "subset")  # their files count
 
     name: str = ""
@@ -105,6 +106,7 @@ class Source:
     limit: Count | None = None
     held_out: ShareBelowOne = 0.0
     longest_record: Annotated[int, Range(1, 2**40)] = LONGEST_RECORD
+    licence: str | None = None
 
     def __post_init__(self) -> None:
         """Fill in the name and refuse settings that contradict one another."""

@@ -151,7 +151,7 @@ def source_fingerprint(source: Source, data_dir: Path) -> str:
         InputError: a file cannot be read; the line names it.
     """
     settings = {key: value for key, value in asdict(source).items() if value != {}}
-    del settings["longest_record"]
+    del settings["longest_record"], settings["licence"]
     for place in ("path", "subset"):
         settings[place] = settings[place] is not None
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

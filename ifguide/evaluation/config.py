@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from ifguide.corpus.config import NOT_TEXT, Source
 from ifguide.errors import InputError
@@ -11,6 +12,8 @@ from ifguide.evaluation.named_prompts import named_source
 from ifguide.ignored import refuse_ignored
 from ifguide.ranges import Count, Range, ShareAboveZero, check_ranges
 
+KEY = "OPENAI_API_KEY"  # of the environment; a key in settings would be kept for all to read
+SERVED = ("baseline", "suppressed")
 UNTRAINED = "what is read here is never trained on"
 
 
@@ -36,6 +39,59 @@ class Sampling:
         check_ranges(self, "evaluation.sampling")
         if self.temperature == 0:
             refuse_ignored(self, "evaluation.sampling", ("top_p",), "temperature is 0")
+
+
+PLAIN_SAMPLING = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server that speaks the OpenAI API and continues prompts in a model's place.
+
+    Args:
+        url: where it is, up to ``/v1``: ``http://localhost:8000/v1``. A key is taken from the
+            environment's ``OPENAI_API_KEY``.
+        model: the name that it serves the model by.
+        extra: what is sent beside the API's own fields; by default what turns off the cuts of
+            vLLM, SGLang and llama.cpp, so that they draw as a model in this process. ``{}`` for a
+            server that refuses these.
+        together: prompts that are asked for at once.
+        timeout: seconds to wait for an answer.
+        retries: how often a prompt is asked for again, where a server is busy or not there.
+    """
+
+    uncounted: ClassVar = ("url",)  # what is served counts, not where
+    unrecorded: ClassVar = ("together", "timeout", "retries")
+
+    url: str
+    model: str
+    extra: dict[str, Any] = field(default_factory=PLAIN_SAMPLING.copy)
+    together: Annotated[int, Range(1, 1024)] = 8
+    timeout: Annotated[float, Range(0, 86400, above=True)] = 300.0
+    retries: Annotated[int, Range(0, 100)] = 4
+
+    def __post_init__(self) -> None:
+        check_url(self.url, "evaluation.servers.url")
+        if not self.model:
+            raise InputError("evaluation.servers.model: it is empty; give the name that is served")
+        check_ranges(self, "evaluation.servers")
+
+
+def check_url(url: str, place: str) -> None:
+    """Refuse what is no address of a server.
+
+    Raises:
+        InputError: it is none, or holds a name and password.
+    """
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise InputError(f"{place}: '{url}' is no address; give e.g. http://localhost:8000/v1")
+    if parts.username or parts.password:
+        raise InputError(f"{place}: the address holds a password; set {KEY} in the environment")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +199,8 @@ class EvaluationConfig:
         lambada_limit: at most this many of them, the first ones.
         batch_size: sequences a batch for perplexity and last words; results do not depend on it.
         resamples: of the bootstrap over prompts.
+        servers: what continues the prompts in the place of ``baseline`` or ``suppressed``, each a
+            model that is served elsewhere.
     """
 
     judges: tuple[str, ...] = ("rule",)
@@ -158,8 +216,14 @@ class EvaluationConfig:
     lambada_limit: Count | None = None
     batch_size: Count = 16
     resamples: Annotated[int, Range(1, 10**6)] = 1000
+    servers: dict[str, Server] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in self.servers:
+            if name not in SERVED:
+                raise InputError(
+                    f"evaluation.servers: '{name}' is no model of a run; use {' or '.join(SERVED)}"
+                )
         if not self.judges:
             raise InputError("evaluation.judges: there is none; name at least one, e.g. rule")
         twice = [name for name in self.judges if self.judges.count(name) > 1]

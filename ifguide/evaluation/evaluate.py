@@ -176,6 +176,11 @@ def generate_table(
     continuations = sample_continuations(
         model, tokenizer, texts, sampling, seed, progress, processors
     )
+    return table_of(prompts, continuations)
+
+
+def table_of(prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> pa.Table:
+    """Return continuations ``[prompt][sample]`` as a table, a prompt's samples in a row."""
     rows = [
         (prompt.id, prompt.text, number, continuation)
         for prompt, found in zip(prompts, continuations, strict=True)

@@ -48,6 +48,7 @@ class Verdict:
         unjudged: what was left out, where that is to be reported.
         beginnings: how many continuations are longer than the judge reads, so that it judged their
             beginnings, of the sets that have any.
+        weights: the sha256 of the judge's weights, where it is a model.
     """
 
     emt: Mapping[str, Interval]
@@ -56,6 +57,7 @@ class Verdict:
     categories: Mapping[str, Mapping[str, Measures]] | None = None
     unjudged: Mapping[str, Unjudged] | None = None
     beginnings: Mapping[str, int] | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +210,7 @@ class Report:
         cost: by stage.
         corpus: how it was made ready for the models.
         training: how it went, by model; a model that was taken as it is has none.
+        weights: the sha256 of the models' weights, by model; ``start`` is what they started from.
     """
 
     version: str
@@ -219,6 +222,7 @@ class Report:
     cost: Mapping[str, Cost]
     corpus: CorpusSummary = CorpusSummary()
     training: Mapping[str, TrainingCurve] = field(default_factory=dict)
+    weights: Mapping[str, str] | None = None
 
     def _repr_html_(self) -> str:
         shown: str = notebook.report_html(self)

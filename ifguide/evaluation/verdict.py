@@ -15,7 +15,7 @@ from jaxtyping import Float
 from ifguide.evaluation.config import EvaluationConfig
 from ifguide.evaluation.figures import Measures, Unjudged, Verdict
 from ifguide.evaluation.generate import derived_seed
-from ifguide.evaluation.judges.judging import Judge, Judgements, judgements
+from ifguide.evaluation.judges.judging import Judge, Judgements, WeighedJudge, judgements
 from ifguide.evaluation.metrics import expected_maximum_toxicity, toxicity_probability
 
 
@@ -71,6 +71,7 @@ def verdict(
         categories=categories or None,
         unjudged=unjudged if config.unjudged == "report" else None,
         beginnings=beginnings or None,
+        weights=judge.weights if isinstance(judge, WeighedJudge) else None,
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Iterable
 from contextlib import redirect_stderr
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -109,18 +110,51 @@ def check_fits(
             )
 
 
-def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> nn.Module:
+@dataclass(frozen=True)
+class SpecialTokens:
+    """What a model of random weights takes from the tokenizer.
+
+    Args:
+        vocabulary: rows of its embedding, unless the settings say otherwise.
+        start, end: the ids of beginning and end of text.
+    """
+
+    vocabulary: int
+    start: int
+    end: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+        """Return a tokenizer's."""
+        start, end = text_start(tokenizer)[0], end_of_text(tokenizer)
+        return cls(vocabulary_of(tokenizer), start, end)
+
+
+def scratch_architecture(config: ModelConfig, tokens: SpecialTokens) -> PreTrainedConfig:
+    """Return the config that ``model.scratch`` comes to; nothing of the model is made.
+
+    Raises:
+        InputError: no config of that family can be made of the settings.
+    """
     settings = dict(config.scratch or {})
     check_numbers(settings)
-    end, start = end_of_text(tokenizer), text_start(tokenizer)
     if "config" not in settings:
-        settings.setdefault("vocab_size", vocabulary_of(tokenizer))
-    settings = {"bos_token_id": start[0], "eos_token_id": end, "pad_token_id": end, **settings}
+        settings.setdefault("vocab_size", tokens.vocabulary)
+    ids = {"bos_token_id": tokens.start, "eos_token_id": tokens.end, "pad_token_id": tokens.end}
+    settings = {**ids, **settings}
     mend = "change them as that family's config in transformers says"
     fault = f"no {settings.get('model_type', 'model')} can be made of these settings"
     with reading("model.scratch", mend, fault=fault):
         architecture = architecture_of(settings, config.revision)
         _refuse_unknown(architecture, settings)
+        return architecture
+
+
+def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> nn.Module:
+    architecture = scratch_architecture(config, SpecialTokens.of(tokenizer))
+    mend = "change them as that family's config in transformers says"
+    fault = f"no {architecture.model_type} can be made of these settings"
+    with reading("model.scratch", mend, fault=fault):
         check_memory(architecture, getattr(torch, config.dtype))
         set_seed(seed)
         return AutoModelForCausalLM.from_config(
@@ -160,7 +194,7 @@ def _refuse_unknown(architecture: PreTrainedConfig, settings: Iterable[str]) -> 
             )
 
 
-def _from_gguf(config: ModelConfig) -> tuple[str, dict[str, Any]]:
+def gguf_options(config: ModelConfig) -> tuple[str, dict[str, Any]]:
     """Return where a GGUF file is, and how transformers is asked to dequantise it for good."""
     import_extra("gguf", "gguf", "gguf", "model.gguf")
     place, name = gguf_place(config.path, config.gguf or "")
@@ -171,7 +205,7 @@ def _pretrained(config: ModelConfig) -> nn.Module:
     place, options, shown = config.path or "", dict[str, Any](), sys.stderr
     if config.gguf is not None:
         mend = "give a GGUF file of a family that transformers can read from one"
-        place, options = _from_gguf(config)
+        place, options = gguf_options(config)
         shown = StringIO()  # takes a bar that transformers draws whatever is set
     elif stored_quantised(Path(place)):
         mend = "it is quantised: install what reads it here, or give a dequantised checkpoint"

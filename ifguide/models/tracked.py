@@ -61,6 +61,15 @@ def find_tracked(model: nn.Module) -> tuple[TrackedWeight, ...]:
         InputError: no weight is tracked, a weight is shared between modules, or a block holds
             fused expert weights, whose per-token inputs cannot be told apart.
     """
+    return _reached(model, trackable(model))
+
+
+def trackable(model: nn.Module) -> list[TrackedWeight]:
+    """Return the weights that are tracked where text reaches them; the model is not run.
+
+    Raises:
+        InputError: as ``find_tracked``.
+    """
     uses = Counter(id(module.weight) for _, module in _linear_maps(model, remove_duplicate=False))
     tracked = []
     for name, module in _block_modules(model):
@@ -79,7 +88,7 @@ def find_tracked(model: nn.Module) -> tuple[TrackedWeight, ...]:
             "inside a list of transformer blocks; use a causal language model whose blocks hold "
             "linear maps"
         )
-    return _reached(model, tracked)
+    return tracked
 
 
 def find_blocks(model: nn.Module) -> nn.ModuleList:

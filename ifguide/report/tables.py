@@ -94,9 +94,11 @@ def comparison_table(report: Report) -> str:
 
 def report_tables(report: Report) -> tuple[Table, ...]:
     """The tables that the report has figures for, in reading order."""
+    verdicts = {name: model.judges for name, model in report.models.items()}
     made = (
         comparison(report.models),
-        judging({name: model.judges for name, model in report.models.items()}),
+        judging(verdicts),
+        weights(report.weights or {}, verdicts),
         localisation(report.localisation),
         selection(report.selection),
         cost(report.cost),
@@ -118,6 +120,18 @@ def comparison(models: Models) -> Table:
             cells += [shown(figure), measure.change(value_of(first), value_of(figure))]
         rows.append(tuple(cells))
     return Table("comparison", "Before and after", tuple(header), tuple(rows))
+
+
+def weights(of_models: Mapping[str, str], verdicts: Verdicts) -> Table:
+    """The models, and the judges that are models, each with the checksum of its weights."""
+    found = {name: digest[:12] for name, digest in of_models.items()}
+    found |= {
+        judge: verdict.weights[:12]
+        for judges in verdicts.values()
+        for judge, verdict in judges.items()
+        if verdict.weights
+    }
+    return Table("weights", "Known by", ("", "sha256 of the weights"), tuple(found.items()))
 
 
 def judging(verdicts: Verdicts) -> Table:
@@ -210,6 +224,15 @@ def duration(seconds: Number) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def bytes_text(size: Number) -> str:
+    """Bytes in the units that a person would say.
+
+    >>> bytes_text(0), bytes_text(5e6), bytes_text(3.2e9)
+    ('0 MiB', '5 MiB', '3.0 GiB')
+    """
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"
 
 
 def _measures(models: Models) -> Iterator[Measure]:

@@ -51,6 +51,7 @@ from ifguide.run.progress import progress_line
 from ifguide.run.proxy import PROXY_RUN, has_proxy_run, proxy_folder
 from ifguide.run.proxy_makers import mask_and_scores
 from ifguide.run.rivals import Rivals, rows_under
+from ifguide.run.room import check_room
 from ifguide.run.rows import possible
 from ifguide.run.run import Run, closure, looked_at, opened
 from ifguide.run.stage import AnyStage, StageOf
@@ -107,6 +108,7 @@ def run(config: Config, out: Path, until: str = "report", manner: Manner | None 
             that is possible.
     """
     stage = stage_named(until)
+    check_room(config, out, closure([stage], config))
     with _working(config, out, manner) as run:
         if stage is REPORT and ranks.is_main():
             run.folder.check_outputs(COPIES)

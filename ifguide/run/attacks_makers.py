@@ -37,8 +37,8 @@ from ifguide.run.attacks_given import (
     LensSettings,
     RelearnSettings,
 )
+from ifguide.run.continuations import PromptSets
 from ifguide.run.layout import FIGURES
-from ifguide.run.makers import PromptSets
 from ifguide.run.outside import JUDGES
 from ifguide.run.run import Run, closure
 from ifguide.run.stage import StageOf

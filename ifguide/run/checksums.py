@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from ifguide.errors import InputError
 from ifguide.files import read_sealed, write_sealed
+from ifguide.models.model_files import WEIGHTS
 from ifguide.parts import tell
 
 TICK = 100_000_000  # ns; two writes within it may bear the same time
@@ -90,3 +92,23 @@ def _read(memory: Path | None) -> dict[str, tuple[Stat, str]]:
         }
     except (InputError, OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def weights_digest(checksums: Mapping[str, str]) -> str:
+    """Return what the weights among some files are known by; "" where there are none.
+
+    It is the sha256 of the one file of weights, or of the lines ``NAME SHA256`` of several.
+
+    Args:
+        checksums: the sha256 of each file, by its name.
+    """
+    held = {n: digest for n, digest in checksums.items() if Path(n).suffix in WEIGHTS}
+    if len(held) == 1:
+        return next(iter(held.values()))
+    lines = "".join(f"{Path(name).name} {digest}\n" for name, digest in sorted(held.items()))
+    return hashlib.sha256(lines.encode()).hexdigest() if held else ""
+
+
+def checksums_of(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the sha256 of each file of a manifest."""
+    return {name: str(seen["sha256"]) for name, seen in files.items()}

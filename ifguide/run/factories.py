@@ -15,6 +15,7 @@ from ifguide.influence.config import DirectionConfig
 from ifguide.lazily import functions_of
 from ifguide.models.config import ModelConfig
 from ifguide.nouns import Checkpoint, Contrast, Corpus, Direction, TokenScores
+from ifguide.run import effort
 from ifguide.run.given import (
     BaselineSettings,
     FitSettings,
@@ -34,10 +35,11 @@ from ifguide.training.config import TrainingConfig
 if TYPE_CHECKING:
     from ifguide.corpus.prepare import PreparedCorpus
     from ifguide.influence.curvature.operators import Curvature
-    from ifguide.run import artifacts, makers
-    from ifguide.run.makers import PromptSets, Tables
+    from ifguide.run import artifacts, continuations, makers
+    from ifguide.run.continuations import PromptSets, Tables
 else:
     artifacts = functions_of("ifguide.run.artifacts")
+    continuations = functions_of("ifguide.run.continuations")
     makers = functions_of("ifguide.run.makers")
 
 Figures = TypeVar("Figures")
@@ -123,6 +125,7 @@ def baseline(
         kept=lambda config: config.baseline is not None,
         total=lambda settings, text, *_: training_tokens(text, settings.baseline),
         passes=lambda settings, noun: TRAINING,
+        effort=effort.trained("baseline", lambda config: config.baseline),
     )
 
 
@@ -130,12 +133,8 @@ def training_tokens(text: PreparedCorpus, settings: TrainSettings | None) -> int
     """Return how many tokens a training goes through, over all processes."""
     if settings is None:
         return None
-    training = settings.training
-    steps = training.trainer.get("max_steps", -1)
-    if steps > 0:
-        blocks = training.batch_size * training.accumulation * ranks.world_size()
-        return int(steps * blocks * text.corpus.tokens.shape[1])
-    return int(text.corpus.tokens.size * training.epochs)
+    blocks, length = text.corpus.tokens.shape
+    return effort.training_tokens(blocks, length, settings.training, ranks.world_size())
 
 
 def corpus_tokens(text: PreparedCorpus) -> int:
@@ -167,6 +166,7 @@ def fitted(
         files=("curvature.safetensors",),
         total=total,
         passes=lambda settings, noun: FITTING,
+        effort=effort.fitted,
     )
 
 
@@ -188,6 +188,7 @@ def aimed(
         save=artifacts.save_direction,
         load=lambda folder, get: artifacts.load_direction(folder),
         files=("direction.safetensors",),
+        effort=effort.aimed,
     )
 
 
@@ -217,6 +218,7 @@ def smoothed(
         load=lambda folder, get: artifacts.load_scores(folder, get(corpus).corpus),
         files=SCORE_FILES,
         kept=lambda config: settings(config).changes,
+        effort=effort.smoothed,
     )
 
 
@@ -231,13 +233,14 @@ def sampled(
         name=f"sample/{folder_name(name)}",
         about=f"what {name} says to the prompts",
         needs=needs(corpus, model, prompts),
-        settings=SampleSettings.of,
-        make=makers.sample,
+        settings=lambda config: SampleSettings.of(config, name),
+        make=continuations.sample,
         save=artifacts.save_samples,
         load=lambda folder, get: artifacts.load_samples(folder),
         files=SAMPLE_FILES,
         command="evaluate",
         passes=lambda settings, noun: GENERATING,
+        effort=effort.sampled(name),
     )
 
 
@@ -260,6 +263,7 @@ def fluent(
         files=(FIGURES,),
         command="evaluate",
         passes=lambda settings, noun: GENERATING,
+        effort=effort.fluent,
     )
 
 
@@ -277,6 +281,7 @@ def judged(
         load=figures_as(JudgedModel),
         files=(FIGURES,),
         command="evaluate",
+        effort=effort.judged,
     )
 
 

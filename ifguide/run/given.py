@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ifguide.corpus.config import CorpusConfig, QueriesConfig, TokenizerConfig
-from ifguide.evaluation.config import EvaluationConfig, Prompts, Sampling
+from ifguide.evaluation.config import EvaluationConfig, Prompts, Sampling, Server
 from ifguide.influence.config import CurvatureConfig
 from ifguide.models.config import ModelConfig
 from ifguide.selection.config import LexiconConfig, SmoothingConfig
@@ -116,11 +116,16 @@ class SampleSettings:
 
     sampling: Sampling
     seed: int
+    server: Server | None = None
+    model: str = ""  # the server's name in the settings
+
+    unrecorded = ("model",)
 
     @classmethod
-    def of(cls, config: Config) -> SampleSettings:
-        """Return a run's."""
-        return cls(config.evaluation.sampling, config.seed)
+    def of(cls, config: Config, model: str) -> SampleSettings:
+        """Return those of a model of a run."""
+        asked = config.evaluation
+        return cls(asked.sampling, config.seed, asked.servers.get(model), model)
 
 
 @dataclass(frozen=True)

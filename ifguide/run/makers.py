@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import pyarrow as pa
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -20,7 +19,7 @@ from ifguide.corpus.starts import start_names
 from ifguide.corpus.words import spelling
 from ifguide.distributed import ranks
 from ifguide.evaluation.config import HeldOutText
-from ifguide.evaluation.evaluate import fluency, generate_table, judge_tables
+from ifguide.evaluation.evaluate import fluency, judge_tables
 from ifguide.evaluation.figures import (
     CorpusSummary,
     Evaluation,
@@ -34,7 +33,6 @@ from ifguide.evaluation.figures import (
     write_report,
 )
 from ifguide.evaluation.fluency import perplexity
-from ifguide.evaluation.generate import Processors, derived_seed
 from ifguide.evaluation.judges.judging import Judge
 from ifguide.evaluation.localisation import is_marked_in_part, localisation_of
 from ifguide.evaluation.prompts import Prompt, held_out_documents, prompts_of
@@ -60,6 +58,7 @@ from ifguide.parts import tell
 from ifguide.report.config import ReportConfig
 from ifguide.report.page import render_page
 from ifguide.run import artifacts
+from ifguide.run.continuations import Tables
 from ifguide.run.given import (
     BaselineSettings,
     CorpusSettings,
@@ -69,7 +68,6 @@ from ifguide.run.given import (
     JudgeSettings,
     PromptSettings,
     QuerySettings,
-    SampleSettings,
     SmoothSettings,
     TrainSettings,
 )
@@ -86,9 +84,6 @@ from ifguide.training.train import train
 from ifguide.version import VERSION
 
 log = logging.getLogger(__name__)
-
-PromptSets = Mapping[str, Sequence[Prompt]]
-Tables = Mapping[str, pa.Table]
 
 
 def prepare_corpus(
@@ -329,50 +324,6 @@ def select_tokens(work: Work, settings: SelectionConfig, scores: TokenScores) ->
     return selection
 
 
-def sample(
-    work: Work,
-    settings: SampleSettings,
-    text: PreparedCorpus,
-    model: Checkpoint,
-    prompts: PromptSets,
-) -> Tables:
-    """Draw continuations of all prompt sets."""
-    return continuations(work, settings, text, model, prompts)
-
-
-def continuations(
-    work: Work,
-    settings: SampleSettings,
-    text: PreparedCorpus,
-    model: Checkpoint,
-    prompts: PromptSets,
-    processors: Processors = tuple,
-    seed_of: Callable[[int, str], int] = derived_seed,
-) -> Tables:
-    """Draw continuations, a prompt set after the other; each is kept as soon as it is whole.
-
-    ``seed_of`` gives a set's seed by the run's and its name.
-    """
-    if not ranks.is_main():
-        return {}
-    keep = artifacts.Samples(work.path, list(prompts), work.put)
-    return {
-        name: keep(
-            name,
-            lambda name=name, asked=asked: generate_table(  # type: ignore[misc]
-                model.model,
-                text.tokenizer,
-                asked,
-                settings.sampling,
-                seed_of(settings.seed, name),
-                work.progress,
-                processors,
-            ),
-        )
-        for name, asked in prompts.items()
-    }
-
-
 def measure_fluency(
     work: Work,
     settings: FluencySettings,
@@ -439,6 +390,9 @@ def _say_what_no_judge_tells(models: Mapping[str, ModelFigures]) -> None:
             )
 
 
+WEIGHTS_OF = {"model": "start", "baseline": "baseline", "train": "suppressed"}  # in the report
+
+
 def write_report_and_page(
     work: Work,
     settings: ReportConfig,
@@ -472,6 +426,7 @@ def write_report_and_page(
             if model.curve is not None
         },
         corpus=CorpusSummary(document_start=start_names(text.tokenizer)),
+        weights={WEIGHTS_OF[n]: d for n, d in work.weights.items() if n in WEIGHTS_OF} or None,
     )
     write_report(work.fresh / "report.json", report)
     page = render_page(report, text.corpus, smoothed, selection, settings.top, settings.title)

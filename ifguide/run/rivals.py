@@ -55,7 +55,7 @@ from ifguide.training.config import TrainingConfig
 if TYPE_CHECKING:
     from ifguide.evaluation.prompts import Prompt
     from ifguide.run import artifacts, makers, rivals_makers
-    from ifguide.run.makers import Tables
+    from ifguide.run.continuations import Tables
 else:
     artifacts = functions_of("ifguide.run.artifacts")
     makers = functions_of("ifguide.run.makers")

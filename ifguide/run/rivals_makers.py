@@ -41,8 +41,8 @@ from ifguide.rivals.steered import steered_fluency
 from ifguide.rivals.token_loss import loss_difference
 from ifguide.rivals.windows import judged_windows
 from ifguide.run import makers
+from ifguide.run.continuations import PromptSets, Tables, continued
 from ifguide.run.given import SampleSettings
-from ifguide.run.makers import PromptSets, Tables
 from ifguide.run.rivals_given import (
     ChoiceSettings,
     HumanTextSettings,
@@ -273,9 +273,7 @@ def sample_pairs(
     seed = derived_seed(settings.seed, "pairs")
     samples = SampleSettings(settings.sampling, seed)
     asked = {"dpo": prompts}
-    found_of = makers.continuations(
-        work, samples, text, baseline, asked, seed_of=lambda seed, name: seed
-    )
+    found_of = continued(work, samples, text, baseline, asked, seed_of=lambda seed, name: seed)
     table = found_of["dpo"]
     texts = table["continuation"].to_pylist()
     ids = [f"{p.id}/{k}" for p in prompts for k in range(settings.sampling.samples)]
@@ -413,7 +411,7 @@ def sample_steered(
         return [RewardAugmented(reward, text.tokenizer, settings.decoding, top_p=top_p)]
 
     samples = SampleSettings(sampling, settings.seed)
-    return makers.continuations(work, samples, text, model, prompts, processors)
+    return continued(work, samples, text, model, prompts, processors)
 
 
 def measure_steered_fluency(

@@ -14,6 +14,7 @@ from ifguide.distributed import ranks
 from ifguide.errors import InputError, reading
 from ifguide.evaluation.figures import Cost
 from ifguide.files import fingerprint_of, plain
+from ifguide.run.checksums import checksums_of, weights_digest
 from ifguide.run.folder import CONFIG, RunFolder
 from ifguide.run.manifest import MANIFEST, NO_COST, Manifest, read_manifest
 from ifguide.run.progress import progress_line
@@ -245,7 +246,8 @@ class Run:
         settings = stage.settings(self.config)
         spent = ranks.agree(lambda: self._begin(stage, place))
         fingerprint = ranks.agree(lambda: self.fingerprint(stage))
-        work = Work(place.part, spent, lambda: self._costs(stage), fingerprint)
+        costs, weights = (lambda: self._costs(stage)), (lambda: self._weights(stage))
+        work = Work(place.part, spent, costs, fingerprint, weights)
         total = stage.total(settings, *nouns) if stage.total else None
         with working(place, work):
             line = progress_line(stage.name, total, quiet=self.quiet, done=work.tokens)
@@ -322,6 +324,14 @@ class Run:
                 if need.name in found.reads:
                     return found.reads[need.name]
         return None
+
+    def _weights(self, stage: AnyStage) -> dict[str, str]:
+        earlier = [s for s in closure([stage], self.config) if s is not stage]
+        found = {s.name: self._folder(s).manifest() for s in earlier if s.kept(self.config)}
+        sums = {name: checksums_of(m.files) for name, m in found.items() if m is not None}
+        outside = {need for s in earlier for need in self._needs(s) if isinstance(need, Outside)}
+        sums |= {need.name: self._read(need)["files"] for need in outside if need.name == "model"}
+        return {name: digest for name, of in sums.items() if (digest := weights_digest(of))}
 
     def _costs(self, stage: AnyStage) -> dict[str, Cost]:
         beside = closure([stage], self.config)

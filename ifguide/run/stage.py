@@ -28,6 +28,7 @@ from typing import (
 from ifguide.lazily import LazyFunction
 
 if TYPE_CHECKING:
+    from ifguide.run.effort import Estimator
     from ifguide.run.work import Work
     from ifguide.settings.config import Config
 
@@ -127,6 +128,8 @@ class Stage(Need[Noun], Generic[Noun, Made, Settings, *Nouns]):
             is asked for.
         total: how many tokens it goes through, where that is known beforehand.
         passes: forward passes that a token of it costs; its second argument gives the noun.
+        effort: what it takes, from the settings and sizes that are known before anything is
+            computed; None where that is next to nothing, or not told.
 
     Raises:
         TypeError: ``make`` asks for more or less than the stage declares.
@@ -146,6 +149,7 @@ class Stage(Need[Noun], Generic[Noun, Made, Settings, *Nouns]):
     kept: Callable[[Config], bool] = lambda config: True
     total: Callable[[Settings, *Nouns], int | None] | None = None
     passes: Callable[[Settings, Callable[[], Noun]], float] = lambda settings, noun: 0.0  # type: ignore[misc]
+    effort: Estimator | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ifguide.evaluation.figures import Evaluation, read_report
 from ifguide.lazily import functions_of
 from ifguide.nouns import Checkpoint
-from ifguide.run import factories
+from ifguide.run import effort, factories
 from ifguide.run.given import CorpusSettings, PromptSettings, QuerySettings, TrainSettings
 from ifguide.run.layout import (
     CORPUS_FILES,
@@ -47,6 +47,7 @@ CORPUS = Stage(
     make=makers.prepare_corpus,
     load=lambda folder, get: makers.open_corpus_of(folder, get(TOKENIZER)),
     files=CORPUS_FILES,
+    effort=effort.corpus,
 )
 HELD_OUT = Stage(
     name="held_out",
@@ -57,6 +58,7 @@ HELD_OUT = Stage(
     make=makers.pack_texts,
     load=lambda folder, get: artifacts.load_texts(folder),
     files=TEXT_FILES,
+    effort=effort.held_out,
 )
 QUERIES = Stage(
     name="queries",
@@ -67,6 +69,7 @@ QUERIES = Stage(
     save=artifacts.save_contrast,
     load=lambda folder, get: artifacts.load_contrast(folder),
     files=("queries.npz",),
+    effort=effort.queries,
 )
 PROMPTS = Stage(
     name="prompts",
@@ -106,6 +109,7 @@ SCORE = Stage(
     files=SCORE_FILES,
     total=lambda settings, text, *_: factories.corpus_tokens(text),
     passes=factories.scoring_passes,
+    effort=effort.scored,
 )
 SMOOTH = factories.smoothed("smooth", CORPUS, QUERIES, SCORE)
 SELECT = Stage(
@@ -117,6 +121,7 @@ SELECT = Stage(
     make=makers.select_tokens,
     load=lambda folder, get: artifacts.load_selection(folder, get(SMOOTH).corpus),
     files=MASK_FILES,
+    effort=effort.selected,
 )
 PROXY_MASK = masked_by_proxy(CORPUS)
 PROXY_SELECTION = selection_of(PROXY_MASK)
@@ -144,6 +149,7 @@ TRAIN = Stage(
     files=MODEL_FILES,
     total=lambda settings, text, *_: factories.training_tokens(text, settings),
     passes=lambda settings, noun: factories.TRAINING,
+    effort=effort.trained("training", lambda config: config.training),
 )
 MODELS: dict[str, StageOf[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
 SAMPLES = {name: factories.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
@@ -166,6 +172,7 @@ EVALUATE = Stage(
     save=factories.save_figures,
     load=factories.figures_as(Evaluation),
     files=(FIGURES,),
+    effort=effort.evaluated,
 )
 REPORT = Stage(
     name="report",
@@ -176,4 +183,5 @@ REPORT = Stage(
     make=makers.write_report_and_page,
     load=lambda folder, get: read_report(folder / "report.json"),
     files=("report.json", "report.html"),
+    effort=effort.reported,
 )

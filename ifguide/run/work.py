@@ -28,6 +28,7 @@ class Work:
         folder: the stage's folder while it is being made; None for a stage that has none.
         spent: what earlier attempts have cost.
         costs: what each finished stage that this one rests on has cost, by name.
+        weights: what the weights of each model among them are known by, by the stage's name.
         fingerprint: what the stage is known by.
     """
 
@@ -37,8 +38,10 @@ class Work:
         spent: Cost | None = None,
         costs: Callable[[], Mapping[str, Cost]] = dict,
         fingerprint: str = "",
+        weights: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._folder, self._costs, self.fingerprint = folder, costs, fingerprint
+        self._weights = weights
         self._seconds = spent.seconds if spent else 0.0
         self.tokens = spent.tokens if spent else 0
         self.line: Callable[[int], None] = lambda tokens: None
@@ -79,6 +82,14 @@ class Work:
         """Give a file that is whole its name, told before: what nothing tells of is not ours."""
         self._tell(file, describe(written))
         written.replace(file)
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """The checksum of the weights of each model that this stage rests on, by the stage's name.
+
+        What no stage has made is there as ``model``, where it lies on this machine.
+        """
+        return self._weights()
 
     def keep(self, file: Path) -> None:
         """Tell that a file is whole, so that another attempt may go on from it."""

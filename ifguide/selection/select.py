@@ -86,6 +86,15 @@ def select_budgets(
     )
 
 
+def threshold_of(scores: TokenScores, share: float) -> float:
+    """Return the quantile of all scores that ``select`` takes as its threshold.
+
+    Raises:
+        InputError: as ``select``.
+    """
+    return _threshold(scores, _measure(scores), share)
+
+
 def rank_documents(
     hits: Int[np.ndarray, " D"], total: Float[np.ndarray, " D"]
 ) -> tuple[Int[np.ndarray, " R"], Float[np.ndarray, " R"]]:

@@ -40,24 +40,36 @@ def in_full(config: Config) -> Config:
 
 
 def _placed(named: Named, data_dir: Path, setting: str) -> Named:
+    if isinstance(named, ModelConfig) and named.scratch and "config" in named.scratch:
+        given = str(named.scratch["config"])
+        found = _folder(given, data_dir, f"{setting}.scratch.config") or given
+        return replace(named, scratch={**named.scratch, "config": found})
     if not named.path:
         if not named.gguf:
             return named
         file = data_dir / Path(named.gguf).expanduser()
         return replace(named, gguf=str(file.resolve()))
-    path = Path(named.path).expanduser()
+    folder = _folder(named.path, data_dir, f"{setting}.path")
+    if folder is None:
+        return named
+    if isinstance(named, ModelConfig):
+        refuse_ignored(named, setting, ("revision",), "path is a folder on this machine")
+    return replace(named, path=folder)
+
+
+def _folder(name: str, data_dir: Path, setting: str) -> str | None:
+    """Return the whole path of a folder that a setting names; None is a name on the hub."""
+    path = Path(name).expanduser()
     folder = data_dir / path
     if os.path.isdir(folder):
-        if isinstance(named, ModelConfig):
-            refuse_ignored(named, setting, ("revision",), "path is a folder on this machine")
-        return replace(named, path=str(folder.resolve()))
+        return str(folder.resolve())
     if os.path.isdir(path):
         raise InputError(
-            f"{setting}.path: '{visible(named.path, 60)}' is a folder of the working directory, "
-            f"and relative paths start at data_dir ({visible(str(data_dir))}); give its whole path"
+            f"{setting}: '{visible(name, 60)}' is a folder of the working directory, and relative "
+            f"paths start at data_dir ({visible(str(data_dir))}); give its whole path"
         )
-    _check_hub_name(named.path, folder, f"{setting}.path")
-    return named
+    _check_hub_name(name, folder, setting)
+    return None
 
 
 def _check_hub_name(name: str, file: Path, setting: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+KEPT = 2  # checkpoints, beside the best one
 COMPLETE = "complete"  # in a checkpoint that was written whole: its files' checksums
 CHECKPOINT_FILES = tuple(  # what Trainer writes into a checkpoint, whatever the model
     f"checkpoint-[0-9]*/{name}"

@@ -23,9 +23,8 @@ from transformers import (
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.files import describe, read_json, write_json
-from ifguide.training.checkpoint_files import CHECKPOINT_FILES, COMPLETE
+from ifguide.training.checkpoint_files import CHECKPOINT_FILES, COMPLETE, KEPT
 
-KEPT = 2  # checkpoints
 HUNG = ("forward", "_original_forward", "model_tags")  # what trainers and autocast put on a model
 
 

@@ -45,6 +45,8 @@ ON_A_RUN = {  # what commands take beside a run's folder
     "judge": ["--judges", "rule"],
     "attack": ["--kind", "lens"],
     "lm-eval": ["--tasks", "none"],
+    "score-corpus": ["--source", "project", "--out", "project"],
+    "push": ["--mask", "me/mask", "--dry", "cards"],
 }
 NO_SETTINGS = {"schema", "init"}
 BY_YAML = [c.name for c in COMMANDS if c.name not in {*ON_A_RUN, *NO_SETTINGS, "demo"}]
@@ -173,7 +175,7 @@ def test_nothing_is_imported_started_or_opened(watched):
 def test_no_file_is_made(watched):
     folder, _ = watched
     assert {file.name for file in folder.iterdir()} == {
-        *("cases.json", "run.yaml", "run", "project", "first", "second")
+        *("cases.json", "run.yaml", "run", "project", "first", "second", "cards")
     }
     assert not list(folder.rglob("made"))
 

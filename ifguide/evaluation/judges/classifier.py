@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
@@ -16,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ifguide.corpus.tokenizers import loading
 from ifguide.errors import InputError
+from ifguide.models.digest import digest_of
 from ifguide.models.forward import positions_of
 
 Activation: TypeAlias = Literal["sigmoid", "softmax", "none"]
@@ -63,6 +65,11 @@ class ClassifierJudge:
         self._model, self._tokenizer = model.eval(), tokenizer
         self._longest = _longest_input(model, tokenizer)
         _nothing_is_padding(model)
+
+    @cached_property
+    def weights(self) -> str:
+        """The sha256 of the model's weights."""
+        return digest_of(self._model)
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
         """Return the toxic label's score; of a text too long for the model, of its beginning."""

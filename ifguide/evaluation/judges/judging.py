@@ -50,6 +50,16 @@ class CategoryJudge(Judge, Protocol):
 
 
 @runtime_checkable
+class WeighedJudge(Judge, Protocol):
+    """Also says which weights it judges by."""
+
+    @property
+    def weights(self) -> str:
+        """The sha256 of them all, see ``ifguide.models.digest``."""
+        ...
+
+
+@runtime_checkable
 class LimitedJudge(Judge, Protocol):
     """Also says which texts are longer than it reads; of these it judges the beginning."""
 
