@@ -30,20 +30,16 @@ def in_full(config: Config) -> Config:
     data_dir = Path(config.data_dir)
     proxy, compare = config.compare.proxy, config.compare
     if proxy is not None:
-        compare = replace(compare, proxy=_placed(proxy, data_dir, "compare.proxy"))
+        compare = replace(compare, proxy=_placed_model(proxy, data_dir, "compare.proxy"))
     return replace(
         config,
-        model=_placed(config.model, data_dir, "model"),
+        model=_placed_model(config.model, data_dir, "model"),
         tokenizer=_placed(config.tokenizer, data_dir, "tokenizer"),
         compare=compare,
     )
 
 
 def _placed(named: Named, data_dir: Path, setting: str) -> Named:
-    if isinstance(named, ModelConfig) and named.scratch and "config" in named.scratch:
-        given = str(named.scratch["config"])
-        found = _folder(given, data_dir, f"{setting}.scratch.config") or given
-        return replace(named, scratch={**named.scratch, "config": found})
     if not named.path:
         if not named.gguf:
             return named
@@ -55,6 +51,15 @@ def _placed(named: Named, data_dir: Path, setting: str) -> Named:
     if isinstance(named, ModelConfig):
         refuse_ignored(named, setting, ("revision",), "path is a folder on this machine")
     return replace(named, path=folder)
+
+
+def _placed_model(named: ModelConfig, data_dir: Path, setting: str) -> ModelConfig:
+    """Return a model's, with the config by its whole path that random weights are made by."""
+    if named.scratch is None or "config" not in named.scratch:
+        return _placed(named, data_dir, setting)
+    given = named.scratch["config"]
+    found = _folder(given, data_dir, f"{setting}.scratch.config") or given
+    return replace(named, scratch={**named.scratch, "config": found})
 
 
 def _folder(name: str, data_dir: Path, setting: str) -> str | None:
