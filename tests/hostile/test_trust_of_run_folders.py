@@ -192,3 +192,12 @@ def test_lm_eval_is_not_reached_where_code_is_not_trusted(sent, told, refused):
     assert "--trust-remote-code" in refused("lm-eval", run, "--quiet", "--tasks", "none")
     assert told == {}
     assert not mark.exists()
+
+
+def test_compare_by_a_folders_own_settings_trusts_nothing(sent, refused, tmp_path):
+    run, mark = sent
+    given = ("compare", run / "config.yaml", "--quiet", "--methods", "baseline,ours")
+    for out in (run, tmp_path / "again"):
+        line = refused(*given, "--out", out)
+        assert "comes with code of its own; read it, and " in line
+        assert not mark.exists()
