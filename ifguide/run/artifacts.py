@@ -49,16 +49,16 @@ def save_curvature(folder: Path, curvature: Curvature) -> None:
     same = {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
     written = {name: tensors[name] for name, held in same.items() if held == name}
     others = {name: held for name, held in same.items() if held != name}
-    metadata = {"kind": curvature.kind, "same": json.dumps(others)}
+    metadata = {"metadata": json.dumps({"kind": curvature.kind, "same": others})}
     _save_tensors(folder / "curvature.safetensors", written, metadata)
 
 
 def load_curvature(folder: Path) -> Curvature:
     """Read what ``save_curvature`` wrote."""
     tensors, metadata = _load_tensors(folder / "curvature.safetensors")
-    others = json.loads(metadata.get("same", "{}"))
-    tensors |= {name: tensors[held] for name, held in others.items()}
-    return curvature_from(metadata["kind"], tensors)
+    told = json.loads(metadata["metadata"])
+    tensors |= {name: tensors[held] for name, held in told["same"].items()}
+    return curvature_from(told["kind"], tensors)
 
 
 def save_direction(folder: Path, direction: Direction) -> None:

@@ -164,6 +164,7 @@ def fitted(
         save=artifacts.save_curvature,
         load=lambda folder, get: artifacts.load_curvature(folder),
         files=("curvature.safetensors",),
+        version=2,  # a basis that weights share is written once
         total=total,
         passes=lambda settings, noun: FITTING,
         effort=effort.fitted,
