@@ -130,7 +130,7 @@ def _taken(folder: Path) -> str:
     file = folder / "out" / "report.json"
     if not file.exists():
         return TAKEN  # a command without one
-    report = json.loads(file.read_text(), parse_constant=lambda name: name.lower()[-3:])
+    report = json.loads(file.read_text(), parse_constant=lambda name: "nan")
 
     def numbers(value):
         if isinstance(value, dict | list):
