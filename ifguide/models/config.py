@@ -65,8 +65,8 @@ class ModelConfig:
             )
         if "model_type" not in self.scratch and given is None:
             raise InputError(
-                "model.scratch: model_type is missing; name a family, e.g. gpt_neox, or by config a "
-                "folder or hub name whose config is taken"
+                "model.scratch: model_type is missing; name a family, e.g. gpt_neox, or by config "
+                "a folder or hub name whose config is taken"
             )
         refuse_ignored(
             self, "model", ("trust_remote_code",), "scratch makes a model of a known family"
