@@ -92,7 +92,7 @@ def test_the_paper_s_setting_runs_on_stand_ins(tmp_path, capfd):
         "training.epochs": 0.2,
         "training.accumulation": 2,
         **{
-            f"{training}.{name}": 2
+            f"{training}.{name}": 1
             for training in ("baseline", "training")
             for name in ("checkpoint_every", "guard.every", "trainer.eval_steps")
         },
