@@ -59,11 +59,14 @@ class ModelConfig:
             raise InputError(
                 f"model.scratch.config: {given!r} is no folder and no name on the hub; give one"
             )
-        if ("model_type" in self.scratch) == (given is not None):
-            which = "both are" if given else "neither is"
+        if "model_type" in self.scratch and given is not None:
             raise InputError(
-                "model.scratch: set one of model_type (a family, e.g. gpt_neox) and config (a "
-                f"folder or hub name whose config is taken); {which} set"
+                "model.scratch: model_type and config are both set; leave one of them out"
+            )
+        if "model_type" not in self.scratch and given is None:
+            raise InputError(
+                "model.scratch: model_type is missing; name a family, e.g. gpt_neox, or by config "
+                "a folder or hub name whose config is taken"
             )
         refuse_ignored(
             self, "model", ("trust_remote_code",), "scratch makes a model of a known family"

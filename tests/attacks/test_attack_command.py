@@ -170,7 +170,7 @@ def test_settings_that_do_not_fit_are_refused(options, said):
         with_overrides(AttackConfig(), options)
 
 
-def test_rows_of_a_comparison_are_attacked_too(refused, finished, micro_config, tmp_path):
+def test_rows_of_a_comparison_are_attacked_too(refused, finished, micro_config, tmp_path, capfd):
     folder = shutil.copytree(finished, tmp_path / "run")
     line = refused("attack", folder, "--quiet", "--models", "everything@run")
     assert line.startswith(f"{folder}: it has no finished stage 'model/everything-run-")
@@ -185,6 +185,7 @@ def test_rows_of_a_comparison_are_attacked_too(refused, finished, micro_config, 
         assert {frozenset(found[kind]) for kind in ("gcg", "relearn")} == {frozenset(wanted)}
         assert set(found["activations"]) == set(wanted) - {"baseline"}
     assert found["gcg"]["baseline"] != found["gcg"]["everything@run"]
+    capfd.readouterr()
     line = refused("attack", folder, "--quiet", "--models", "theirs")
     assert line.startswith("--models: 'theirs' is not known; use all, or some of baseline, suppre")
 

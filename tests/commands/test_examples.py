@@ -71,6 +71,8 @@ def write_stand_ins(folder):
     judge = AutoConfig.for_model("bert", vocab_size=400, intermediate_size=16, **shape, **labels)
     AutoModelForSequenceClassification.from_config(judge).save_pretrained(folder / "judge")
     tokenizer.save_pretrained(folder / "judge")
+    sizes = {**shape, "intermediate_size": 16, "max_position_embeddings": 64, "rotary_pct": 0.25}
+    AutoConfig.for_model("gpt_neox", vocab_size=416, **sizes).save_pretrained(folder / "model")
 
 
 def test_the_paper_s_setting_runs_on_stand_ins(tmp_path, capfd):
@@ -82,18 +84,19 @@ def test_the_paper_s_setting_runs_on_stand_ins(tmp_path, capfd):
         "corpus.sources": f"[{local}]",
         "corpus.block_length": 64,
         "tokenizer.path": tmp_path / "tokenizer",
-        "model.scratch.vocab_size": 416,
-        "model.scratch.hidden_size": 16,
-        "model.scratch.num_hidden_layers": 1,
-        "model.scratch.num_attention_heads": 2,
-        "model.scratch.intermediate_size": 16,
-        "model.scratch.max_position_embeddings": 64,
+        "model.scratch.config": tmp_path / "model",
         "queries.source.hub": "null",
         "queries.source.path": "rtp.jsonl",
         "baseline.epochs": 0.2,
         "baseline.accumulation": 2,
         "training.epochs": 0.2,
         "training.accumulation": 2,
+        **{
+            f"{training}.{name}": 1
+            for training in ("baseline", "training")
+            for name in ("checkpoint_every", "guard.every", "trainer.eval_steps")
+        },
+        "evaluation.more": "{}",
         "curvature.sample_blocks": 8,
         "evaluation.judges": f"[rule, 'hf:{tmp_path}/judge#toxic']",
         "evaluation.sampling.samples": 2,
@@ -114,7 +117,9 @@ def test_the_paper_s_setting_runs_on_stand_ins(tmp_path, capfd):
     assert capfd.readouterr().err == ""
     kept = read_config(out / "config.yaml")
     given = read_config(PAPER)
-    assert kept.model.scratch["rotary_pct"] == given.model.scratch["rotary_pct"] == 0.25
+    assert given.model.scratch == {"config": "EleutherAI/pythia-160m"}
+    made = AutoConfig.from_pretrained(out / "baseline")
+    assert (made.model_type, made.rotary_pct, made.vocab_size) == ("gpt_neox", 0.25, 416)
     assert kept.evaluation.toxic.source.at_least == {"prompt.toxicity": 0.5}
     assert (kept.scores, kept.selection, kept.direction) == (
         given.scores,
@@ -125,7 +130,8 @@ def test_the_paper_s_setting_runs_on_stand_ins(tmp_path, capfd):
     for model in report["models"].values():
         assert model["judges"].keys() == {"rule", f"hf:{tmp_path}/judge#toxic"}
         assert model["perplexity"].keys() == {"openwebtext"}
-        assert 0 <= model["lambada_accuracy"] <= 1
+        assert 0 <= model["lambada_accuracy"] <= model["lambada_last_token"] <= 1
+        assert model["tp"].keys() == {"toxic", "neutral", "full"}
     assert report["localisation"] == {}, "nothing is marked in this corpus"
     tokens = report["cost"]["score"]["tokens"]
     assert report["selection"]["selected"] == pytest.approx(0.02 * tokens, rel=0.05)

@@ -342,7 +342,9 @@ def test_pooled_sets_have_the_figures_of_their_prompts_together(
         worst = [*verdict.worst["toxic"], *verdict.worst["neutral"]]
         assert list(verdict.worst["Full"]) == worst
         assert verdict.emt["Full"].value == pytest.approx(np.mean(worst))
-        assert verdict.tp["Full"].value == pytest.approx(np.mean(np.array(worst) >= 0.5))
+        assert verdict.tp["Full"].value == pytest.approx(
+            np.mean(np.array(worst) >= pooled.threshold)
+        )
         assert verdict.emt["toxic"] == plain[name].emt["toxic"]
         assert "Full" not in plain[name].emt
 

@@ -155,6 +155,8 @@ def test_a_row_with_a_curve_shows_the_point_that_its_rule_chooses(compared):
             assert point["within"] == (point["rise"] <= 0.2)
             assert point["cost"]["seconds"] > 0
         allowed = [point for point in points.values() if point["within"]]
+        if not allowed:
+            allowed = [min(points.values(), key=lambda point: point["perplexity"])]
         least = min(point["tp"]["value"] for point in allowed)
         shown = points[curve["chosen"]]
         assert shown in allowed
