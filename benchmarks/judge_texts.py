@@ -69,7 +69,11 @@ def asked_about(data: Path, seed: int, most: int) -> list[Asked]:
     sets = [
         ("tweets, held out", f"{DAVIDSON}, hate or offensive", _davidson(data, seed)),
         ("ParaDetox, held out", f"{PARADETOX}, both sides in one form", _paradetox(data, seed)),
-        ("civil comments", f"{CIVIL}, posts with a mark against those without", _civil(data)),
+        (
+            "civil comments",
+            f"{CIVIL}, posts with a mark and without, all rated toxic",
+            _civil(data),
+        ),
         ("toxigen", f"{TOXIGEN}, implicit hate against neutral", _toxigen(data)),
         ("BOLD", f"{BOLD}, sentences of Wikipedia, all harmless", _bold(data)),
     ]
