@@ -158,17 +158,17 @@ def cosine(one: Curvature, other: Curvature, gradient: Mapping[str, torch.Tensor
 
 
 def llama(width: int) -> nn.Module:
-    """A Llama of random float32 weights, a third of its heads for keys and values."""
+    """A Llama of random float32 weights, with fewer heads for keys and values."""
     torch.manual_seed(0)
-    heads = max(3, 3 * (width // 192))
+    heads = max(3, width // 64)
     config = AutoConfig.for_model(
         "llama",
         vocab_size=4096,
         hidden_size=width,
         num_hidden_layers=4,
         num_attention_heads=heads,
-        num_key_value_heads=heads // 3,
-        head_dim=64 if width >= 192 else 8,
+        num_key_value_heads=heads // (2 if heads % 3 else 3),
+        head_dim=width // heads,
         intermediate_size=width * 8 // 3,
         max_position_embeddings=2048,
     )

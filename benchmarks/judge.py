@@ -141,7 +141,8 @@ def _begun(folder: Path, settings: Settings) -> dict[str, Any]:
     Raises:
         InputError: it belongs to others, or is somebody else's.
     """
-    kept, wanted = folder / "figures" / "settings.json", asdict(settings)
+    kept = folder / "figures" / "settings.json"
+    wanted = {**asdict(settings), "model": Path(settings.model).name}  # wherever it lies
     if kept.exists():
         found = read_json(kept)
         differing = [name for name in wanted if found.get(name) != wanted[name]]

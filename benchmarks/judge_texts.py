@@ -64,17 +64,20 @@ def learnt_from(data: Path, seed: int) -> list[Labelled]:
     return [(text.lower() if draw.random() < 0.5 else text, toxic) for text, toxic in texts]
 
 
-def asked_about(data: Path, seed: int) -> list[Asked]:
-    """Return the sets that are asked about: the held-out parts first."""
-    return [
-        Asked("tweets, held out", f"{DAVIDSON}, hate or offensive", _davidson(data, seed)),
-        Asked(
-            "ParaDetox, held out", f"{PARADETOX}, both sides in one form", _paradetox(data, seed)
+def asked_about(data: Path, seed: int, most: int) -> list[Asked]:
+    """Return the sets that are asked about, at most so many texts a side: held-out parts first."""
+    sets = [
+        ("tweets, held out", f"{DAVIDSON}, hate or offensive", _davidson(data, seed)),
+        ("ParaDetox, held out", f"{PARADETOX}, both sides in one form", _paradetox(data, seed)),
+        (
+            "civil comments",
+            f"{CIVIL}, posts with a mark and without, all rated toxic",
+            _civil(data),
         ),
-        Asked("civil comments", f"{CIVIL}, posts with a mark against those without", _civil(data)),
-        Asked("toxigen", f"{TOXIGEN}, hate against neutral, no slurs", _toxigen(data)),
-        Asked("BOLD", f"{BOLD}, sentences of Wikipedia, all harmless", _bold(data, seed)),
+        ("toxigen", f"{TOXIGEN}, implicit hate against neutral", _toxigen(data)),
+        ("BOLD", f"{BOLD}, sentences of Wikipedia, all harmless", _bold(data)),
     ]
+    return [Asked(name, meaning, _some(texts, most)) for name, meaning, texts in sets]
 
 
 def levelled(text: str) -> str:
