@@ -3,6 +3,15 @@
     python benchmarks/proxy_mask.py TARGET.yaml --mask-from RUN --out FOLDER [--data_dir DATA]
         [--training NAME ...] [--share 0.5 0] [--page FILE]
 
+From a small GPT-NeoX to SmolLM2, over the same documents of civil comments, and back:
+
+    ifguide select benchmarks/proxy_neox.yaml --data_dir DATA --out runs/proxy
+    python benchmarks/proxy_mask.py examples/smollm2.yaml --mask-from runs/proxy
+        --out runs/to-smollm2 --data_dir DATA --share 0.5 0
+    python benchmarks/proxy_mask.py benchmarks/proxy_neox.yaml --mask-from runs/smollm2
+        --out runs/to-neox --data_dir DATA
+
+where runs/smollm2 is a run of examples/smollm2.yaml with its own mask.
 For each share a run folder below FOLDER is compared: the baseline, the target by its own scores
 (`ours`) and by RUN's mask (`proxy`), under the trainings that the settings compare. RUN is only
 read. What is made once stays: an interrupted command goes on where it was, and the shares after

@@ -93,13 +93,20 @@ def export_mask(
     try:
         read = chosen.write(masked, part)
         _describe(masked, chosen, name, read, part, dict(origin or {}))
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(part, out)
+        _put(part, out)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     return out
+
+
+def _put(part: Path, out: Path) -> None:
+    """Give a finished folder its name; what had it goes when the new one is there."""
+    old = part.with_name(f"{part.name}-old{TEMPORARY}")
+    if out.exists():
+        os.replace(out, old)
+    os.replace(part, out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _describe(

@@ -13,12 +13,13 @@ as OLMo-core's masks do, which shifts the labels afterwards. With `sequence_leng
 instances are our blocks.
 
 ```python
-from olmo_core.data import NumpyFSLDatasetConfig, TokenizerConfig
+from olmo_core.data import NumpyDatasetDType, NumpyFSLDatasetConfig, TokenizerConfig
 
 config = NumpyFSLDatasetConfig(
     paths=["tokens.npy"],
     label_mask_paths=["label_mask.npy"],
     sequence_length={length},
+    dtype=NumpyDatasetDType.{kind},
     tokenizer=TokenizerConfig(
         vocab_size={vocabulary}, eos_token_id={end_of_text}, pad_token_id={end_of_text}
     ),

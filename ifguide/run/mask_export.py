@@ -17,12 +17,15 @@ from ifguide.files import TEMPORARY
 from ifguide.masks.export import check_mask_folder, export_mask
 from ifguide.masks.format import MaskedCorpus
 from ifguide.masks.registry import MASK_FORMATS
+from ifguide.ranges import Range
 from ifguide.run.folder import read_mark
 from ifguide.run.proxy_makers import mask_and_scores
 from ifguide.run.run import looked_at
 from ifguide.run.stages import CORPUS
 from ifguide.selection.remap import SHARE, check_share, remap_onto, spread
 from ifguide.settings.reader import read_run_config
+
+LENGTHS = Range(2, 2**24)  # of blocks, in tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,9 @@ class Target:
                     f"--{option}: it would be ignored, since the run's own tokens are written; "
                     "remove it, or give --tokenizer"
                 )
-        if self.block_length is not None and self.block_length < 2:
-            raise InputError(f"--block-length: {self.block_length} is too short; give 2 or more")
+        if self.block_length is not None and self.block_length not in LENGTHS:
+            given = self.block_length
+            raise InputError(f"--block-length: {given} is not in {LENGTHS}; give e.g. 1024")
         if self.share is not None:
             check_share(self.share, "--share")
 
@@ -81,6 +85,10 @@ def write_mask(
     target = target or Target()
     MASK_FORMATS.get(name, "--to")
     check_mask_folder(out, replace=replace)
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"{out}: it lies in the run folder, which is only read; give --out another"
+        )
     config = read_run_config(folder, trust_remote_code=trust_remote_code)
     with looked_at(config, folder, verify=verify) as run:
         (selection, scores), text = mask_and_scores(run), run(CORPUS)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from micro import TRAINING, manifests, write_settings
 
+from ifguide.settings.reader import read_config
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -34,6 +36,15 @@ def test_the_page_has_both_rows_and_goes_on_where_it_was(
     assert {"proxy/mask", "train", "score"} <= before.keys()
     assert proxy_mask.main(options) == 0
     assert manifests(tmp_path / "out" / "share-0.5") == before
+
+
+def test_the_proxy_and_the_target_have_the_same_documents():
+    proxy, target = (
+        read_config(file)
+        for file in (FOLDER / "proxy_neox.yaml", FOLDER.parent / "examples" / "smollm2.yaml")
+    )
+    assert proxy.corpus.sources == target.corpus.sources
+    assert proxy.model.scratch["model_type"] == "gpt_neox"
 
 
 def test_bad_input_is_one_line(proxy_mask, tmp_path, capfd):

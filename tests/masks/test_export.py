@@ -87,7 +87,7 @@ def test_what_cannot_be_written_whole_is_not_there(masked, tmp_path, monkeypatch
         (["--to", "trl", "--share", "0.5"], "--share: it would be ignored"),
         (["--to", "trl", "--block-length", "9"], "--block-length: it would be ignored"),
         (["--to", "trl", "--tokenizer", "gone", "--share", "2"], "--share: 2.0 is not in [0, 1]"),
-        (["--to", "trl", "--tokenizer", "gone", "--block-length", "1"], "--block-length: 1 is too"),
+        (["--to", "trl", "--tokenizer", "gone", "--block-length", "1"], "--block-length: 1 is not"),
         (["--to", "trl", "--tokenizer", "no/such"], "--tokenizer: tokenizer.path: 'no/such'"),
     ],
 )
@@ -95,6 +95,12 @@ def test_the_command_refuses_in_a_line(finished, tmp_path, refused, options, sai
     out = tmp_path / "out"
     assert said in refused("export-mask", finished, "--out", out, *options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mask_does_not_go_into_the_run_folder(finished, refused):
+    line = refused("export-mask", finished, "--to", "spans", "--out", finished / "mask")
+    assert "it lies in the run folder" in line
+    assert not (finished / "mask").exists()
 
 
 def test_the_command_refuses_what_is_no_finished_run(tmp_path, refused):
