@@ -132,7 +132,7 @@ TRAIN = Stage(
     load=lambda folder, get: makers.open_checkpoint(folder, get(INITIAL)),
     files=MODEL_FILES,
     total=lambda settings, text, *_: factories.training_tokens(text, settings),
-    passes=lambda settings, noun: factories.TRAINING,
+    passes=factories.training_passes,
 )
 MODELS: dict[str, Need[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}
 SAMPLES = {name: factories.sampled(name, model, CORPUS, PROMPTS) for name, model in MODELS.items()}
