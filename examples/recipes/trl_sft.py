@@ -5,6 +5,7 @@ python examples/recipes/trl_sft.py RUN MODEL OUT
 
 import sys
 
+import torch
 from rows import rows_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
@@ -51,8 +52,16 @@ def main(run, start, out):
     """Train one pass over the run's corpus."""
     model = AutoModelForCausalLM.from_pretrained(start)
     tokenizer = AutoTokenizer.from_pretrained(f"{run}/corpus/tokenizer")
-    settings = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "report_to": "none"}
-    trainer = trainer_of(model, tokenizer, rows_of(run), output_dir=out, **settings)
+    trainer = trainer_of(
+        model,
+        tokenizer,
+        rows_of(run),
+        output_dir=out,
+        per_device_train_batch_size=8,
+        num_train_epochs=1,
+        bf16=torch.cuda.is_available(),
+        report_to="none",
+    )
     trainer.train()
     trainer.save_model(out)
 

@@ -129,6 +129,11 @@ def baseline(
     )
 
 
+def training_passes(settings: TrainSettings, noun: Callable[[], Checkpoint]) -> float:
+    """Return the forward passes a token of training; a divergence from the start costs one more."""
+    return TRAINING + (settings.training.objective.kl is not None)
+
+
 def training_tokens(text: PreparedCorpus, settings: TrainSettings | None) -> int | None:
     """Return how many tokens a training goes through, over all processes."""
     if settings is None:

@@ -328,7 +328,7 @@ class Rivals:
             files=MODEL_FILES,
             command="compare",
             total=lambda settings, text, *_: factories.training_tokens(text, settings),
-            passes=lambda settings, noun: factories.TRAINING,
+            passes=factories.training_passes,
         )
 
     def _preferring(self, row: MethodRow) -> StageOf[Checkpoint]:

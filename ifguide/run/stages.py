@@ -148,7 +148,7 @@ TRAIN = Stage(
     load=lambda folder, get: makers.open_checkpoint(folder, get(INITIAL)),
     files=MODEL_FILES,
     total=lambda settings, text, *_: factories.training_tokens(text, settings),
-    passes=lambda settings, noun: factories.TRAINING,
+    passes=factories.training_passes,
     effort=effort.trained("training", lambda config: config.training),
 )
 MODELS: dict[str, StageOf[Checkpoint]] = {"baseline": BASELINE, "suppressed": TRAIN}

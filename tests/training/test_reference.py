@@ -12,7 +12,9 @@ from transformers import TrainingArguments
 from ifguide.errors import InputError
 from ifguide.models.losses import forward_losses
 from ifguide.models.precision import full_precision
-from ifguide.nouns import Selection
+from ifguide.nouns import Checkpoint, Selection
+from ifguide.run.factories import TRAINING, training_passes
+from ifguide.run.given import TrainSettings
 from ifguide.training.config import Objective, TrainingConfig
 from ifguide.training.objectives import suppression_loss
 from ifguide.training.reference import reference_losses
@@ -199,3 +201,11 @@ def test_a_model_in_shards_has_no_start_to_compare_with(tmp_path, monkeypatch):
     arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
     with pytest.raises(InputError, match=r"training.objective.kl: the model lies in shards"):
         SuppressionTrainer(model=model, args=arguments, objective=Objective(kl=1.0))
+
+
+@pytest.mark.parametrize("kl", [None, 0.5])
+def test_the_start_s_forward_passes_are_counted(kl):
+    training = TrainingConfig(objective=Objective(kl=kl))
+    settings = TrainSettings(training, seed=0, batch_size=1, fine_tunes=True)
+    found = training_passes(settings, lambda: Checkpoint(lambda: tiny_model("llama")))
+    assert found == (TRAINING if kl is None else TRAINING + 1)
