@@ -66,8 +66,8 @@ class Document:
     spans: tuple[tuple[int, int], ...] = ()
     source: str = ""
     kind: str = ""
-    turns: tuple[Turn, ...] = ()
-    encoded: Encoded | None = field(default=None, compare=False)
+    turns: tuple[Turn, ...] = field(default=(), repr=False)
+    encoded: Encoded | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
