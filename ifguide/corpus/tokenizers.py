@@ -123,7 +123,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator
     A token's characters are what the tokenizer's offsets say: a byte-level token may count the
     space before its word, tokens that share the bytes of one character share its span, and one that
     normalises text (NFC) may leave a combining mark out. A text that spells ``<|endoftext|>`` is
-    cut like any other text. Nothing else in the library turns people's texts into tokens.
+    cut like any other text. Nothing else in the library turns people's texts into tokens, but for
+    ``ChatTokens``, which keeps special tokens of a chat template apart from those in messages.
     """
     if not texts:
         return
