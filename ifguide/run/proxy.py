@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifguide.corpus.packed_files import PACKED_FILES
+from ifguide.corpus.packed_files import LEARNT_FILE, PACKED_FILES
 from ifguide.errors import InputError
 from ifguide.evaluation.figures import ProxySummary
 from ifguide.lazily import functions_of
@@ -110,8 +110,10 @@ def _files(config: Config) -> Iterator[tuple[Path, str]]:
         yield file, f"mask/{file.name}"
     for name in ("ranking.npz", "selection.json"):
         yield folder / stage / name, name
+    blocks = folder / "corpus" / "blocks"
     for name in PACKED_FILES:
-        yield folder / "corpus" / "blocks" / name, f"corpus/{name}"
+        if name != LEARNT_FILE or (blocks / name).exists():
+            yield blocks / name, f"corpus/{name}"
 
 
 PROXY_RUN = Outside(

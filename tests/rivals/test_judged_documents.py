@@ -86,9 +86,8 @@ def test_a_filter_drops_no_document_that_has_no_listed_word(corpus):
 
 
 def test_all_tokens_above_a_score_are_selected(corpus):
-    values = np.where(
-        corpus.has_loss, np.arange(corpus.tokens.size).reshape(corpus.tokens.shape), 0
-    )
+    places = np.arange(corpus.tokens.size, dtype=np.float32).reshape(corpus.tokens.shape)
+    values = np.where(corpus.has_loss, places, np.float32(0))
     found = select_above(TokenScores(values, corpus), 20.0)
     np.testing.assert_array_equal(found.suppress, (values > 20) & corpus.has_loss)
     assert found.budget == found.suppress.sum()

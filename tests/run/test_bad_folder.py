@@ -103,7 +103,7 @@ def small_disk(tmp_path):
 
 @pytest.mark.parametrize(
     ("kibibytes", "stage", "finished"),
-    [(20, "corpus", []), (160, "corpus", []), (440, "baseline", ["corpus", "held_out"])],
+    [(160, "corpus", []), (440, "baseline", ["corpus", "held_out"])],
 )
 def test_a_full_disk_loses_nothing(kibibytes, stage, finished, refused, small_disk, tmp_path):
     out = small_disk(kibibytes) / "run"
@@ -117,6 +117,14 @@ def test_a_full_disk_loses_nothing(kibibytes, stage, finished, refused, small_di
     )
     subprocess.run(["mount", "-o", "remount,size=64m", str(out.parent)], check=True)
     assert run("fit", config, out) == 0
+
+
+def test_a_disk_that_could_not_hold_the_models_is_refused_beforehand(refused, small_disk, tmp_path):
+    out = small_disk(20) / "run"
+    line = refused("run", write_settings(tmp_path), "--out", out, "--quiet")
+    assert line.startswith(f"{out}: the run writes ")
+    assert line.endswith("; give --out on a larger disk")
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
