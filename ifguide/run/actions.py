@@ -149,13 +149,14 @@ def check(run: Run, *wanted: AnyStage) -> None:
             run.config.curvature if not wanted or FIT.name in wanted_names else None,
             run.config.scores if not wanted or SCORE.name in wanted_names else None,
         )
-        tell("saving the model and loading it again")
-        try_saving(model, trust_remote_code=initial.runs_code)
+        if ranks.is_main():  # transformers saves there alone
+            tell("saving the model and loading it again")
+            try_saving(model, trust_remote_code=initial.runs_code)
         _check_trainings(run, model)
     tokenizer, texts = run(CORPUS).tokenizer, run(LAMBADA)
     before = len(text_start(tokenizer))
     prompt_room(model, run.config.evaluation.sampling.tokens, before)
-    if not wanted or QUERIES.name in wanted_names:
+    if not has_proxy_run(run.config) or QUERIES.name in wanted_names:
         contrast = run(QUERIES)
         check_queries_fit(model, contrast.toxic, contrast.safe)
     if texts is not None:

@@ -82,7 +82,7 @@ def survey(config: Config) -> Survey:
     """
     data_dir = Path(config.data_dir)
     found = {s.name: _extent(s, data_dir, config.seed) for s in config.corpus.sources}
-    tokenizer = _tokenizer(config, [text for one in found.values() for text in one.sample])
+    tokenizer = _tokenizer_of(config, [text for one in found.values() for text in one.sample])
     tell("cutting a part of the corpus into tokens")
     started = undisturbed()
     density = {name: _density(tokenizer, one.sample) for name, one in found.items()}
@@ -202,7 +202,7 @@ def _bytes_read(found: _Extent, source: Source, data_dir: Path) -> float:
     return (found.text_bytes + held) * whole / max(1, text)
 
 
-def _tokenizer(config: Config, texts: Sequence[str]) -> PreTrainedTokenizerBase:
+def _tokenizer_of(config: Config, texts: Sequence[str]) -> PreTrainedTokenizerBase:
     """Return the run's tokenizer, or one of its size trained on every other text."""
     size = config.tokenizer.vocab_size
     if size is None:

@@ -37,7 +37,13 @@ def _lines(kind: type) -> Iterator[str]:
         if "." not in setting.name:
             yield ""
         default = f" ({setting.default})" if setting.default else ""
-        yield f"{setting.name}: {setting.kind}{default}"
+        yield textwrap.fill(
+            f"{setting.name}: {setting.kind}{default}",
+            _WIDTH,
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         if setting.meaning:
             yield textwrap.fill(
                 setting.meaning, _WIDTH, initial_indent="    ", subsequent_indent="    "

@@ -96,13 +96,12 @@ def test_printed_settings_read_back_to_the_same(config, capfd, tmp_path):
 
 
 def test_printed_settings_name_folders_in_full(config, tmp_path, monkeypatch):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "model").mkdir()
+    (tmp_path / "data" / "model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     options = ["--data_dir", "data", "--model.path", "model", "--model.scratch", "null"]
     plain = yaml.safe_load(to_yaml(read(config, *options)))
     assert plain["data_dir"] == str(tmp_path / "data")
-    assert plain["model"]["path"] == str(tmp_path / "model")
+    assert plain["model"]["path"] == str(tmp_path / "data" / "model")
     assert read(config, *options[2:], "--model.path", "owner/name").model.path == "owner/name"
 
 

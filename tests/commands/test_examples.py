@@ -29,7 +29,7 @@ def test_an_example_is_valid(file, capfd, tmp_path):
     plain = yaml.safe_load(file.read_text()) | {"data_dir": str(tmp_path)}
     for section in (plain["model"], plain["tokenizer"]):
         if "gguf" in section:
-            section["gguf"] = str(Path(section["gguf"]).resolve())
+            section["gguf"] = str(tmp_path / section["gguf"])
     assert checked(Config, plain) == config
 
 
@@ -71,8 +71,10 @@ def write_stand_ins(folder):
     judge = AutoConfig.for_model("bert", vocab_size=400, intermediate_size=16, **shape, **labels)
     AutoModelForSequenceClassification.from_config(judge).save_pretrained(folder / "judge")
     tokenizer.save_pretrained(folder / "judge")
-    sizes = {**shape, "intermediate_size": 16, "max_position_embeddings": 64, "rotary_pct": 0.25}
-    AutoConfig.for_model("gpt_neox", vocab_size=416, **sizes).save_pretrained(folder / "model")
+    sizes = {**shape, "intermediate_size": 16, "max_position_embeddings": 64}
+    AutoConfig.for_model(
+        "gpt_neox", vocab_size=416, use_parallel_residual=False, **sizes
+    ).save_pretrained(folder / "model")
 
 
 def test_the_paper_s_setting_runs_on_stand_ins(tmp_path, capfd):
@@ -113,13 +115,15 @@ def test_the_paper_s_setting_runs_on_stand_ins(tmp_path, capfd):
         "evaluation.lambada.split": "train",
     }
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    capfd.readouterr()  # what saving the stand-ins has said
     assert main(["run", str(PAPER), "--out", str(out), "--quiet", *words]) == 0
     assert capfd.readouterr().err == ""
     kept = read_config(out / "config.yaml")
     given = read_config(PAPER)
     assert given.model.scratch == {"config": "EleutherAI/pythia-160m"}
     made = AutoConfig.from_pretrained(out / "baseline")
-    assert (made.model_type, made.rotary_pct, made.vocab_size) == ("gpt_neox", 0.25, 416)
+    assert (made.model_type, made.vocab_size) == ("gpt_neox", 416)
+    assert made.use_parallel_residual is False
     assert kept.evaluation.toxic.source.at_least == {"prompt.toxicity": 0.5}
     assert (kept.scores, kept.selection, kept.direction) == (
         given.scores,

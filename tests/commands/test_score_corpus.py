@@ -58,7 +58,8 @@ def test_a_line_a_document_holds_each_token_s_characters_and_score(scored, own, 
     assert [line["id"] for line in found] == [document.id for document in corpus.documents]
     for number, line in enumerate(found):
         mine = (corpus.document == number) & corpus.has_loss
-        assert line["score"] == pytest.approx(float(values[mine].sum()), rel=1e-5, abs=1e-6)
+        expected_sum = values[mine].astype(np.float64).sum()
+        assert line["score"] == pytest.approx(expected_sum, rel=1e-9, abs=1e-9)
         assert line["above"] == int((values[mine] > threshold).sum())
         of_text = mine & (corpus.end > corpus.start)
         expected = zip(corpus.start[of_text], corpus.end[of_text], values[of_text], strict=True)

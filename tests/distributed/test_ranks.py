@@ -114,7 +114,7 @@ def sharded(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_a_model_in_shards_gives_what_the_whole_one_gives(case, sharded):
     whole = results(make_model(case))
-    bound = 1e-9 if CASES[case][1] == torch.float64 else 3e-5
+    bound = 1e-9 if CASES[case][1] == torch.float64 else 1e-4
     for rank in (0, 1):
         found = loaded(sharded, case, rank)
         assert found.keys() == whole.keys()

@@ -25,6 +25,10 @@ from ifguide import (
     suppression_loss_of_labels,
 )
 
+pytestmark = [  # of TRL's own settings, and of Trainer's on a machine without a GPU
+    pytest.mark.filterwarnings("ignore:`gradient_checkpointing`:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:'pin_memory':UserWarning"),
+]
 PAGE = ROOT / "docs" / "your_own_trainer.md"
 RECIPES = ROOT / "examples" / "recipes"
 OBJECTIVE = Objective(kind="clamped", weight=1.0)
@@ -204,7 +208,6 @@ def test_what_axolotl_takes_carries_the_mask(recipe, monkeypatch, finished, tmp_
 COMMANDS = [shlex.split(line) for text in blocks(PAGE, "sh") for line in text.splitlines()]
 
 
-@pytest.mark.filterwarnings("ignore:`gradient_checkpointing`:FutureWarning")  # TRL's own setting
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[-1])
 def test_a_command_of_the_page_trains(words, recipe, monkeypatch, finished, tmp_path, capsys):
     """By the same script, in this process; ``accelerate launch`` is its launcher alone."""

@@ -42,7 +42,7 @@ model, corpus = tiny_model("llama").train(), random_corpus(padding=5)
 tracked = find_tracked(model)
 direction = Direction({w.name: torch.ones(w.matrix.shape) for w in tracked}, {"from": "a test"})
 made = score(model, corpus, direction, ScoreConfig(engine="theirs", batch_tokens=24))
-expected = np.where(corpus.has_loss, corpus.tokens + len(tracked) + 2, 0)  # two blocks to calibrate on
+expected = np.where(corpus.has_loss, corpus.tokens + len(tracked) + 2, 0)
 np.testing.assert_array_equal(made.values, expected)
 assert made.metadata == {"from": "a test", "engine": "theirs", "blocks": 2}
 assert model.training
