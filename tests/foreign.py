@@ -167,6 +167,7 @@ def commands(config, folder, beside):
         ["export-pair", *common, *changed],
         ["export-pair", *common, *changed, "--step", "0.02"],
         ["export-pair", *common, "--to", str(folder)],
+        ["export-mask", str(folder), "--to", "spans", "--out", str(folder), "--replace"],
         ["estimate", str(folder), "--out", str(folder)],
         ["score-corpus", str(folder), "--source", str(there), "--out", str(folder), "--replace"],
         ["push", str(folder), "--mask", "me/mask", "--model", "me/model", "--dry", str(folder)],

@@ -6,12 +6,14 @@ import logging
 import pytest
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
 
+from cutters import byte_level, with_byte_fallback
+
 from ifguide.corpus import tokenizer_class
 from ifguide.corpus.config import TokenizerConfig
 from ifguide.corpus.tokenizers import encode, ids_of, load_tokenizer, open_tokenizer
 from ifguide.errors import InputError
 
-from .conftest import SAMPLE, byte_level, with_byte_fallback
+from .conftest import SAMPLE
 
 TEXTS = [
     *SAMPLE,

@@ -40,7 +40,14 @@ FILES = {  # by class: its settings that name files, or a text whose file is rea
 TEXTS = {  # by class: its settings that hold text and name no file
     "Config": {"data_dir"},
     "CorpusConfig": {"document_start"},
-    "Source": {"name", "hub", "config", "revision", "split", "text", "id", "spans", "kind", "ids"},
+    "Source": {
+        *("name", "hub", "config", "revision", "split", "text", "id", "spans", "kind", "ids"),
+        *("messages", "prompt", "completion", "licence"),
+        *("tokens", "labels", "loss_mask", "attention_mask"),
+    },
+    "EvaluationConfig": {"pooled"},
+    "Server": {"url", "model"},
+    "ChoiceConfig": {"text"},
     "ModelConfig": {"revision"},
     "QueriesConfig": {"prompt", "toxic", "safe", "completion", "toxicity"},
     "HeldOutText": {"held_out", "kind"},
@@ -49,7 +56,13 @@ TEXTS = {  # by class: its settings that hold text and name no file
     "Objective": {"kind"},
     "ReportConfig": {"title"},
 }
-GGUF = {"TokenizerConfig": {"gguf"}, "ModelConfig": {"gguf"}}  # edited in models/test_gguf.py
+ELSEWHERE = {  # gguf is edited in models/test_gguf.py, mask_from in run/test_proxy_run.py
+    "TokenizerConfig": {"gguf"},
+    "ModelConfig": {"gguf"},
+    "TrainingConfig": {"mask_from"},
+    "CompareConfig": {"reward_model"},  # these two, and the filters', are edited nowhere
+    "FilterConfig": {"judge", "words"},
+}
 BOTH = {"sample", "judge", "fluency"}
 JUDGED = {"judge/baseline", "judge/suppressed", "evaluate", "report"}
 SAID = {"sample/baseline", "sample/suppressed"} | JUDGED
@@ -122,7 +135,7 @@ EDITS = {  # by the run that names them
         Edit(
             "compare.labeller",
             "label.txt",
-            {"pairs/samples", "reward", "sample/rad", "judge/rad"} | row("dpo"),
+            {"pairs/samples", "reward", "sample/rad", "judge/rad", "fluency/rad"} | row("dpo"),
         ),
         Edit(
             "compare.trainings.*.guard.text",
@@ -162,7 +175,7 @@ def test_every_setting_that_holds_text_is_known_to_name_a_file_or_none():
     unknown = [
         place
         for place, kind, name in places(Config)
-        if [of_class(table, kind, name) for table in (FILES, TEXTS, GGUF)].count(True) != 1
+        if [of_class(table, kind, name) for table in (FILES, TEXTS, ELSEWHERE)].count(True) != 1
     ]
     assert unknown == []
 

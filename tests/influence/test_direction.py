@@ -78,9 +78,9 @@ def test_damping_may_be_taken_as_it_is(model, kind):
     curvature = fit(model, random_corpus(), CurvatureConfig(sample_blocks=4, kind=kind))
     name = next(iter(expected_gradient(model)))
     if kind == "dense":
-        mean = float(curvature.matrices[name].diagonal().mean())
+        mean = curvature.matrices[name].diagonal().mean().item()
     else:
-        mean = float(curvature.bases[name].eigenvalues.mean())
+        mean = curvature.bases[name].eigenvalues.mean().item()
     as_it_is = aim(model, CONTRAST, curvature, DirectionConfig(damping=0.2, relative=False))
     times_mean = aim(model, CONTRAST, curvature, DirectionConfig(damping=0.2 / mean))
     torch.testing.assert_close(

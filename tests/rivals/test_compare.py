@@ -196,7 +196,7 @@ def test_filters_drop_up_to_their_share_and_words_all_their_tokens(opened):
         assert sizes[name, 10] < sizes[name, 25] < sizes[name, 50]
     listed = opened(rivals.selection(METHODS.get("words-tokens", "").mask))
     words = {
-        corpus.documents[d].text[s:e].strip().lower()
+        corpus.documents[int(d)].text[s:e].strip().lower()
         for d, s, e in zip(
             *(np.asarray(a)[listed.suppress] for a in (corpus.document, corpus.start, corpus.end)),
             strict=True,

@@ -53,7 +53,7 @@ class DampedFactors:
         the mean of its own eigenvalues. Where it is not ``relative``, ``μ = damping``.
         """
         means = [factor.diagonal().mean() for factor in (self.output_factor, self.input_factor)]
-        share = (damping if relative else damping / float(means[0] * means[1])) ** 0.5
+        share = (damping if relative else damping / (means[0] * means[1]).item()) ** 0.5
         gradient = gradient.to(self.output_factor)
         half = torch.cholesky_solve(gradient, _damped_cholesky(self.output_factor, share))
         other = torch.cholesky_solve(half.mT, _damped_cholesky(self.input_factor, share))
