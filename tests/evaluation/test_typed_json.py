@@ -167,7 +167,12 @@ def test_a_report_damaged_in_any_place_is_refused_by_that_place(written: Path) -
 
 def test_a_report_that_lacks_a_field_is_refused(written: Path) -> None:
     whole = json.loads(written.read_text())
-    for name in whole.keys() - {"format", "corpus", "training", "weights"}:  # older reports have none
+    for name in whole.keys() - {
+        "format",
+        "corpus",
+        "training",
+        "weights",
+    }:  # older reports have none
         written.write_text(json.dumps({k: v for k, v in whole.items() if k != name}))
         assert refusal(written).startswith(f"{written}: {name}: ")
 
