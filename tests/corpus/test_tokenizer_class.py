@@ -4,9 +4,8 @@ import json
 import logging
 
 import pytest
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
-
 from cutters import byte_level, with_byte_fallback
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
 
 from ifguide.corpus import tokenizer_class
 from ifguide.corpus.config import TokenizerConfig
