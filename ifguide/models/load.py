@@ -145,7 +145,7 @@ def scratch_architecture(config: ModelConfig, tokens: SpecialTokens) -> PreTrain
     mend = "change them as that family's config in transformers says"
     fault = f"no {settings.get('model_type', 'model')} can be made of these settings"
     with reading("model.scratch", mend, fault=fault):
-        architecture = architecture_of(settings, config.revision)
+        architecture = _named_architecture(settings, config.revision)
         _refuse_unknown(architecture, settings)
         return architecture
 
@@ -162,7 +162,7 @@ def _from_scratch(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed:
         )
 
 
-def architecture_of(settings: dict[str, Any], revision: str | None = None) -> PreTrainedConfig:
+def _named_architecture(settings: dict[str, Any], revision: str | None = None) -> PreTrainedConfig:
     """Return the config of a family, or the one that lies in a folder or on the hub, changed.
 
     Args:

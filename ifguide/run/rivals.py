@@ -109,7 +109,7 @@ class Rivals:
         if any(len(self.points(each)) > 1 for each in (row, row.owner)):
             self._check_choice()
         scorer = None if method.mask is None else method.mask.scorer
-        given = scorer == "proxy" and has_proxy_run(self.config)
+        given = self._is_proxy(method.mask) and has_proxy_run(self.config)
         if scorer in BY_PROXY and not given:
             proxy_model(self.config)
         if scorer in JUDGED_SCORERS and compare.filters.judge is None:
