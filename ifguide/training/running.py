@@ -41,7 +41,11 @@ def run_trainer(
     checkpoint = _last_complete(folder)
     if checkpoint is not None and isinstance(trainer.model, PreTrainedModel):
         _load_by_own_names(trainer.model, checkpoint)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except _AtItsEndError:
+        handler = trainer.callback_handler
+        trainer.control = handler.on_train_end(trainer.args, trainer.state, trainer.control)
     best = trainer.state.best_model_checkpoint
     if trainer.args.load_best_model_at_end and isinstance(trainer.model, PreTrainedModel):
         if best is None or not _is_whole(Path(best)):
@@ -74,8 +78,12 @@ def own_attributes(model: nn.Module) -> Iterator[None]:
         vars(model).update(own)
 
 
+class _AtItsEndError(Exception):
+    """The checkpoint that training goes on from is its last; Trainer would take one more update."""
+
+
 class _Watch(TrainerCallback):
-    """Report progress and mark whole checkpoints."""
+    """Report progress, mark whole checkpoints, and take no update beyond the end."""
 
     def __init__(self, progress: Callable[[int], None]) -> None:
         self.progress, self.seen = progress, 0
@@ -84,6 +92,12 @@ class _Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.seen = state.num_input_tokens_seen
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if control.should_training_stop or state.global_step >= state.max_steps:
+            raise _AtItsEndError
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

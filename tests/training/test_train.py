@@ -218,6 +218,22 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, family, updates):
     assert len(done) == 6 - updates // 2 * 2  # nothing was left to do
 
 
+@pytest.mark.parametrize(
+    "length", [{"epochs": 0.5}, {"epochs": 1.5}, {"trainer": {"max_steps": 2}}], ids=str
+)
+def test_a_training_killed_at_its_end_takes_no_further_update(tmp_path, length):
+    """Also where the end lies within an epoch."""
+    start, corpus, done, curves = tiny_model("llama", torch.float32), random_corpus(), [], []
+    rates = {"schedule": "constant_with_warmup", "warmup": 0.0}
+    config = replace(CONFIG, checkpoint_every=1, **rates, **length)
+    again = {"folder": tmp_path, "record": curves.append}
+    whole = train(deepcopy(start), corpus, None, config, **again)
+    resumed = train(deepcopy(start), corpus, None, config, progress=done.append, **again)
+    assert_same(resumed, weights_of(whole))
+    assert not done
+    assert curves[0] == curves[1]
+
+
 def drop_mark(checkpoint):
     (checkpoint / "complete").unlink()
 
