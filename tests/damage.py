@@ -1,7 +1,8 @@
 """Files that a command reads are damaged, one at a time; what does the command make of it?
 
-A ``tree`` is a folder that holds ``run.yaml``, ``run`` (a run folder, finished or half made) and
-``given`` (what lies outside and is read: texts, a judge's words, a checkpoint, a tokenizer).
+A ``tree`` is a folder that holds ``run.yaml``, ``run`` (a run folder, finished or half made),
+``given`` (what lies outside and is read: texts, a judge's words, a checkpoint, a tokenizer) and
+``posts.jsonl`` (new texts); ``new`` is what some commands write.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ ATTACK = (
     *("--relearn.posts", "[0, 4]", "--relearn.epochs", "1", "--lens.queries", "3"),
 )
 HERE = ("CONFIG", "--out", "OUT")
-COMMANDS = {  # what is typed after the command's name; OUT and CONFIG stand for the paths
+COMMANDS = {  # what is typed after the command's name; a word in capitals stands for a path
     "run": HERE,
     **dict.fromkeys(STAGES.names(), HERE),
     "compare": (*HERE, *METHODS),
@@ -43,6 +44,9 @@ COMMANDS = {  # what is typed after the command's name; OUT and CONFIG stand for
     "inspect": ("OUT",),
     "lm-eval": ("OUT", "--tasks", "made"),
     "status": ("OUT",),
+    "export-mask": ("OUT", "--to", "spans", "--out", "NEW"),
+    "score-corpus": ("OUT", "--source", "POSTS", "--out", "NEW"),
+    "push": ("OUT", "--mask", "me/mask", "--model", "me/model", "--dry", "NEW"),
 }
 LOOKING = ("judge", "inspect", "lm-eval", "status")  # they change nothing
 PAGES = {"run": "report.", "compare": "compare/", "sweep": "sweep/", "attack": "attacks/"}
@@ -76,8 +80,9 @@ def damage(file, way, draws):
 
 def typed(command, tree):
     """What is typed for a command over a tree."""
-    paths = {"CONFIG": str(tree / "run.yaml"), "OUT": str(tree / "run")}
-    return [command, *(paths.get(word, word) for word in COMMANDS[command])]
+    paths = {"CONFIG": "run.yaml", "OUT": "run", "NEW": "new", "POSTS": "posts.jsonl"}
+    words = (str(tree / paths[word]) if word in paths else word for word in COMMANDS[command])
+    return [command, *words]
 
 
 def outcome(command, tree, *options):

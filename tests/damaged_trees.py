@@ -1,5 +1,6 @@
 """Trees whose files are damaged: a run with all that commands add to it, and half-made ones."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ def written(tree, held):
     tree.mkdir(parents=True)
     text = yaml.safe_dump(held, sort_keys=False)
     (tree / "run.yaml").write_text(text, encoding="utf-8")
+    posts = "".join(json.dumps({"text": post.text}) + "\n" for post in builtin_posts(4, 9))
+    (tree / "posts.jsonl").write_text(posts, encoding="utf-8")
 
 
 def done(tree, *commands):
@@ -112,6 +115,7 @@ def in_part(name):
     return ".part/" in name
 
 
+DOORS = ("export-mask", "score-corpus", "push")
 READERS = ("judge", "inspect", "lm-eval", "status")
 STAGE_COMMANDS = (
     *("corpus", "held_out", "queries", "prompts", "baseline", "fit", "aim", "score", "smooth"),
@@ -122,7 +126,7 @@ TREES = {
     "finished": Tree(
         "`run`, `compare`, `sweep`, `attack`, `export-pair`, all finished",
         finished("compare", "sweep", "attack", "export-pair"),
-        (*READERS, "run", "compare", "sweep", "attack", "export-pair", *STAGE_COMMANDS),
+        (*READERS, *DOORS, "run", "compare", "sweep", "attack", "export-pair", *STAGE_COMMANDS),
     ),
     "given": Tree(
         "finished; what lies outside is damaged",

@@ -29,6 +29,10 @@ SOUND: dict[str, dict[str, Sequence[str]]] = {
     "lm-eval": {"dir": ["done"], "--tasks": ["none"]},
     "export-pair": {"config": ["run.yaml"], "--out": ["done"]},
     "status": {"dir": ["done"]},
+    "estimate": {"config": ["run.yaml"]},
+    "export-mask": {"dir": ["done"], "--to": ["spans"], "--out": ["made"]},
+    "score-corpus": {"dir": ["done"], "--source": ["a-corpus.jsonl"], "--out": ["made"]},
+    "push": {"dir": ["done"], "--mask": ["me/mask"], "--dry": ["made"]},
 }
 MISTAKES = ("x", "", LONG, "\x1b[31m")  # instead of a number
 
