@@ -12,6 +12,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 LINE = 1000  # characters of a line, whatever names and values stand in it
 # control characters, line and paragraph separators, half surrogates, and what turns text around
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, bold or a colour
 
 
 class InputError(ValueError):
@@ -75,8 +76,9 @@ def reading(
 def one_line(error: BaseException, lines: int | None = None) -> str:
     """Return what an exception says, in one line of at most ``LONGEST`` characters.
 
-    An error of the operating system says its reason, one that says nothing its type's name, and
-    a missing key and what is no ``Exception`` (SystemExit, a panic) that name too.
+    Styles of a terminal are left out. An error of the operating system says its reason, one that
+    says nothing its type's name, and a missing key and what is no ``Exception`` (SystemExit, a
+    panic) that name too.
 
     Args:
         error: of any library.
@@ -86,7 +88,7 @@ def one_line(error: BaseException, lines: int | None = None) -> str:
     ('no such thing', 'KeyError')
     """
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    said = " ".join(" ".join(said.strip().splitlines()[:lines]).split())
+    said = " ".join(" ".join(_STYLE.sub("", said).strip().splitlines()[:lines]).split())
     said, kind = escaped(said).rstrip("."), type(error).__name__
     named = isinstance(error, KeyError) or not isinstance(error, Exception)
     said = f"{kind}: {said}" if said and named else said or kind

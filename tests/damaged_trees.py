@@ -18,7 +18,7 @@ from ifguide.files import json_text
 COMPARE = {
     "trainings": {"tuned": {**TRAINING, "start": "baseline"}},
     "reward_texts": 40,
-    "reward": {"batch_size": 8, "epochs": 1, "max_length": 64},
+    "reward": {"batch_size": 8, "epochs": 1, "max_length": 64, "checkpoint_every": 1},
 }
 SMOOTHING = {"neighbours": 1}
 

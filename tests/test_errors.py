@@ -52,7 +52,8 @@ def test_what_an_exception_says_is_one_bounded_line(error):
         (AssertionError(), "AssertionError"),
         (FileNotFoundError(2, "No such file or directory", "/a/b"), "No such file or directory"),
         (OSError("told by a library"), "told by a library"),
-        (ValueError("red \x1b[31m"), r"red \x1b[31m"),
+        (ValueError("gone \x1b[2J"), r"gone \x1b[2J"),
+        (ValueError("\x1b[1mbold\x1b[0m words"), "bold words"),
     ],
 )
 def test_the_line_of_an_exception(error, said):

@@ -16,6 +16,7 @@ Weighting = Literal["token", "query", "sequence"]
 
 EACH = "[]"  # behind a field's name: the field holds a list of texts
 LISTED = re.compile(r"(.+)\[(\d*)\]")  # such a field, and which of the texts is meant, if one is
+LICENCE = re.compile(r"[A-Za-z0-9][\w.+() -]{0,99}", re.ASCII)
 NOT_TEXT = (  # settings of sources of conversations and of token ids
     *("messages", "prompt", "completion", "chat"),
     *("tokens", "labels", "loss_mask", "attention_mask"),
@@ -120,6 +121,11 @@ class Source:
         if re.search("[\ud800-\udfff]", self.name):
             raise InputError(f"{where}: the name holds half a surrogate pair; write it whole")
         check_ranges(self, where)
+        if self.licence is not None and not LICENCE.fullmatch(self.licence):
+            raise InputError(
+                f"{where}: licence is {self.licence[:60]!r}; give its name as hubs write it, such "
+                "as cc-by-sa-4.0"
+            )
         if LISTED.fullmatch(self.text) and self.spans is not None:
             raise InputError(
                 f"{where}: text is '{self.text}', a list in each record, which has no marked "

@@ -44,5 +44,6 @@ def check_sides_differ(contrast: Contrast) -> None:
     if not difference_of(contrast).tokens:
         raise InputError(
             "queries: the toxic and the safe side have the same tokens with the same weights, so "
-            "that no token is more toxic than another; give two sides that differ"
+            "that no token is more toxic than another; give two sides that differ within "
+            "queries.max_length and the model's positions"
         )

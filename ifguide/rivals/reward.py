@@ -138,7 +138,7 @@ def save_reward(reward: RewardModel, folder: Path) -> None:
     write_json(folder / SETTINGS, {"starts": reward.starts})
 
 
-def load_reward(place: Path | str) -> RewardModel:
+def load_reward(place: Path | str, name: str = "reward") -> RewardModel:
     """Load a reward model from a folder, in evaluation mode, and place it.
 
     The folder is one that ``save_reward`` wrote, or has the layout of the authors' release: a
@@ -146,43 +146,49 @@ def load_reward(place: Path | str) -> RewardModel:
     with ``weights_only``) or ``model.safetensors``, with the tokenizer's files. Where that has no
     config.json, the sizes are read off the weights, with attention heads of 64 as in every GPT-2.
 
+    Args:
+        place: the folder.
+        name: what messages call it, such as the setting that names it.
+
     Raises:
         InputError: it cannot be read, or its weights, config and tokenizer do not fit together.
     """
     folder = Path(place)
-    weights, tokenizer = _read_weights(folder), _read_tokenizer(folder)
+    weights, tokenizer = _read_weights(folder, name), _read_tokenizer(folder, name)
     released = f"{RELEASED_HEAD}weight" in weights
-    with _loading(folder):
-        config = _released_config(folder, weights) if released else _config(folder)
+    with _loading(folder, name):
+        config = _released_config(folder, weights, name) if released else _config(folder)
         dtype = weights[f"{RELEASED_HEAD if released else 'head.'}weight"].dtype
         backbone = AutoModel.from_config(config, dtype=dtype, trust_remote_code=False)
         starts = False if released else bool(read_json(folder / SETTINGS)["starts"])
         reward = RewardModel(backbone, tokenizer, starts=starts)
         reward.load_state_dict(_renamed(weights) if released else dict(weights))
-    for name, weight in reward.named_parameters():
+    for key, weight in reward.named_parameters():
         if not torch.isfinite(weight).all():
-            raise InputError(f"reward: weight '{name}' in {folder} is not finite; train it again")
+            raise InputError(f"{name}: weight '{key}' in {folder} is not finite; train it again")
     return reward.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
-def _read_weights(folder: Path) -> Mapping[str, Tensor]:
-    file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+def _read_weights(folder: Path, name: str) -> Mapping[str, Tensor]:
+    files = (folder / own for own in WEIGHTS)
+    with _loading(folder, name):
+        file = next((file for file in files if file.is_file()), None)
     if file is None:
         raise InputError(
-            f"reward: {folder} holds neither {' nor '.join(WEIGHTS)}; correct the path"
+            f"{name}: {folder} holds neither {' nor '.join(WEIGHTS)}; correct the path"
         )
-    with _loading(file):
+    with _loading(file, name):
         if file.suffix == ".safetensors":
             return load_file(file)
         weights = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(weights, Mapping) or not all(isinstance(w, Tensor) for w in weights.values()):
-        raise InputError(f"reward: {file} holds no tensors by name; give a model's state dict")
+        raise InputError(f"{name}: {file} holds no tensors by name; give a model's state dict")
     return weights
 
 
-def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     mend = "put the files of the one it was trained with beside the weights"
-    with reading(f"reward: {folder}", mend, fault="it holds no tokenizer"):
+    with reading(f"{name}: {folder}", mend, fault="it holds no tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
@@ -193,14 +199,14 @@ def _config(folder: Path) -> Any:
     return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def _released_config(folder: Path, weights: Mapping[str, Tensor]) -> Any:
+def _released_config(folder: Path, weights: Mapping[str, Tensor], name: str) -> Any:
     if (folder / "config.json").is_file():
         return _config(folder)
     vocabulary, width = weights[f"{RELEASED_BODY}wte.weight"].shape
-    layers = {name.split(".")[3] for name in weights if name.startswith(f"{RELEASED_BODY}h.")}
+    layers = {key.split(".")[3] for key in weights if key.startswith(f"{RELEASED_BODY}h.")}
     if width % RELEASED_HEAD_WIDTH:
         raise InputError(
-            f"reward: a width of {width} is no GPT-2's; put the model's config.json into {folder}"
+            f"{name}: a width of {width} is no GPT-2's; put the model's config.json into {folder}"
         )
     return GPT2Config(
         vocab_size=vocabulary,
@@ -225,6 +231,6 @@ def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**body, **head}
 
 
-def _loading(place: Path) -> AbstractContextManager[None]:
+def _loading(place: Path, name: str) -> AbstractContextManager[None]:
     mend = "give a folder with a reward model's weights, config and tokenizer"
-    return reading(f"reward: {place}", mend, fault="cannot be loaded")
+    return reading(f"{name}: {place}", mend, fault="cannot be loaded")

@@ -379,9 +379,9 @@ def judge_human_text(
     return HumanScores(text=settings.text, scores=scores)
 
 
-def open_reward(folder: Path) -> RewardModel:
-    """Open a reward model."""
-    return load_reward(folder)
+def open_reward(folder: Path, name: str = "reward") -> RewardModel:
+    """Open a reward model, which messages call by a name."""
+    return load_reward(folder, name)
 
 
 def load_pairs(folder: Path) -> Pairs:

@@ -97,7 +97,7 @@ def _open_reward(config: Config) -> RewardModel:
     folder = _reward_folder(config)
     if folder is None:
         raise InputError("compare.reward_model: none is given; name a folder")
-    return rivals_makers.open_reward(folder)
+    return rivals_makers.open_reward(folder, REWARD_FOLDER.name)
 
 
 REWARD_FOLDER: Outside[RewardModel] = Outside(

@@ -208,3 +208,9 @@ def test_a_file_that_fails_while_it_is_fingerprinted_is_named(tmp_path):
     (tmp_path / "posts.jsonl").symlink_to("/proc/self/mem")
     with pytest.raises(InputError, match=r"posts\.jsonl: cannot be read \(.*; check the file"):
         source_fingerprint(Source(path="posts.jsonl"), tmp_path)
+
+
+@pytest.mark.parametrize("licence", ["", "mit\n", "\x1b[31m", "m" * 101, "a|b", "<b>mit</b>"])
+def test_a_licence_is_a_name(licence):
+    with pytest.raises(InputError, match=r"source posts: licence is .*; give its name as hubs"):
+        Source(name="posts", builtin=9, licence=licence)

@@ -260,7 +260,8 @@ def _may_pass(place: tuple[str, ...], value: Any) -> bool:
         "revision",
         "config",
         "data_dir",
-        "labeller",
+        "labeller",  # which, as the next, another command than the one tried here reads
+        "reward_model",
     }
     return (isinstance(value, str) and place[-1] in free) or isinstance(value, int)
 
