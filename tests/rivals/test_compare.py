@@ -355,7 +355,7 @@ def test_a_sweep_scores_nothing_again(compared, config, tmp_path):
                 "--compare.reward_model",
                 "nowhere",
             ),
-            "compare.reward_model: nowhere holds neither model.safetensors nor pytorch_model.bin",
+            "/nowhere holds neither model.safetensors nor pytorch_model.bin",
         ),
         (
             "compare",
