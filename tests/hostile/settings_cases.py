@@ -260,8 +260,9 @@ def _may_pass(place: tuple[str, ...], value: Any) -> bool:
         "revision",
         "config",
         "data_dir",
-        "labeller",  # which, as the next, another command than the one tried here reads
+        "labeller",  # which, as the next two, another command than the one tried here reads
         "reward_model",
+        "words",
     }
     return (isinstance(value, str) and place[-1] in free) or isinstance(value, int)
 

@@ -166,8 +166,8 @@ def _judge_chunk(
     except _JudgeFailure as failure:
         where, error = _first_failing(judge, texts, ids, failure.error)
         raise JudgeError(
-            f"judge '{judge.name}' failed on {where}: {one_line(error)}; remove the text, or judge "
-            "with another judge"
+            f"judge '{judge.name}' failed on {where}: {one_line(error)}; remove the text, judge "
+            "with another judge, or let it be left out (evaluation.unjudged: report)"
         ) from error
     if shape != ((len(texts), kinds) if kinds else (len(texts),)):
         raise JudgeError(
