@@ -51,7 +51,10 @@ COMMANDS = {  # what is typed after the command's name; a word in capitals stand
 LOOKING = ("judge", "inspect", "lm-eval", "status")  # they change nothing
 PAGES = {"run": "report.", "compare": "compare/", "sweep": "sweep/", "attack": "attacks/"}
 STANDS = re.compile(r"^(\S+) +stands ", re.MULTILINE)
-SPENT = re.compile(r" +\d[\d.,]* (s|min|GiB)\b| +[\d,]+(?= +\d+\.\d\d$)|'seconds': [\d.]+")
+SPENT = re.compile(  # the passes of a comparison's row among them
+    r" +\d[\d.,]* (s|min|GiB)\b| +[\d,]+(?= +\d+\.\d\d$)|'seconds': [\d.]+"
+    r"| +\d+\.\d(?= +\d+ +\d[\d.,]* (s|min)\b)"
+)
 CHANGED = re.compile(r"made again: .*: the file .*(changed|is gone|is new)|made again: it rests on")
 ONE_LINE = re.compile(r"ifguide: error: [^\n]{1,1000}\n")
 
@@ -228,8 +231,8 @@ def last_line(complaint):
 
 
 def shown(printed):
-    """What a command has printed, without what it has cost."""
-    return SPENT.sub("", printed.partition("\nCost\n")[0])
+    """What a command has printed, without what it has cost and how wide that makes a table."""
+    return re.sub(r"-{9,}| {2,}", " ", SPENT.sub("", printed.partition("\nCost\n")[0]))
 
 
 def _decides(name):
