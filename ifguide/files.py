@@ -179,6 +179,11 @@ def check_no_links(folder: Path) -> None:
         raise InputError(f"{link}: it is a link, and nothing is written through it; move it away")
 
 
+def lies_in(place: Path, folder: Path) -> bool:
+    """Return whether a path leads into a folder, or to it, by whatever links."""
+    return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder))
+
+
 def plain(value: Any, *, counted: bool = False) -> Any:
     """Return a value of dataclasses as what JSON holds.
 

@@ -7,6 +7,7 @@ A ``tree`` is a folder that holds ``run.yaml``, ``run`` (a run folder, finished 
 
 import contextlib
 import json
+import logging
 import os
 import random
 import re
@@ -95,6 +96,7 @@ def outcome(command, tree, *options):
         tempfile.TemporaryFile("w+", encoding="utf-8") as complaint,
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(complaint),
+        logging_anew(),
         lm_eval_that_loads(),
     ):
         try:
@@ -103,6 +105,19 @@ def outcome(command, tree, *options):
             code = f"{type(error).__name__}: {error}"
         texts = [stream.seek(0) or stream.read() for stream in (printed, complaint)]
     return Outcome(code, *texts, held(tree))
+
+
+@contextlib.contextmanager
+def logging_anew():
+    """Let a command send its warnings where it would in a process of its own."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -270,8 +270,8 @@ def rows_of(
         if not found:
             known = ", ".join(method.name for method in there)
             raise InputError(
-                f"--methods: '{name}' is not known; use all, METHOD or METHOD@TRAINING, with one "
-                f"of {known} and, for those that train, one of {', '.join(trainings)}"
+                f"--methods: '{name[:60]}' is not known; use all, METHOD or METHOD@TRAINING, with "
+                f"one of {known} and, for those that train, one of {', '.join(trainings)}"
             )
         asked |= found
     return tuple(row for row in every if row.name in asked)

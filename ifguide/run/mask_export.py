@@ -13,7 +13,7 @@ from ifguide.corpus.blocks import pack
 from ifguide.corpus.config import TokenizerConfig
 from ifguide.corpus.tokenizers import load_tokenizer
 from ifguide.errors import InputError
-from ifguide.files import TEMPORARY
+from ifguide.files import TEMPORARY, lies_in
 from ifguide.masks.export import check_mask_folder, export_mask
 from ifguide.masks.format import MaskedCorpus
 from ifguide.masks.registry import MASK_FORMATS
@@ -85,7 +85,7 @@ def write_mask(
     target = target or Target()
     MASK_FORMATS.get(name, "--to")
     check_mask_folder(out, replace=replace)
-    if out.resolve().is_relative_to(folder.resolve()):
+    if lies_in(out, folder):
         raise InputError(
             f"{out}: it lies in the run folder, which is only read; give --out another"
         )

@@ -16,7 +16,7 @@ from huggingface_hub.utils._validators import validate_repo_id
 from ifguide.corpus.config import Source
 from ifguide.errors import InputError, reading
 from ifguide.evaluation.figures import Report
-from ifguide.files import check_output_folder, copy_files, write_text
+from ifguide.files import check_output_folder, copy_files, lies_in, write_text
 from ifguide.report.cards import CardJudge, CardSource, Provenance, mask_card, model_card
 from ifguide.run.manifest import read_manifest
 from ifguide.run.run import Run, looked_at
@@ -167,7 +167,7 @@ def _check_dry(dry: Path, run: Path) -> None:
         InputError: it does.
     """
     check_output_folder(dry, "--dry")
-    if dry.resolve().is_relative_to(run.resolve()):
+    if lies_in(dry, run):
         raise InputError(f"--dry: {dry} lies in the run's folder, which is only read; name another")
     if dry.exists() and any(dry.iterdir()):
         raise InputError(f"{dry}: it is not empty; give --dry a new folder")

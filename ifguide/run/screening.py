@@ -22,7 +22,7 @@ from ifguide.corpus.documents import read_documents
 from ifguide.corpus.packed_files import PACKED_FILES
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
-from ifguide.files import write_json
+from ifguide.files import lies_in, write_json
 from ifguide.influence.config import ScoreConfig
 from ifguide.influence.score import score
 from ifguide.nouns import Checkpoint, Corpus, Direction, Document, TokenScores
@@ -106,7 +106,7 @@ def score_corpus(
     """
     manner = manner or Manner()
     config = read_run_config(folder, trust_remote_code=trust_remote_code)
-    if out.resolve().is_relative_to(folder.resolve()):
+    if lies_in(out, folder):
         raise InputError(f"--out: {out} lies in the run's folder, which is only read; name another")
     sources = [_from_here(source) for source in sources]
     _check_sources(sources, out)
@@ -192,7 +192,7 @@ def _check_sources(sources: Sequence[Source], out: Path) -> None:
                 f"--source: held_out is {source.held_out} for {source.name}, and all documents are "
                 "scored; remove it"
             )
-        if source.path is not None and out.resolve().is_relative_to(Path(source.path).resolve()):
+        if source.path is not None and lies_in(out, Path(source.path)):
             raise InputError(f"--out: {out} lies in the source {source.name}; name another folder")
         if names.count(source.name) > 1:
             raise InputError(f"--source: two are named '{source.name}'; give each its own name")
