@@ -252,7 +252,7 @@ def shown(printed):
 
 def _decides(name):
     """Whether a file of a run folder is the same wherever runs are: it says nothing of times."""
-    name = name.removeprefix("run/")
+    name = name.removeprefix("run/").removeprefix("new/")
     told = ("report", ".", "compare/", "sweep/", "attacks/", "attack/", "given/", RUN_MARK)
     return not name.startswith(told) and "state.json" not in name
 
