@@ -11,7 +11,6 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 import pytest
 from safetensors import SafetensorError
 from toys import KilledError, Shards, config, killed, made, scored, scores_of
