@@ -49,7 +49,12 @@ COMMANDS = {  # what is typed after the command's name; a word in capitals stand
     "score-corpus": ("OUT", "--source", "POSTS", "--out", "NEW"),
     "push": ("OUT", "--mask", "me/mask", "--model", "me/model", "--dry", "NEW"),
 }
+MODELS = ("baseline", "suppressed")
 LOOKING = ("judge", "inspect", "lm-eval", "status")  # they change nothing
+RUN_S = (  # where the stages of a run by itself lie; it makes no other good
+    *(f"run/{stage}/" for stage in STAGES.names()),
+    *(f"run/{of}/{name}/" for of in ("sample", "judge", "fluency") for name in MODELS),
+)
 PAGES = {"run": "report.", "compare": "compare/", "sweep": "sweep/", "attack": "attacks/"}
 STANDS = re.compile(r"^(\S+) +stands ", re.MULTILINE)
 SPENT = re.compile(  # the passes of a comparison's row among them
@@ -210,7 +215,8 @@ def verdict(command, name, before, whole, found):
     if stays and name.startswith(page) and name in whole.files:
         return FAULT, "a page stays damaged"
     if other:
-        return (FAULT, "stays damaged") if command in ("run", "compare") else (NOTHING, "")
+        read = command == "run" and any(map(name.startswith, RUN_S))
+        return (FAULT, "stays damaged") if read else (NOTHING, "")
     return (NOTHING if stays else AGAIN), ""
 
 
