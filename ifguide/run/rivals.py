@@ -18,7 +18,7 @@ from ifguide.rivals.curves import points_of
 from ifguide.rivals.methods import BASELINE as START
 from ifguide.rivals.methods import METHODS, Mask, MethodRow, all_methods, rows_of
 from ifguide.run import factories
-from ifguide.run.given import TrainSettings
+from ifguide.run.given import SmoothSettings, TrainSettings
 from ifguide.run.layout import FIGURES, MODEL_FILES, SAMPLE_FILES
 from ifguide.run.outside import JUDGES, LAMBADA, data_folder
 from ifguide.run.proxy import has_proxy_run, proxy_model
@@ -303,8 +303,11 @@ class Rivals:
     def _is_the_run_s(self, row: MethodRow) -> bool:
         """Whether the run's own stage ``train`` is this model."""
         same = self.trainings.get(row.training) == self.config.training.by_own_mask
-        its = "proxy" if has_proxy_run(self.config) else "ours"
-        return same and row.method == METHODS.get(its, "--methods")
+        by_proxy = has_proxy_run(self.config)
+        its = ["proxy" if by_proxy else "ours"]
+        if not by_proxy and not SmoothSettings(self.config.smoothing, self.config.lexicon).changes:
+            its.append("own-scores")
+        return same and row.method in [METHODS.get(name, "--methods") for name in its]
 
     @staticmethod
     def _is_proxy(mask: Mask | None) -> bool:

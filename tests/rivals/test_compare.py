@@ -19,7 +19,7 @@ from ifguide.run.rivals_sources import APART, SAMPLED_PAIRS
 from ifguide.run.run import looked_at
 from ifguide.run.scorers import AUTHORS, AUTHORS_AIM, PLAIN, POSITION
 from ifguide.run.stage import folder_name
-from ifguide.run.stages import AIM, BASELINE, CORPUS, PROMPTS, QUERIES, SCORE
+from ifguide.run.stages import AIM, BASELINE, CORPUS, PROMPTS, QUERIES, SCORE, TRAIN
 from ifguide.selection.lexicon import lexicon
 from ifguide.selection.select import select
 from ifguide.settings.reader import read_config, read_run_config
@@ -388,3 +388,21 @@ def test_settings_of_the_comparison_are_checked(refused, tmp_path):
 
 def test_the_run_s_settings_are_untouched_by_a_comparison():
     assert "compare" not in SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, {"ours", "own-scores"}),
+        ({"smoothing": {"neighbours": 1}}, {"ours"}),
+        ({"lexicon": {"share": 0.5}}, {"ours"}),
+        ({"compare": {"trainings": {"tuned": QUICK}}}, set()),
+    ],
+    ids=str,
+)
+def test_a_model_that_the_run_has_trained_is_not_trained_again(changes, names, tmp_path):
+    config = read_config(write_settings(tmp_path, **changes), [])
+    rivals = Rivals(config)
+    rows = rows_of([*METHODS.names()], list(rivals.trainings))
+    own = {row.method.name for row in rows if rivals.model(row) is TRAIN}
+    assert own - {"ours-rad"} == names
