@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import sys
@@ -230,9 +231,9 @@ def state_of(out: Path) -> dict[Path, int]:
 
 
 def rank_of(file: Path) -> int:
-    """Return whose a file is: its folder or its name is the task's."""
-    name = file.stem if file.stem.isdecimal() else file.parent.name
-    return int(name)
+    """Return whose a file is, half written or whole: its folder or its name is the task's."""
+    named = re.match(r"\.?(\d{5})\.npz", file.name)
+    return int(named[1] if named else file.parent.name)
 
 
 # the corpus, and the same as one

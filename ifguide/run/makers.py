@@ -252,7 +252,8 @@ def fit_curvature(
 ) -> Curvature:
     """Fit H to a sample of blocks, with labels drawn from the model."""
     model, corpus, config = scored.model, text.corpus, settings.curvature
-    return fit(model, corpus, config, seed=settings.seed, progress=work.progress)
+    keep = artifacts.FactorFiles(work.fresh)
+    return fit(model, corpus, config, seed=settings.seed, progress=work.progress, keep=keep)
 
 
 def aim_at(
