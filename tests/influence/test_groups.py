@@ -117,7 +117,7 @@ def test_a_file_of_factors_is_mapped_not_read(tmp_path):
 
 
 def test_a_run_in_groups_comes_to_the_same_direction(finished, tmp_path):
-    config = write_settings(tmp_path, curvature__memory="0.008MiB")
+    config = write_settings(tmp_path, curvature__memory="0.0115MiB")
     assert run("aim", config, tmp_path / "out") == 0
     files = sorted((tmp_path / "out" / "fit").glob("*.safetensors"))
     assert len(files) > 1
