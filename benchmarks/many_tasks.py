@@ -359,7 +359,7 @@ def render(found: dict[str, Any]) -> str:
             "",
             "datatrove's local executor on two workers. Killed: how many processes got SIGKILL at",
             "a random moment of a task of theirs. Written again: files of complete tasks.",
-            f"Measured on {found['date']}.",
+            f"Measured on {found['date']}; seconds are wall time.",
             "",
             "| | |",
             "|---|---:|",
