@@ -41,13 +41,12 @@ CURVATURE = "curvature.safetensors"  # or one a group of weights: curvature-0000
 
 
 def save_curvature(folder: Path, curvature: Curvature) -> None:
-    """Write an operator's tensors and kind as safetensors, unless ``FactorFiles`` has.
+    """Write an operator's tensors and kind as safetensors.
 
     A tensor that stands under several names, as what weights that read one input share, is written
     once; the metadata ``same`` says under which name, by the others.
     """
-    if not _factor_files(folder):
-        _write_factors(folder / CURVATURE, curvature.kind, curvature.tensors())
+    _write_factors(folder / CURVATURE, curvature.kind, curvature.tensors())
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,16 @@ class FactorFiles:
 
     def __call__(self, kind: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Write a group's tensors, on the main rank, and return them as maps of its file."""
-        count = ranks.agree(lambda: len(_factor_files(self.folder)))
+        count = ranks.agree(lambda: len(self.files()))
         file = self.folder / f"{Path(CURVATURE).stem}-{count:05d}.safetensors"
         if ranks.is_main():
             _write_factors(file, kind, tensors)
         ranks.barrier()
         return _read_factors(file)[1]
 
-
-def _factor_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"{Path(CURVATURE).stem}*.safetensors"))
+    def files(self) -> list[Path]:
+        """Return the files that are there, in the order in which they were written."""
+        return sorted(self.folder.glob(f"{Path(CURVATURE).stem}-*.safetensors"))
 
 
 def _write_factors(file: Path, kind: str, tensors: Mapping[str, Tensor]) -> None:
@@ -83,7 +82,7 @@ def load_curvature(folder: Path) -> Curvature:
     """Open what was written, in one file or several; a tensor is read when it is used."""
     kind = ""
     tensors: dict[str, Tensor] = {}
-    for file in _factor_files(folder) or [folder / CURVATURE]:
+    for file in FactorFiles(folder).files() or [folder / CURVATURE]:
         kind, held = _read_factors(file)
         tensors |= held
     return curvature_from(kind, tensors)

@@ -173,7 +173,6 @@ def fitted(
         needs=needs(corpus, baseline),
         settings=lambda config: FitSettings(config.curvature, config.seed),
         make=makers.fit_curvature,
-        save=artifacts.save_curvature,
         load=lambda folder, get: artifacts.load_curvature(folder),
         files=CURVATURE_FILES,
         version=2,  # a basis that weights share is written once

@@ -253,7 +253,10 @@ def fit_curvature(
     """Fit H to a sample of blocks, with labels drawn from the model."""
     model, corpus, config = scored.model, text.corpus, settings.curvature
     keep = artifacts.FactorFiles(work.fresh)
-    return fit(model, corpus, config, seed=settings.seed, progress=work.progress, keep=keep)
+    found = fit(model, corpus, config, seed=settings.seed, progress=work.progress, keep=keep)
+    if ranks.is_main() and not keep.files():  # all weights were fitted at once
+        artifacts.save_curvature(work.fresh, found)
+    return found
 
 
 def aim_at(

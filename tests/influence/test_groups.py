@@ -16,7 +16,7 @@ from ifguide.influence.curvature.fit import fit
 from ifguide.influence.curvature.groups import groups_within, in_memory
 from ifguide.models.hooks import first_readers
 from ifguide.models.tracked import find_tracked
-from ifguide.run.artifacts import FactorFiles, load_curvature, load_direction, save_curvature
+from ifguide.run.artifacts import FactorFiles, load_curvature, load_direction
 
 KINDS = [
     {"kind": "kfac"},
@@ -64,8 +64,6 @@ def test_groups_have_the_bits_of_all_at_once(given, tmp_path):
     config = CurvatureConfig(sample_blocks=5, batch_size=2, memory=mebibytes(size + 64), **given)
     found = fit(model, corpus, config, seed=3, keep=FactorFiles(tmp_path))
     assert len(list(tmp_path.glob("curvature-*.safetensors"))) == len(grouped(model, config)) > 2
-    save_curvature(tmp_path, found)
-    assert not (tmp_path / "curvature.safetensors").exists()
     for one in (found, load_curvature(tmp_path), fit(model, corpus, config, seed=3)):
         assert one.kind == whole.kind
         expected = whole.tensors()
