@@ -65,13 +65,33 @@ def pack(
         InputError: no document with text, no token of a text that is predicted, or a block too
             short to predict anything.
     """
+    corpus = pack_part(documents, tokenizer, block_length, folder, batch_characters)
+    if corpus is None:
+        raise InputError(f"{setting}: no document has any text; name a source that has some")
+    if not any(_predicts_text(corpus, rows) for rows in slabs(corpus.tokens.shape)):
+        raise InputError(f"{setting}: no token of its text is predicted; give longer texts")
+    return corpus
+
+
+def pack_part(
+    documents: Iterable[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    block_length: int,
+    folder: Path,
+    batch_characters: int = BATCH_CHARACTERS,
+) -> Corpus | None:
+    """Pack some of a corpus's documents as ``pack`` does; None where none of them has text.
+
+    Raises:
+        InputError: a block is too short to predict anything.
+    """
     if block_length < 2:
         raise InputError(f"corpus.block_length: {block_length} is too short; give 2 or more")
     closing, start = end_of_text(tokenizer), document_start(tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     stored = Documents.write(folder / DOCUMENTS, _with_text(documents))
     if len(stored) == 0:
-        raise InputError(f"{setting}: no document has any text; name a source that has some")
+        return None
     with ExitStack() as stack:
         writer = _ColumnWriter(stack, folder)
         first = 0
@@ -94,10 +114,7 @@ def pack(
     else:
         description["learnt"] = True
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
-    corpus = open_corpus(folder)
-    if not any(_predicts_text(corpus, rows) for rows in slabs(corpus.tokens.shape)):
-        raise InputError(f"{setting}: no token of its text is predicted; give longer texts")
-    return corpus
+    return open_corpus(folder)
 
 
 def open_corpus(folder: Path) -> Corpus:

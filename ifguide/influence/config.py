@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -21,6 +22,7 @@ ENGINES: Registry[Any] = Registry(
     },
     "ifguide.influence.engines.engine:ScoreEngine",
 )
+UNITS = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 FLOAT32_ONLY = ("jvp", "position")  # of ours; what others can do is asked when they are imported
 
 
@@ -40,9 +42,16 @@ class CurvatureConfig:
             batch; what two positions of a block have in common is left out, as in the factors.
         eigenvalue_blocks: where EK-FAC's eigenvalues are taken. Null: on the blocks that the bases
             are fitted on, which flatters these. ``other``: on as many others.
+        memory: what the factors that are fitted at once may take: ``16GiB`` or ``800MiB``, whose
+            least is what one weight needs. Weights are then fitted in groups, with the passes over
+            the sample made anew for each, and a group's factors are written before the next. The
+            result is the same, bit for bit. The model, a batch's activations and what decomposes
+            a factor come on top. By default all are fitted at once.
         damping: how K-FAC is damped. Null: μ is added to each eigenvalue. ``factored``: each of the
             two factors is damped, which needs no eigenvectors (Martens & Grosse 2015).
     """
+
+    unrecorded: ClassVar = ("memory",)  # changes no result
 
     kind: Literal["identity", "kfac", "ekfac", "dense"] = "ekfac"
     sample_blocks: Count = 160
@@ -51,9 +60,15 @@ class CurvatureConfig:
     eigenvalues: Literal["token"] | None = None
     eigenvalue_blocks: Literal["other"] | None = None
     damping: Literal["factored"] | None = None
+    memory: str | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, "curvature")
+        if self.memory is not None:
+            _bytes_in(self.memory, "curvature.memory")
+        if self.kind not in ("kfac", "ekfac"):
+            since = f"kind is {self.kind}, which has no factors"
+            refuse_ignored(self, "curvature", ("memory",), since)
         if self.kind != "ekfac":
             corrected = ("rotation", "eigenvalues", "eigenvalue_blocks")
             refuse_ignored(self, "curvature", corrected, f"kind is {self.kind}, not ekfac")
@@ -61,6 +76,24 @@ class CurvatureConfig:
             refuse_ignored(self, "curvature", ("damping",), f"kind is {self.kind}, not kfac")
         if self.kind == "identity":
             refuse_ignored(self, "curvature", ("sample_blocks",), "kind identity is not fitted")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What ``memory`` says, None where it is open."""
+        return None if self.memory is None else _bytes_in(self.memory, "curvature.memory")
+
+
+def _bytes_in(text: str, setting: str) -> int:
+    """Return the bytes that a text such as ``16GiB`` or ``1.5 GiB`` says.
+
+    >>> _bytes_in("1.5 GiB", "curvature.memory")
+    1610612736
+    """
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) ?(MiB|GiB|TiB)", text, re.ASCII)
+    size = float(found[1]) * UNITS[found[2]] if found else 0
+    if not size:
+        raise InputError(f"{setting}: '{text}' is no amount of memory; give e.g. 16GiB or 800MiB")
+    return int(size)
 
 
 @dataclass(frozen=True, kw_only=True)

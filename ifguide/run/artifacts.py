@@ -37,6 +37,8 @@ from ifguide.nouns import (
 )
 from ifguide.run.layout import CURVE
 
+CURVATURE = "curvature.safetensors"  # or one a group of weights: curvature-00001.safetensors
+
 
 def save_curvature(folder: Path, curvature: Curvature) -> None:
     """Write an operator's tensors and kind as safetensors.
@@ -44,21 +46,53 @@ def save_curvature(folder: Path, curvature: Curvature) -> None:
     A tensor that stands under several names, as what weights that read one input share, is written
     once; the metadata ``same`` says under which name, by the others.
     """
+    _write_factors(folder / CURVATURE, curvature.kind, curvature.tensors())
+
+
+@dataclass(frozen=True)
+class FactorFiles:
+    """The factors of groups of weights, a file each, which are mapped into memory once written."""
+
+    folder: Path
+
+    def __call__(self, kind: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Write a group's tensors, on the main rank, and return them as maps of its file."""
+        count = ranks.agree(lambda: len(self.files()))
+        file = self.folder / f"{Path(CURVATURE).stem}-{count:05d}.safetensors"
+        if ranks.is_main():
+            _write_factors(file, kind, tensors)
+        ranks.barrier()
+        return _read_factors(file)[1]
+
+    def files(self) -> list[Path]:
+        """Return the files that are there, in the order in which they were written."""
+        return sorted(self.folder.glob(f"{Path(CURVATURE).stem}-*.safetensors"))
+
+
+def _write_factors(file: Path, kind: str, tensors: Mapping[str, Tensor]) -> None:
     first: dict[int, str] = {}
-    tensors = curvature.tensors()
     same = {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
     written = {name: tensors[name] for name, held in same.items() if held == name}
     others = {name: held for name, held in same.items() if held != name}
-    metadata = {"metadata": json.dumps({"kind": curvature.kind, "same": others})}
-    _save_tensors(folder / "curvature.safetensors", written, metadata)
+    metadata = {"metadata": json.dumps({"kind": kind, "same": others})}
+    _save_tensors(file, written, metadata)
 
 
 def load_curvature(folder: Path) -> Curvature:
-    """Read what ``save_curvature`` wrote."""
-    tensors, metadata = _load_tensors(folder / "curvature.safetensors")
+    """Open what was written, in one file or several; a tensor is read when it is used."""
+    kind = ""
+    tensors: dict[str, Tensor] = {}
+    for file in FactorFiles(folder).files() or [folder / CURVATURE]:
+        kind, held = _read_factors(file)
+        tensors |= held
+    return curvature_from(kind, tensors)
+
+
+def _read_factors(file: Path) -> tuple[str, dict[str, Tensor]]:
+    tensors, metadata = _load_tensors(file)
     told = json.loads(metadata["metadata"])
     tensors |= {name: tensors[held] for name, held in told["same"].items()}
-    return curvature_from(told["kind"], tensors)
+    return told["kind"], tensors
 
 
 def save_direction(folder: Path, direction: Direction) -> None:

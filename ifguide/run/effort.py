@@ -212,12 +212,15 @@ def fitted(config: Config, sizes: Sizes) -> Effort:
         )
     rows = Counter(side for weight in shape.tracked for side in weight)
     work: dict[str, Number] = {EIGENVECTORS.format(n): count for n, count in rows.items()}
-    work |= {COVARIANCES: sample, WRITE: shape.factors}
+    held = 2 * shape.factors  # the covariances, and their eigenvectors
+    bound = config.curvature.memory_bytes or held
+    groups = -(-held // bound)  # of weights, each with passes of its own
+    work |= {COVARIANCES: groups * sample, WRITE: shape.factors}
     if kind == "ekfac":
-        work[EIGENVALUES] = sample
+        work[EIGENVALUES] = groups * sample
     return Effort(
         work=work,
-        memory=memory + 2 * shape.factors,  # the covariances, and their eigenvectors
+        memory=memory + min(held, bound),
         holds=shape.weights,
         maps=shape.factors,
         disk=shape.factors,

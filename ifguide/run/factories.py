@@ -26,7 +26,14 @@ from ifguide.run.given import (
     SmoothSettings,
     TrainSettings,
 )
-from ifguide.run.layout import FIGURES, MODEL_FILES, SAMPLE_FILES, SCORE_FILES, TEXT_FILES
+from ifguide.run.layout import (
+    CURVATURE_FILES,
+    FIGURES,
+    MODEL_FILES,
+    SAMPLE_FILES,
+    SCORE_FILES,
+    TEXT_FILES,
+)
 from ifguide.run.outside import JUDGES, LAMBADA, texts_of
 from ifguide.run.stage import Get, Need, Outside, Stage, StageOf, folder_name, needs
 from ifguide.settings.config import Config
@@ -166,9 +173,8 @@ def fitted(
         needs=needs(corpus, baseline),
         settings=lambda config: FitSettings(config.curvature, config.seed),
         make=makers.fit_curvature,
-        save=artifacts.save_curvature,
         load=lambda folder, get: artifacts.load_curvature(folder),
-        files=("curvature.safetensors",),
+        files=CURVATURE_FILES,
         version=2,  # a basis that weights share is written once
         total=total,
         passes=lambda settings, noun: FITTING,

@@ -35,6 +35,7 @@ MODEL_FILES = (
     "*.safetensors.index.json",
     "README.md",  # which peft writes beside an adapter
 )
+CURVATURE_FILES = ("curvature.safetensors", "curvature-[0-9]*.safetensors")
 SCORE_FILES = ("scores-[0-9]*.npy", "scores.json")
 SAMPLE_FILES = ("samples-*.parquet", "samples.json")
 MASK_FILES = (

@@ -252,7 +252,11 @@ def fit_curvature(
 ) -> Curvature:
     """Fit H to a sample of blocks, with labels drawn from the model."""
     model, corpus, config = scored.model, text.corpus, settings.curvature
-    return fit(model, corpus, config, seed=settings.seed, progress=work.progress)
+    keep = artifacts.FactorFiles(work.fresh)
+    found = fit(model, corpus, config, seed=settings.seed, progress=work.progress, keep=keep)
+    if ranks.is_main() and not keep.files():  # all weights were fitted at once
+        artifacts.save_curvature(work.fresh, found)
+    return found
 
 
 def aim_at(

@@ -38,13 +38,28 @@ def check_tokens(selection: Selection, scores: TokenScores, section: str = "sele
     Raises:
         InputError: nothing or everything is selected; the setting that leads to it is named.
     """
-    if not selection.suppress.any():
+    selected = int(selection.suppress.sum())
+    if not selected:
         check_scores_differ(scores)
+    check_selected(selected, int(selection.corpus.has_loss.sum()), selection.threshold, section)
+
+
+def check_selected(
+    selected: int, with_loss: int, threshold: float, section: str = "selection"
+) -> None:
+    """Refuse to select no token, or every token that has a loss.
+
+    Raises:
+        InputError: nothing or everything is selected; the setting that leads to it is named.
+    """
+    if not selected:
         raise InputError(
-            f"{section}.quantile: no score lies above the threshold {selection.threshold:g}, which "
-            "the highest ones share; lower it"
+            f"{section}.quantile: no score lies above the threshold {threshold:g}, which the "
+            "highest ones share; lower it"
         )
-    _check_some_left(selection, f"{section}.budget", "every token of the corpus is selected")
+    _check_some_left(
+        selected, with_loss, f"{section}.budget", "every token of the corpus is selected"
+    )
 
 
 def check_documents(selection: Selection, scores: TokenScores, budget: str) -> None:
@@ -59,7 +74,8 @@ def check_documents(selection: Selection, scores: TokenScores, budget: str) -> N
             f"{budget}: no document is as short as the {selection.budget:,} tokens that it allows; "
             "raise it"
         )
-    _check_some_left(selection, budget, "every document of the corpus is selected")
+    selected, with_loss = int(selection.suppress.sum()), int(selection.corpus.has_loss.sum())
+    _check_some_left(selected, with_loss, budget, "every document of the corpus is selected")
 
 
 def check_scores_differ(scores: TokenScores) -> None:
@@ -80,6 +96,6 @@ def check_scores_differ(scores: TokenScores) -> None:
         )
 
 
-def _check_some_left(selection: Selection, budget: str, what: str) -> None:
-    if int(selection.suppress.sum()) == int(selection.corpus.has_loss.sum()):
+def _check_some_left(selected: int, with_loss: int, budget: str, what: str) -> None:
+    if selected == with_loss:
         raise InputError(f"{budget}: {what}, so that nothing is left to learn; lower it")

@@ -10,17 +10,25 @@ each mask. Scores and documents are walked in slabs: four times for float32 scor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ifguide.arrays import read_rows, slabs, with_halo
-from ifguide.errors import InputError
+from ifguide.arrays import slabs
 from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.selection.config import SelectionConfig, Unit
 from ifguide.selection.quantile import quantile
+from ifguide.selection.tally import (
+    Extent,
+    Tally,
+    check_extent,
+    measure,
+    tally,
+    units_of,
+    with_loss,
+)
 
 
 def select(scores: TokenScores, config: SelectionConfig | None = None) -> Selection:
@@ -62,16 +70,16 @@ def select_budgets(
     """
     config = config or SelectionConfig()
     shares = [replace(config, budget=budget).budget for budget in budgets]
-    extent = _measure(scores)
+    extent = measure(scores)
+    check_extent(extent)
     threshold = _threshold(scores, extent, config.quantile)
-    walked, candidates = _tally(scores, threshold, config.window, config.unit, extent)
+    walked, candidates = tally(scores, threshold, config.window, config.unit, extent)
     documents = walked
     if config.unit != "document":
-        documents, _ = _tally(scores, threshold, config.window, "document", extent)
+        documents, _ = tally(scores, threshold, config.window, "document", extent)
     ranking, value = rank_documents(documents.hits, documents.total)
-    order, _ = rank_documents(walked.hits, walked.total)
-    limits = [int(share * extent.tokens + 1e-9) for share in shares]
-    masks = _fill(scores.corpus, candidates, config.unit, order, walked.candidates[order], limits)
+    limits = [limit_of(share, extent) for share in shares]
+    masks = fill(scores.corpus, candidates, config.unit, cuts(walked, limits))
     return tuple(
         Selection(
             suppress=mask,
@@ -92,7 +100,14 @@ def threshold_of(scores: TokenScores, share: float) -> float:
     Raises:
         InputError: as ``select``.
     """
-    return _threshold(scores, _measure(scores), share)
+    extent = measure(scores)
+    check_extent(extent)
+    return _threshold(scores, extent, share)
+
+
+def limit_of(share: float, extent: Extent) -> int:
+    """Return how many tokens a budget allows."""
+    return int(share * extent.tokens + 1e-9)
 
 
 def rank_documents(
@@ -119,134 +134,66 @@ def _min_max(values: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
     return (values - low) / (high - low) if high > low else np.ones_like(values)
 
 
-@dataclass(frozen=True)
-class _Extent:
-    """How many tokens are learnt, how many have a loss, and how many documents there are."""
-
-    tokens: int
-    with_loss: int
-    documents: int
-
-
-def _measure(scores: TokenScores) -> _Extent:
-    """Refuse scores that cannot be ranked, and count what there is."""
-    values, corpus = scores.values, scores.corpus
-    if values.shape != corpus.tokens.shape:
-        raise InputError(
-            f"scores: they have shape {values.shape}, the corpus {corpus.tokens.shape}; score "
-            "this corpus"
-        )
-    tokens, with_loss, documents = 0, 0, 0
-    for rows in slabs(values.shape):
-        unsound = np.flatnonzero(~np.isfinite(read_rows(values, rows)).all(1))
-        if len(unsound):
-            raise InputError(
-                f"scores: block {rows.start + unsound[0]} has a score that is not finite; score "
-                "the corpus again"
-            )
-        document = read_rows(corpus.document, rows)
-        tokens += int(np.count_nonzero(corpus.learnt_in(rows)))
-        with_loss += int(np.count_nonzero(corpus.has_loss_in(rows)))
-        documents = max(documents, int(document.max()) + 1)
-    if not with_loss:
-        raise InputError("scores: no token of the corpus has a loss; give it blocks with text")
-    return _Extent(tokens, with_loss, documents)
-
-
-def _threshold(scores: TokenScores, extent: _Extent, q: float) -> float:
-    def with_loss() -> Iterator[np.ndarray]:
-        for rows in slabs(scores.values.shape):
-            counted = scores.corpus.has_loss_in(rows)
-            yield read_rows(scores.values, rows)[counted]
-
-    return quantile(with_loss, scores.values.dtype, extent.with_loss, q)
+def _threshold(scores: TokenScores, extent: Extent, q: float) -> float:
+    return quantile(lambda: with_loss(scores), scores.values.dtype, extent.with_loss, q)
 
 
 @dataclass(frozen=True, eq=False)
-class _Tally:
-    """Of each of U units: its tokens above the threshold, their sum, and those in their windows."""
+class Cut:
+    """How far a limit reaches: which units are selected whole, and the ``room`` left in one more.
 
-    hits: Int[np.ndarray, " U"]
-    total: Float[np.ndarray, " U"]
-    candidates: Int[np.ndarray, " U"]
-
-
-def _tally(
-    scores: TokenScores, threshold: float, window: int, unit: Unit, extent: _Extent
-) -> tuple[_Tally, Bool[np.ndarray, "N T"]]:
-    """Count by unit, and return which tokens lie in a window.
-
-    A sum is added up in float64 in the order of the corpus, whatever the slabs.
+    Args:
+        whole: all candidates of these units are selected.
+        part: the number of the unit whose first candidates are, -1 where there is none.
+        room: how many of these.
     """
-    corpus, shape = scores.corpus, scores.values.shape
-    units = extent.documents if unit == "document" else shape[0]
-    hits, candidates = np.zeros(units, dtype=np.int64), np.zeros(units, dtype=np.int64)
-    total, in_window = np.zeros(units), np.zeros(shape, dtype=bool)
-    for rows in slabs(shape):
-        wide, within = with_halo(rows, shape, window)
-        values, counted = read_rows(scores.values, wide), corpus.has_loss_in(wide)
-        unit_of = _units(corpus, wide, unit)
-        hit = counted & (values > threshold)
-        near = _dilate(hit.ravel(), unit_of.ravel(), window).reshape(hit.shape) & counted
-        hit, near, values, unit_of = hit[within], near[within], values[within], unit_of[within]
-        np.add.at(hits, unit_of[hit], 1)
-        np.add.at(total, unit_of[hit], values[hit].astype(np.float64))
-        np.add.at(candidates, unit_of[near], 1)
-        in_window[rows] = near
-    return _Tally(hits, total, candidates), in_window
+
+    whole: Bool[np.ndarray, " U"]
+    part: int
+    room: int
+
+    def within(self, first: int, units: int) -> Cut:
+        """Return the same of ``units`` units from the number ``first`` on, as those of a part."""
+        inside = first <= self.part < first + units
+        return Cut(
+            self.whole[first : first + units], self.part - first if inside else -1, self.room
+        )
 
 
-def _units(corpus: Corpus, rows: slice, unit: Unit) -> Int[np.ndarray, "n T"]:
-    if unit == "document":
-        return read_rows(corpus.document, rows)
-    numbers = np.arange(rows.start, rows.stop)[:, None]
-    return np.broadcast_to(numbers, (len(numbers), corpus.tokens.shape[1]))
+def cuts(walked: Tally, limits: Sequence[int]) -> list[Cut]:
+    """Walk the units by rank, and return how far each limit reaches."""
+    order, _ = rank_documents(walked.hits, walked.total)
+    reached = np.r_[0, np.cumsum(walked.candidates[order])]
+    made = []
+    for limit in limits:
+        count = int(np.searchsorted(reached, limit, side="right")) - 1
+        whole = np.zeros(len(walked.hits), dtype=np.bool_)
+        whole[order[:count]] = True
+        part = int(order[count]) if count < len(order) else -1
+        made.append(Cut(whole, part, limit - int(reached[count])))
+    return made
 
 
-def _dilate(
-    hit: Bool[np.ndarray, " n"], unit: Int[np.ndarray, " n"], window: int
-) -> Bool[np.ndarray, " n"]:
-    """Return which tokens are at most ``window`` from a hit of their own unit."""
-    near = hit.copy()
-    for distance in range(1, min(window, len(hit) - 1) + 1):
-        same = unit[distance:] == unit[:-distance]
-        near[distance:] |= same & hit[:-distance]
-        near[:-distance] |= same & hit[distance:]
-    return near
-
-
-def _fill(
-    corpus: Corpus,
-    candidates: Bool[np.ndarray, "N T"],
-    unit: Unit,
-    order: Int[np.ndarray, " R"],
-    count: Int[np.ndarray, " R"],
-    limits: Sequence[int],
+def fill(
+    corpus: Corpus, candidates: Bool[np.ndarray, "N T"], unit: Unit, cut: Sequence[Cut]
 ) -> list[Bool[np.ndarray, "N T"]]:
-    """Return a mask for each limit: the first candidates by the order of their units, then by text.
+    """Return a mask for each limit: the candidates that it reaches.
 
     Args:
         corpus: what the candidates are tokens of.
         candidates: the tokens that may be selected.
-        unit: what is ordered.
-        order: the units that have candidates, highest rank first.
-        count: how many each of these has.
-        limits: how many tokens to select.
+        unit: what is walked.
+        cut: how far each limit reaches.
     """
-    units = int(order.max()) + 1 if len(order) else 0
-    place = np.zeros(units, dtype=np.int64)
-    place[order] = np.arange(len(order))
-    reached = np.r_[0, np.cumsum(count)]
-    whole = [int(np.searchsorted(reached, limit, side="right")) - 1 for limit in limits]
-    room = [limit - int(reached[units]) for limit, units in zip(limits, whole, strict=True)]
-    masks = [np.zeros(candidates.shape, dtype=bool) for _ in limits]
+    masks = [np.zeros(candidates.shape, dtype=np.bool_) for _ in cut]
+    room = [one.room for one in cut]
     for rows in slabs(candidates.shape):
         where = np.flatnonzero(candidates[rows])
-        place_of = place[_units(corpus, rows, unit).ravel()[where]]
-        for i, mask in enumerate(masks):
-            part = where[place_of == whole[i]][: room[i]]
+        unit_of = units_of(corpus, rows, unit).ravel()[where]
+        for i, (mask, one) in enumerate(zip(masks, cut, strict=True)):
+            part = where[unit_of == one.part][: room[i]]
             room[i] -= len(part)
             flat = mask[rows].reshape(-1)
-            flat[where[place_of < whole[i]]] = True
+            flat[where[one.whole[unit_of]]] = True
             flat[part] = True
     return masks

@@ -21,6 +21,7 @@ GUIDES = [
 ]
 ELSEWHERE = {  # pages whose blocks other tests run, or are no code
     "around-a-run.md",
+    "beyond_one_machine.md",
     "design.md",
     "extending.md",
     "masks.md",

@@ -74,17 +74,12 @@ def fit_kronecker(
         corrected_on: the blocks that EK-FAC's eigenvalues are of; by default the sample's.
     """
     tell("covariances")
-    outputs, inputs = covariances(model, tracked, sample, config.batch_size, progress)
+    factors = covariances(model, tracked, sample, config.batch_size, progress)
     if config.damping == "factored":
+        outputs, inputs = factors
         return Factored({w.name: DampedFactors(outputs[w.name], inputs[w.name]) for w in tracked})
-    distinct = {id(factor): factor for factor in (*outputs.values(), *inputs.values())}
-    decomposed = dict(zip(distinct, eigenbases([*distinct.values()]), strict=True))
-    bases = {}
-    for w in tracked:
-        (output_values, Q_S), (input_values, Q_A) = (
-            decomposed[id(factors[w.name])] for factors in (outputs, inputs)
-        )
-        bases[w.name] = KroneckerEigenbasis(Q_S, Q_A, torch.outer(output_values, input_values))
+    bases = _decomposed(tracked, *factors)
+    del factors  # as large as the bases
     if config.kind == "kfac":
         return Kronecker(bases, "kfac")
     tell("corrected eigenvalues")
@@ -94,6 +89,21 @@ def fit_kronecker(
         for name, basis in bases.items()
     }
     return Kronecker(bases, "ekfac")
+
+
+def _decomposed(
+    tracked: Sequence[TrackedWeight], outputs: Moments, inputs: Moments
+) -> dict[str, KroneckerEigenbasis]:
+    """Return each weight's eigenbasis, with its factors' own eigenvalues."""
+    distinct = {id(factor): factor for factor in (*outputs.values(), *inputs.values())}
+    decomposed = dict(zip(distinct, eigenbases([*distinct.values()]), strict=True))
+    bases = {}
+    for w in tracked:
+        (output_values, Q_S), (input_values, Q_A) = (
+            decomposed[id(factors[w.name])] for factors in (outputs, inputs)
+        )
+        bases[w.name] = KroneckerEigenbasis(Q_S, Q_A, torch.outer(output_values, input_values))
+    return bases
 
 
 def covariances(

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Int
-from torch import nn
+from torch import Tensor, nn
 
 from ifguide.errors import InputError
 from ifguide.influence.config import CurvatureConfig
 from ifguide.influence.curvature.exact import fit_dense
 from ifguide.influence.curvature.factors import Sample, fit_kronecker
-from ifguide.influence.curvature.operators import Curvature, Identity
+from ifguide.influence.curvature.groups import FactorSink, groups_within, in_memory
+from ifguide.influence.curvature.operators import Curvature, Identity, curvature_from
 from ifguide.models.forward import evaluating
+from ifguide.models.hooks import first_readers
 from ifguide.models.sharded import is_sharded
-from ifguide.models.tracked import find_tracked
+from ifguide.models.tracked import TrackedWeight, find_tracked
 from ifguide.nouns import Corpus
+from ifguide.parts import tell
 
 
 def fit(
@@ -26,6 +29,7 @@ def fit(
     *,
     seed: int = 0,
     progress: Callable[[int], None] = lambda tokens: None,
+    keep: FactorSink = in_memory,
 ) -> Curvature:
     """Fit the curvature of the mean token loss on a sample of the corpus.
 
@@ -35,11 +39,13 @@ def fit(
         config: kind and size of the sample.
         seed: draws the sample and the labels; the draws of a block depend on its number alone.
         progress: called with the number of tokens just done.
+        keep: where a group's factors go, if ``config.memory`` makes groups; by default they stay in
+            the processor's memory.
 
     Raises:
-        InputError: no weight can be tracked, a factor is not finite (the weight is named), no token
-            of the sample has a loss, or the corpus has too few blocks for ``eigenvalue_blocks:
-            other``.
+        InputError: ``curvature.memory`` is less than one weight needs, no weight can be tracked, a
+            factor is not finite (the weight is named), no token of the sample has a loss, or the
+            corpus has too few blocks for ``eigenvalue_blocks: other``.
     """
     config = config or CurvatureConfig()
     tracked = find_tracked(model)
@@ -56,14 +62,42 @@ def fit(
             if is_sharded(model):
                 raise InputError("curvature.kind: dense is not for a sharded model; use ekfac")
             return fit_dense(model, tracked, sample)
-        return fit_kronecker(
-            model,
-            tracked,
-            sample,
-            config,
-            progress,
-            corrected_on=_others(corpus, config, seed) if config.eigenvalue_blocks else sample,
-        )
+        corrected_on = _others(corpus, config, seed) if config.eigenvalue_blocks else sample
+        groups: list[Sequence[TrackedWeight]] = [tracked]
+        if config.memory is not None:
+            groups[:] = groups_within(tracked, first_readers(model, tracked), config)
+
+        def fitted(group: Sequence[TrackedWeight]) -> Curvature:
+            return fit_kronecker(
+                model,
+                group,
+                sample,
+                config,
+                lambda tokens: progress(tokens // len(groups)),
+                corrected_on=corrected_on,
+            )
+
+        if len(groups) == 1:
+            return fitted(tracked)
+        return _by_groups(fitted, groups, keep)
+
+
+def _by_groups(
+    fitted: Callable[[Sequence[TrackedWeight]], Curvature],
+    groups: Sequence[Sequence[TrackedWeight]],
+    keep: FactorSink,
+) -> Curvature:
+    """Fit a group after another, and put them together as they are kept."""
+    kind = ""
+    tensors: dict[str, Tensor] = {}
+    for number, group in enumerate(groups, 1):
+        tell(f"group {number} of {len(groups)}")
+        part = fitted(group)
+        kind, held = part.kind, part.tensors()
+        del part
+        tensors |= keep(kind, held)
+        del held
+    return curvature_from(kind, tensors)
 
 
 def _others(corpus: Corpus, config: CurvatureConfig, seed: int) -> Sample:
