@@ -11,7 +11,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ifguide.errors import InputError
-from ifguide.files import fingerprint_of
+from ifguide.files import fingerprint_of, lies_in
 from ifguide.influence.config import ScoreConfig
 from ifguide.nouns import Checkpoint, Direction
 from ifguide.run.given import SmoothSettings
@@ -50,7 +50,7 @@ class Plan:
                     f"{name}: {given} is an address, and what lies there is mapped into memory; "
                     "give a folder on a disk that all machines see"
                 )
-        if Path(self.out).resolve().is_relative_to(Path(self.run).resolve()):
+        if lies_in(Path(self.out), Path(self.run)):
             raise InputError(
                 f"out: {self.out} lies in the run's folder, which is only read; name another"
             )
