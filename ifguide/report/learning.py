@@ -44,10 +44,11 @@ class Drawn:
     table: Table
 
 
-def learning_figures(trainings: Mapping[str, TrainingCurve]) -> list[Drawn]:
+def learning_figures(trainings: Mapping[str, TrainingCurve], key: str = "learning") -> list[Drawn]:
     """Draw each measure of the trainings, by model, over their updates; what none has is left out.
 
     A model's curves share its colour; those of its selected tokens are dashed.
+    ``key`` begins the tables' keys.
     """
     found = []
     for number, ((title, up), lines) in enumerate(DRAWN.items()):
@@ -59,7 +60,7 @@ def learning_figures(trainings: Mapping[str, TrainingCurve]) -> list[Drawn]:
         ]
         if curves:
             figure = curves_figure(title, curves, UPDATES, up)
-            found.append(Drawn(title, figure, _table(f"learning-{number}", title, curves)))
+            found.append(Drawn(title, figure, _table(f"{key}-{number}", title, curves)))
     return found
 
 

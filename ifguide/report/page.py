@@ -14,13 +14,12 @@ from ifguide.evaluation.figures import Report
 from ifguide.nouns import Corpus, Selection, TokenScores
 from ifguide.report.display import visible_text
 from ifguide.report.documents import SHOWN_AT_ONCE, scale_of, shown_document, sources_of
-from ifguide.report.figures import STYLE, histogram, score_figure, toxicity_bars
+from ifguide.report.figures import STYLE, figure_of_scores, toxicity_bars
 from ifguide.report.learning import learning_figures
 from ifguide.report.ranked import ranked_documents
 from ifguide.report.tables import MEASURES, headlines, measure_of, names_in, report_tables
 from ifguide.report.templates import template
 
-_BINS = 60
 # what the script sorts by, "-" for falling, and which counts are to be above 0, "!" for none of it
 SORTS = (("rank", "rank"), ("source", "source"), ("-selected", "selected"), ("-marked", "marked"))
 KINDS = (
@@ -66,7 +65,7 @@ def render_page(
             if names_in(measure_of(model, measure) for model in models.values())
         ],
         learning=learning_figures(report.training),
-        scores_figure=_scores_figure(corpus, scores, selection),
+        scores_figure=figure_of_scores(corpus, scores, selection),
         has_marks=has_marks,
         cards=(shown_document(document, scale) for document in documents),
         shown_count=len(documents),
@@ -79,13 +78,3 @@ def render_page(
         document_start=[visible_text(name) for name in report.corpus.document_start],
         figure_style=Markup(STYLE),
     )
-
-
-def _scores_figure(corpus: Corpus, scores: TokenScores, selection: Selection) -> Markup:
-    """The histogram of all scores, and of the marked tokens' where the corpus has marks."""
-    counts = histogram(scores.values, corpus.has_loss, _BINS)
-    marked = None
-    if np.any(corpus.marked):
-        both = corpus.has_loss & np.asarray(corpus.marked)
-        marked = histogram(scores.values, both, _BINS, edges=counts.edges)
-    return score_figure(counts, marked, selection.threshold)
