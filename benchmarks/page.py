@@ -158,9 +158,9 @@ def generated(count: int, folder: Path) -> tuple[Path, dict[str, Any]]:
     corpus = _corpus(count, folder / "documents.arrow", draw)
     values = draw.standard_t(4, corpus.tokens.shape).astype(np.float32) * corpus.has_loss
     rows, columns = (place.reshape(-1) for place in np.indices(corpus.tokens.shape))
-    first = np.unique(corpus.document, return_index=True)[1][-count:] + 1
+    scored = np.where(corpus.has_loss, corpus.document, -1)
+    first = np.unique(scored, return_index=True)[1][-count:]
     values[rows[first], columns[first]] = 9.0 + draw.random(count).astype(np.float32)
-    values *= corpus.has_loss
     suppress = values > np.quantile(values[corpus.has_loss], 0.98)
     numbers, counts = np.unique(corpus.document[suppress], return_counts=True)
     order = np.argsort(-counts, kind="stable")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ifguide.corpus.documents import Documents
@@ -184,3 +185,22 @@ def browse(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     yield browse
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def faults() -> Callable[[Page], list[str]]:
+    """What axe finds in a page that is serious or critical; folded parts are opened for it."""
+
+    def faults(page: Page) -> list[str]:
+        page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+        found = Axe().run(page).response
+        assert found["testEngine"]["name"] == "axe-core"
+        assert len(found["passes"]) > 15
+        return [
+            f"{fault['id']}: {node['html'][:200]}: {node['failureSummary']}"
+            for fault in found["violations"]
+            if fault["impact"] in ("serious", "critical")
+            for node in fault["nodes"][:3]
+        ]
+
+    return faults

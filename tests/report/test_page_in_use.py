@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from hostile_names import HOSTILE, compared
 from playwright.sync_api import Page
 
@@ -19,6 +18,7 @@ from ifguide.report.ranked import RankedDocument, ranked_documents
 
 Run = tuple[Corpus, TokenScores, Selection]
 Browse = Callable[..., Page]
+Faults = Callable[[Page], list[str]]
 COUNT = 140
 EVERYDAY = "The weather was mild, and people walked & sang along the river of towns 1 < 2"
 
@@ -258,22 +258,10 @@ def curves() -> dict[str, TrainingCurve]:
     return dict.fromkeys(("baseline", "suppressed"), TrainingCurve(points=points))
 
 
-def faults(page: Page) -> list[str]:
-    """What axe finds that is serious or critical; folded parts are opened for it."""
-    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-    found = Axe().run(page).response
-    assert found["testEngine"]["name"] == "axe-core"
-    assert len(found["passes"]) > 15
-    return [
-        f"{fault['id']}: {node['html'][:200]}: {node['failureSummary']}"
-        for fault in found["violations"]
-        if fault["impact"] in ("serious", "critical")
-        for node in fault["nodes"][:3]
-    ]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(report: Report, run: Run, browse: Browse, scheme: str) -> None:
+def test_axe_finds_nothing_serious(
+    report: Report, run: Run, browse: Browse, faults: Faults, scheme: str
+) -> None:
     text = render_page(replace(report, training=curves()), *run, top=6)
     page = browse(text, color_scheme=scheme)
     assert page.locator("h2", has_text="How training went").is_visible()
@@ -287,7 +275,7 @@ def test_axe_finds_nothing_serious(report: Report, run: Run, browse: Browse, sch
     assert faults(table) == []
 
 
-def test_axe_finds_what_is_bad(report: Report, run: Run, browse: Browse) -> None:
+def test_axe_finds_what_is_bad(report: Report, run: Run, browse: Browse, faults: Faults) -> None:
     bad = render_page(report, *run, top=2).replace(' aria-label="Search these documents"', "", 1)
     bad = bad.replace(' placeholder="Search these documents"', "", 1)
     assert any(fault.startswith("label: ") for fault in faults(browse(bad)))
