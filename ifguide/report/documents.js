@@ -177,6 +177,7 @@
     event.preventDefault();
   }
 
+  list.classList.add("leaf");
   find("tools").hidden = false;
   find("find").addEventListener("submit", event => event.preventDefault());
   find("find").addEventListener("input", arrange);

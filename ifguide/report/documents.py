@@ -66,4 +66,9 @@ def _part(part: Piece | int, scale: float) -> Markup:
     colour = f"p{level}" if level > 0 else f"n{-level}" if level else ""
     names = " ".join(name for name in (colour, flags, "" if part.text else "end") if name)
     css = f' class="{names}"' if names else ""
-    return Markup(f'<i{css} title="{part.score:+.3g} · rank {part.rank:,}">{text}</i>')
+    return Markup(f'<i{css} title="{_score(part.score)} · rank {part.rank:,}">{text}</i>')
+
+
+def _score(score: float) -> str:
+    """Three digits, or as many as there are before the point."""
+    return f"{score:+.0f}" if abs(score) >= 1000 else f"{score:+.3g}"
