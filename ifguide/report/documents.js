@@ -70,6 +70,7 @@
     first = place;
     const shown = order.slice(first, first + LEAF);
     shown.forEach(open);
+    list.classList.remove("whole");
     list.replaceChildren(...shown.map(one => one.item));
     const amount = count => count.toLocaleString("en");
     const few = order.length < all.length ? ` (${amount(all.length)} in all)` : "";
@@ -127,6 +128,7 @@
     const one = all[owners[best]];
     show(Math.floor(order.indexOf(one) / LEAF) * LEAF);
     read(tokensOf(one.item)[best - one.begins]);
+    list.classList.add("whole"); // or heights out of sight are guessed, and the token is missed
     now.scrollIntoView({ block: "center" });
   }
 
@@ -177,7 +179,6 @@
     event.preventDefault();
   }
 
-  list.classList.add("leaf");
   find("tools").hidden = false;
   find("find").addEventListener("submit", event => event.preventDefault());
   find("find").addEventListener("input", arrange);
