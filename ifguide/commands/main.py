@@ -24,6 +24,7 @@ from ifguide.commands.inspect import INSPECT
 from ifguide.commands.judge import JUDGE
 from ifguide.commands.lm_eval import LM_EVAL
 from ifguide.commands.push import PUSH
+from ifguide.commands.report import REPORT
 from ifguide.commands.run import RUN, STAGE_COMMANDS
 from ifguide.commands.schema import SCHEMA
 from ifguide.commands.score_corpus import SCORE_CORPUS
@@ -36,7 +37,7 @@ COMMANDS: tuple[Command, ...] = (
     INIT,
     ESTIMATE,
     RUN,
-    *STAGE_COMMANDS,
+    *(REPORT if command.name == REPORT.name else command for command in STAGE_COMMANDS),
     STATUS,
     INSPECT,
     COMPARE,

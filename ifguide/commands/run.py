@@ -20,7 +20,8 @@ else:
     tables = functions_of("ifguide.report.tables")
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what a command takes that runs stages."""
     add_run_options(parser)
     parser.add_argument(
         "--from-logprobs",
@@ -33,7 +34,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="take them below Spearman 0.98 too")
 
 
-def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
+def do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Run the stages up to the one that the command is called after, or all."""
     config = settings_of(parsed, [*overrides, *_logprobs(parsed)])
     if config is not None:
         show_run(config, parsed.out, "report" if parsed.name == "run" else parsed.name, parsed)
@@ -61,13 +63,13 @@ def _logprobs(parsed: argparse.Namespace) -> list[str]:
     return [*words, f"--scores.logprobs.force={str(parsed.force).lower()}"]
 
 
-RUN = Command(name="run", about="run every stage", add_options=_add_options, do=_do, settles=True)
+RUN = Command(name="run", about="run every stage", add_options=add_options, do=do, settles=True)
 STAGE_COMMANDS = tuple(
     Command(
         name=name,
         about=f"run the stages up to '{name}'",
-        add_options=_add_options,
-        do=_do,
+        add_options=add_options,
+        do=do,
         settles=True,
     )
     for name in STAGES.names()

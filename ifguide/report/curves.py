@@ -127,9 +127,11 @@ class _Plot:
 
 def _legend(curves: Sequence[Curve]) -> Iterator[Markup]:
     """The curves' names in a row, each after a piece of its line."""
-    step = (RIGHT - LEFT + 40) / max(len(curves), 1)
-    for number, curve in enumerate(curves):
-        x = LEFT - 40 + number * step
+    widths = [38 + 6.5 * len(curve.name) for curve in curves]
+    squeezed = min(1.0, (RIGHT - LEFT + 40) / max(sum(widths), 1.0))
+    x = LEFT - 40.0
+    for curve, width in zip(curves, widths, strict=True):
         css = f"line{curve.colour}{' dashed' if curve.dashed else ''}"
         yield Markup('<path class="{}" d="M{:.1f} 11h18"/>').format(css, x)
         yield svg.text(x + 24, 15, curve.name)
+        x += width * squeezed

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from markupsafe import Markup
 
 from ifguide.arrays import AnyArray
-from ifguide.nouns import Interval
+from ifguide.nouns import Corpus, Interval, Selection, TokenScores
 from ifguide.report import svg
 from ifguide.report.tables import (
     MEASURES,
@@ -26,6 +26,7 @@ from ifguide.report.tables import (
     names_in,
 )
 
+_BINS = 60
 _SLAB_TOKENS = 1 << 22
 _SAMPLE_TOKENS = 1 << 20
 _RANGE_QUANTILES = (0.0005, 0.9995)
@@ -85,6 +86,16 @@ def histogram(
         where = np.searchsorted(edges, slab[counted], side="right")
         counts += np.bincount(where, minlength=bins + 2)
     return Histogram(edges, counts[1:-1], int(counts[0]), int(counts[-1]))
+
+
+def figure_of_scores(corpus: Corpus, scores: TokenScores, selection: Selection) -> Markup:
+    """The histogram of all scores, and of the marked tokens' where the corpus has marks."""
+    counts = histogram(scores.values, corpus.has_loss, _BINS)
+    marked = None
+    if np.any(corpus.marked):
+        both = corpus.has_loss & np.asarray(corpus.marked)
+        marked = histogram(scores.values, both, _BINS, edges=counts.edges)
+    return score_figure(counts, marked, selection.threshold)
 
 
 def toxicity_bars(models: Models, measure: MeasureName) -> Markup:

@@ -7,44 +7,30 @@ hashes) run, and nothing load.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from markupsafe import Markup
 
 from ifguide.evaluation.figures import Report
 from ifguide.nouns import Corpus, Selection, TokenScores
-from ifguide.report.display import colour_scale, score_level, visible_text, visible_token
-from ifguide.report.figures import STYLE, histogram, score_figure, toxicity_bars
+from ifguide.report.display import visible_text
+from ifguide.report.documents import SHOWN_AT_ONCE, scale_of, shown_document, sources_of
+from ifguide.report.figures import STYLE, figure_of_scores, toxicity_bars
 from ifguide.report.learning import learning_figures
-from ifguide.report.ranked import Piece, RankedDocument, excerpt, ranked_documents
+from ifguide.report.ranked import ranked_documents
 from ifguide.report.tables import MEASURES, headlines, measure_of, names_in, report_tables
 from ifguide.report.templates import template
 
-_BINS = 60
-
-
-@dataclass(frozen=True)
-class _Token:
-    """A piece as the template writes it; without ``title`` it is plain text."""
-
-    text: str
-    css: str = ""
-    title: str = ""
-    skipped: int = 0
-
-
-@dataclass(frozen=True)
-class _Card:
-    """A document as the template writes it."""
-
-    rank: int | None
-    id: str
-    source: str
-    value: float
-    selected: int
-    marked: int
-    tokens: tuple[_Token, ...]
+# what the script sorts by, "-" for falling, and which counts are to be above 0, "!" for none of it
+SORTS = (("rank", "rank"), ("source", "source"), ("-selected", "selected"), ("-marked", "marked"))
+KINDS = (
+    ("", "all"),
+    ("selected", "with selected tokens"),
+    ("!selected", "without selected tokens"),
+    ("marked", "with marked tokens"),
+    ("!marked", "without marked tokens"),
+    ("selected !marked", "selected, none marked"),
+    ("marked !selected", "marked, none selected"),
+)
 
 
 def render_page(
@@ -63,10 +49,8 @@ def render_page(
         InputError: the scores or the selection belong to another corpus.
     """
     documents = ranked_documents(corpus, scores, selection, top)
-    largest = max(
-        (abs(p.score) for d in documents for p in d.pieces if p.score is not None), default=0.0
-    )
-    scale = colour_scale(selection.threshold, largest)
+    scale = scale_of(documents, selection.threshold)
+    has_marks = bool(np.any(corpus.marked))
     models, tables = report.models, report_tables(report)
     return template("page.html").render(
         title=visible_text(title, one_line=True),
@@ -81,52 +65,16 @@ def render_page(
             if names_in(measure_of(model, measure) for model in models.values())
         ],
         learning=learning_figures(report.training),
-        scores_figure=_scores_figure(corpus, scores, selection),
-        has_marks=bool(np.any(corpus.marked)),
-        cards=[_card(document, scale) for document in documents],
+        scores_figure=figure_of_scores(corpus, scores, selection),
+        has_marks=has_marks,
+        cards=(shown_document(document, scale) for document in documents),
+        shown_count=len(documents),
+        at_once=SHOWN_AT_ONCE,
+        sources=sources_of(documents),
+        sorts=SORTS[: None if has_marks else -1],
+        kinds=KINDS[: None if has_marks else 3],
         ranked_count=len(selection.ranking),
         token_count=int(corpus.has_loss.sum()),
         document_start=[visible_text(name) for name in report.corpus.document_start],
         figure_style=Markup(STYLE),
     )
-
-
-def _scores_figure(corpus: Corpus, scores: TokenScores, selection: Selection) -> Markup:
-    """The histogram of all scores, and of the marked tokens' where the corpus has marks."""
-    counts = histogram(scores.values, corpus.has_loss, _BINS)
-    marked = None
-    if np.any(corpus.marked):
-        both = corpus.has_loss & np.asarray(corpus.marked)
-        marked = histogram(scores.values, both, _BINS, edges=counts.edges)
-    return score_figure(counts, marked, selection.threshold)
-
-
-def _card(document: RankedDocument, scale: float) -> _Card:
-    """A document with its tokens coloured; cut where it is long."""
-    tokens = [
-        _Token("", skipped=part) if isinstance(part, int) else _token(part, scale)
-        for part in excerpt(document.pieces)
-    ]
-    return _Card(
-        rank=document.rank,
-        id=visible_text(document.id, one_line=True),
-        source=visible_text(document.source, one_line=True),
-        value=document.value,
-        selected=document.selected,
-        marked=sum(piece.marked for piece in document.pieces),
-        tokens=tuple(tokens),
-    )
-
-
-def _token(piece: Piece, scale: float) -> _Token:
-    shown = visible_token(piece.text, selected=piece.selected)
-    if piece.score is None:
-        return _Token(shown, css=_flags(piece))
-    level = score_level(piece.score, scale)
-    colour = f"p{level}" if level > 0 else f"n{-level}" if level else ""
-    css = " ".join(part for part in (colour, _flags(piece), "" if piece.text else "end") if part)
-    return _Token(shown, css, title=f"{piece.score:+.3g} · rank {piece.rank:,}")
-
-
-def _flags(piece: Piece) -> str:
-    return " ".join(["s"] * piece.selected + ["m"] * piece.marked)

@@ -6,9 +6,10 @@ and Python touches the tokens of the documents that were asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -216,12 +217,13 @@ def _tokens_of(
 def _pieces(text: str, tokens: _Tokens) -> Iterator[Piece]:
     """The pieces that cover the text; tokens that share characters become one piece."""
     tokens = tokens.at(np.lexsort((tokens.end, tokens.start)))
+    lists = {name: values.tolist() for name, values in vars(tokens).items()}
     cursor = 0
     for first, last in _groups(tokens.start, tokens.end):
-        begin, stop = int(tokens.start[first]), int(tokens.end[first:last].max())
+        begin, stop = lists["start"][first], max(lists["end"][first:last])
         if begin > cursor:
             yield Piece(text[cursor:begin], None, None, selected=False, marked=False)
-        piece = _merged(text[begin:stop], tokens.at(np.arange(first, last)))
+        piece = _merged(text[begin:stop], lists, range(first, last))
         if piece.text or piece.score is not None:
             yield piece
         cursor = stop
@@ -238,14 +240,17 @@ def _groups(start: Int[np.ndarray, " n"], end: Int[np.ndarray, " n"]) -> Iterato
     yield from zip([0, *cuts], [*cuts, start.size], strict=True)
 
 
-def _merged(text: str, tokens: _Tokens) -> Piece:
-    """One piece of tokens that share characters: the highest score, and any of the flags."""
-    counted = np.flatnonzero(tokens.has_loss)
-    best = counted[np.argmax(tokens.score[counted])] if counted.size else None
+def _merged(text: str, tokens: Mapping[str, Sequence[Any]], places: range) -> Piece:
+    """One piece of tokens that share characters: the highest score, and any of the flags.
+
+    ``tokens`` are the fields of ``_Tokens`` as lists, of which ``places`` are the piece's.
+    """
+    counted = [place for place in places if tokens["has_loss"][place]]
+    best = max(counted, key=tokens["score"].__getitem__, default=None)
     return Piece(
         text,
-        score=None if best is None else float(tokens.score[best]),
-        rank=None if best is None else int(tokens.rank[best]),
-        selected=bool(tokens.selected.any()),
-        marked=bool(tokens.marked.any()),
+        score=None if best is None else tokens["score"][best],
+        rank=None if best is None else tokens["rank"][best],
+        selected=any(tokens["selected"][place] for place in places),
+        marked=any(tokens["marked"][place] for place in places),
     )

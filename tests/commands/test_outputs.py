@@ -31,6 +31,7 @@ def commands(finished, micro_config, tmp_path, monkeypatch):
         "lm-eval": (["lm-eval", run, "--tasks", "made", "--out", place], place),
         "init": (["init", "--corpus", posts, "--model", run / "train", "--out", place], place),
         "attack": (["attack", run, *lens, "--out", place], place / "attacks.md"),
+        "report": (["report", finished, run, "--out", place], place),
         "export-pair": (
             ["export-pair", micro_config, "--out", run, "--quiet", "--to", place],
             place / "README.md",
@@ -38,7 +39,7 @@ def commands(finished, micro_config, tmp_path, monkeypatch):
     }
 
 
-NAMES = ["judge", "lm-eval", "init", "attack", "export-pair"]
+NAMES = ["judge", "lm-eval", "init", "attack", "report", "export-pair"]
 
 
 @pytest.mark.parametrize("name", NAMES)

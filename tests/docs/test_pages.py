@@ -26,6 +26,7 @@ DEMO = ROOT / "ifguide" / "demo.yaml"
 YAMLS = [*sorted((ROOT / "examples").glob("*.yaml")), DEMO]
 THEIRS = ("stretches", "[capitals]")  # what docs/extending.md adds
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")
 OPTION = re.compile(r"--[A-Za-z_][\w.-]*")
 RECORD = re.compile(r"(?:benchmarks|examples|tests|ifguide|docs)/[\w./-]+\.\w+")
@@ -81,6 +82,13 @@ def test_every_link_within_the_project_leads_to_a_file_and_a_heading(page):
         assert file.is_file(), link
         if heading:
             assert heading in headings(file), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_picture_is_there_small_and_described(page):
+    for told, name in IMAGE.findall(prose(page)):
+        assert told, name
+        assert (page.parent / name).stat().st_size < 200_000, name
 
 
 def headings(page):

@@ -28,6 +28,7 @@ SOUND: dict[str, dict[str, Sequence[str]]] = {
     "attack": {"dir": ["done"], "--kind": ["lens"]},
     "lm-eval": {"dir": ["done"], "--tasks": ["none"]},
     "export-pair": {"config": ["run.yaml"], "--out": ["done"]},
+    "report": {"config": ["done"], "other": ["too"], "--out": ["made.html"]},
     "status": {"dir": ["done"]},
     "estimate": {"config": ["run.yaml"]},
     "export-mask": {"dir": ["done"], "--to": ["spans"], "--out": ["made"]},
@@ -71,6 +72,8 @@ def _case(command: str, name: str, what: str, value: str) -> Case:
         write_settings(folder)
         (folder / "a-corpus.jsonl").write_text('{"text": "You fool.", "spans": [[4, 8]]}\n')
         lay_finished(folder)
+        if command == "report":
+            lay_finished(folder, "too")
         lay_model(folder)
         given = {**SOUND[command], name: [value]}
         named = [part for key, parts in given.items() if key[:2] == "--" for part in (key, *parts)]

@@ -365,9 +365,9 @@ def _sound() -> Path:
     return folder
 
 
-def lay_finished(folder: Path) -> None:
-    """Lay a finished run into a folder, as ``done``."""
-    shutil.copytree(_sound() / "done", folder / "done")
+def lay_finished(folder: Path, name: str = "done") -> None:
+    """Lay a finished run into a folder, under a name."""
+    shutil.copytree(_sound() / "done", folder / name)
 
 
 def lay_model(folder: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from ifguide.corpus.documents import Documents
 from ifguide.evaluation.figures import (
@@ -23,6 +27,7 @@ from ifguide.evaluation.figures import (
 from ifguide.nouns import Corpus, Document, Interval, Selection, TokenScores
 
 BLOCK = 16
+NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def build_corpus(documents: Sequence[Document], path: Path, block: int = BLOCK) -> Corpus:
@@ -120,7 +125,7 @@ def _model(tp: tuple[float, float], emt: tuple[float, float], perplexity: float)
     return ModelFigures.of({"rules": rules, "hatesonar": hatesonar}, known)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def report() -> Report:
     return Report(
         version="0.1.0",
@@ -140,3 +145,62 @@ def report() -> Report:
             "score": Cost(seconds=75.0, tokens=1_000_000, peak_rss_bytes=2**31),
         },
     )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; in CI its absence is a failure."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"none of {NAMES} is installed; the page's tests need one")
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browse(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """Opens HTML from disk, without network; nothing but the page itself may be asked for.
+
+    The options are those of a browser context. ``page.said`` is what the console has.
+    """
+    contexts = []
+
+    def browse(text: str, **options: Any) -> Page:
+        file = tmp_path / f"page-{len(contexts)}.html"
+        file.write_text(text, encoding="utf-8")
+        contexts.append(browser.new_context(offline=True, **options))
+        page = contexts[-1].new_page()
+        page.said = said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: said.append(f"asks for {request.url}"))
+        page.goto(file.as_uri())
+        assert said.pop(0) == f"asks for {file.as_uri()}"
+        return page
+
+    yield browse
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def faults() -> Callable[[Page], list[str]]:
+    """What axe finds in a page that is serious or critical; folded parts are opened for it."""
+
+    def faults(page: Page) -> list[str]:
+        page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+        found = Axe().run(page).response
+        assert found["testEngine"]["name"] == "axe-core"
+        assert len(found["passes"]) > 15
+        return [
+            f"{fault['id']}: {node['html'][:200]}: {node['failureSummary']}"
+            for fault in found["violations"]
+            if fault["impact"] in ("serious", "critical")
+            for node in fault["nodes"][:3]
+        ]
+
+    return faults

@@ -167,7 +167,9 @@ def test_trainings_are_drawn_a_measure_a_figure_and_a_model_a_colour() -> None:
         TrainingPoint(update=20, benign_loss=2.0, suppressed_loss=7.0),
     ]
     plain = TrainingCurve(points=(TrainingPoint(update=20, benign_loss=1.0),))
-    drawn = dict(learning_figures({"plain": plain, hostile: TrainingCurve(points=tuple(points))}))
+    trained = {"plain": plain, hostile: TrainingCurve(points=tuple(points))}
+    found = {drawn.title: drawn for drawn in learning_figures(trained)}
+    drawn = {title: drawn.figure for title, drawn in found.items()}
     assert list(drawn) == ["Loss", "Learning rate"]  # nothing has a guard
     assert hostile not in "".join(drawn.values())
     root = ElementTree.fromstring(drawn["Loss"])
@@ -175,6 +177,16 @@ def test_trainings_are_drawn_a_measure_a_figure_and_a_model_a_colour() -> None:
     assert paths[:3] == ["line0", "line1", "line1 dashed"]
     lowest = max(float(dot.get("cy", "nan")) for dot in root.iter("circle"))
     assert lowest == pytest.approx(BASE - (BASE - TOP) / 7, abs=0.1)
+
+
+def test_the_figures_of_a_training_are_a_table_of_some_updates_and_the_last() -> None:
+    points = [TrainingPoint(update=n, benign_loss=3.0 / n) for n in range(1, 102)]
+    some = TrainingCurve(points=(TrainingPoint(update=101, benign_loss=0.25),))
+    (drawn,) = learning_figures({"long": TrainingCurve(points=tuple(points)), "short": some})
+    assert drawn.table.header == ("updates", "long", "short")
+    assert drawn.table.rows[-1] == ("101", f"{3 / 101:.4g}", "0.25")
+    assert drawn.table.rows[-2] == ("95", f"{3 / 95:.4g}", "–")
+    assert 10 < len(drawn.table.rows) <= 20
 
 
 def test_a_run_without_trainings_has_no_figure_of_them() -> None:
