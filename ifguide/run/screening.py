@@ -19,7 +19,6 @@ from ifguide.arrays import read_rows, slabs
 from ifguide.corpus.blocks import open_corpus, pack
 from ifguide.corpus.config import Source
 from ifguide.corpus.documents import read_documents
-from ifguide.corpus.packed_files import PACKED_FILES
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.files import write_json
@@ -29,7 +28,8 @@ from ifguide.nouns import Checkpoint, Corpus, Direction, Document, TokenScores
 from ifguide.parts import tell
 from ifguide.run import artifacts, factories
 from ifguide.run.actions import Manner
-from ifguide.run.layout import SCORE_FILES
+from ifguide.run.delivery import DOCUMENTS, LINES, PARTS, SCORES, SPANS, SUMMARY
+from ifguide.run.folder import DELIVERY
 from ifguide.run.outside import texts_of
 from ifguide.run.run import Run, looked_at, opened
 from ifguide.run.scorers import computed
@@ -38,8 +38,6 @@ from ifguide.run.stages import AIM, CORPUS, SCORE, SCORED
 from ifguide.run.work import Work
 from ifguide.selection.select import threshold_of
 from ifguide.settings.reader import read_run_config
-
-SPANS = "spans.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +114,7 @@ def score_corpus(
         made = screening(run, sources)
         stages = [made.documents, made.scores, made.spans]
         with opened(
-            config, out, stages, quiet=quiet, replace=replaced, verify=verify
+            config, out, stages, quiet=quiet, replace=replaced, verify=verify, kind=DELIVERY
         ) as delivery:  # fmt: skip
             if spans:
                 delivery.ensure(made.spans)
@@ -140,18 +138,18 @@ def screening(run: Run, sources: Sequence[Source]) -> Screening:
     )
     delivery = Delivery(tuple(sources), given.corpus.block_length)
     documents = Stage(
-        name="documents",
+        name=DOCUMENTS,
         about="the new documents, tokenised and packed as the run's corpus is",
         needs=needs(texts_of("--source", lambda config: sources), judge),
         settings=lambda config: delivery,
         section="--source",
         make=_pack,
         load=lambda folder, get: open_corpus(folder),
-        files=PACKED_FILES,
+        files=PARTS[DOCUMENTS],
         command="score-corpus",
     )
     scores = Stage(
-        name="scores",
+        name=SCORES,
         about="what each of their tokens teaches, along the run's direction",
         needs=needs(documents, judge),
         settings=computed,
@@ -159,19 +157,19 @@ def screening(run: Run, sources: Sequence[Source]) -> Screening:
         make=_score,
         save=artifacts.save_scores,
         load=lambda folder, get: artifacts.load_scores(folder, get(documents)),
-        files=SCORE_FILES,
+        files=PARTS[SCORES],
         command="score-corpus",
         total=lambda settings, corpus, _: int(corpus.tokens.size) // ranks.world_size(),
         passes=factories.scoring_passes,
     )
     spans = Stage(
-        name="spans",
+        name=SPANS,
         about="the scores by document and character span",
         needs=needs(documents, scores, judge),
         settings=lambda config: None,
         make=_write_spans,
-        load=lambda folder, get: folder / SPANS,
-        files=(SPANS, "summary.json"),
+        load=lambda folder, get: folder / LINES,
+        files=PARTS[SPANS],
         command="score-corpus",
     )
     return Screening(documents, scores, spans)
@@ -243,14 +241,14 @@ def _write_spans(
         return
     tell("writing a line a document")
     count, above = 0, 0
-    with (work.fresh / SPANS).open("w", encoding="utf-8", errors="backslashreplace") as lines:
+    with (work.fresh / LINES).open("w", encoding="utf-8", errors="backslashreplace") as lines:
         for line in document_lines(scores, judge.threshold):
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
             count, above = count + 1, above + line["above"]
     every = slabs(corpus.tokens.shape)
     tokens = int(sum(corpus.has_loss_in(rows).sum() for rows in every))
     summary = {"documents": count, "tokens": tokens, "above": above, "threshold": judge.threshold}
-    write_json(work.fresh / "summary.json", summary)
+    write_json(work.fresh / SUMMARY, summary)
 
 
 def document_lines(scores: TokenScores, threshold: float) -> Iterator[dict[str, Any]]:
