@@ -180,8 +180,8 @@ def _scoring(bench: Bench) -> tuple[float, float]:
     given, length = bench.config.scores, bench.seen.sizes.block_length
     size = bench.batch(max(1, given.batch_tokens // length), seconds=FORWARD)
     corpus = bench.corpus(3 * size)
-    plain = {"step": 0.01, "precision": "float32"} if _engine(bench).calibrated else {}
-    config = replace(given, batch_tokens=size * length, **plain)
+    step = 0.01 if _engine(bench).calibrated else given.step
+    config = replace(given, batch_tokens=size * length, step=step)
     started, ticks = undisturbed(), list[float]()
 
     def tick(tokens: int) -> None:

@@ -37,6 +37,7 @@ from ifguide.settings.config import Config
 TRAIN = effort.TRAIN.format("")
 WHOLE = 30_000_000  # weights; a larger model is measured by thin copies
 BLOCKS = 3  # of the deeper thin copy
+A_WEIGHT = (effort.UPDATE,)  # rates that more blocks change nothing of
 FEW = 512  # tokens of the vocabulary of a thin copy
 # of one batch that is timed; thin copies all have that of the heaviest, so that what a batch costs
 # whatever its tokens does not pass for a block's cost
@@ -96,7 +97,8 @@ def _of_model(config: Config, seen: Survey, kinds: Iterable[str], device: str) -
     room = OF_THIN * min(_room(shape_of(copy, config.model.dtype), device) for copy in copies)
     shallow, deep, wide = (_measured(config, seen, copy, kinds, device, room) for copy in copies)
     rest = (shape.layers - 1) / (BLOCKS - 1)
-    return {k: max(0.0, wide[k] + rest * (deep[k] - shallow[k])) for k in shallow}
+    added = {k: 0.0 if k in A_WEIGHT else rest * (deep[k] - shallow[k]) for k in shallow}
+    return {k: max(0.0, wide[k] + added[k]) for k in shallow}
 
 
 def _room(shape: ModelShape, device: str) -> float:
