@@ -23,7 +23,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_folder(parser)
     parser.add_argument("--out", type=Path, required=True, help="a folder for the scorer")
     parser.add_argument("--layers", type=int, help="of the model's blocks (a quarter of them)")
-    parser.add_argument("--epochs", type=int, help="over the run's corpus (3)")
+    parser.add_argument("--epochs", type=int, help="over the run's corpus (12)")
     parser.add_argument("--replace", action="store_true", help="write over a scorer that is there")
     add_verify(parser)
 

@@ -184,7 +184,7 @@ class DistilConfig:
     """
 
     layers: Count
-    epochs: Count = 3
+    epochs: Count = 12
     batch_size: Count = 8
     learning_rate: Positive = 2e-4
     held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
