@@ -16,6 +16,7 @@ from ifguide.commands.attack import ATTACK
 from ifguide.commands.command import Command
 from ifguide.commands.compare import COMPARE, SWEEP
 from ifguide.commands.demo import DEMO
+from ifguide.commands.distil import DISTIL
 from ifguide.commands.estimate import ESTIMATE
 from ifguide.commands.export_mask import EXPORT_MASK
 from ifguide.commands.export_pair import EXPORT_PAIR
@@ -42,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     INSPECT,
     COMPARE,
     SWEEP,
+    DISTIL,
     SCORE_CORPUS,
     JUDGE,
     ATTACK,

@@ -37,6 +37,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default="spans",
         help="a line of JSON a document with the score of each span (spans), or shards alone",
     )
+    parser.add_argument("--scorer", type=Path, help="a folder of `ifguide distil`, which scores")
     add_manner(parser)
 
 
@@ -49,6 +50,7 @@ def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
         parsed.out,
         manner_of(parsed),
         spans=spans,
+        scorer=parsed.scorer,
         trust_remote_code=parsed.trust_remote_code,
     )
     if found is not None and spans:

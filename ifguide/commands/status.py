@@ -11,19 +11,18 @@ from ifguide.commands.command import Command, add_verify
 from ifguide.lazily import functions_of
 
 if TYPE_CHECKING:
-    from ifguide.run import overview, status
+    from ifguide.run import status
 else:
-    overview = functions_of("ifguide.run.overview")
     status = functions_of("ifguide.run.status")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dir", type=Path, help="the run folder")
+    parser.add_argument("dir", type=Path, help="the folder of a run or of score-corpus")
     add_verify(parser)
 
 
 def _do(parsed: argparse.Namespace, overrides: Sequence[str]) -> int:
-    print(status.status_text(overview.status(parsed.dir, verify=parsed.verify)))
+    print(status.folder_text(parsed.dir, verify=parsed.verify))
     return 0
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from ifguide.corpus.fields import Record
 from ifguide.corpus.formats import known_endings
+from ifguide.corpus.mds_shards import set_aside
 from ifguide.corpus.readers import SAVED, is_format_read, read_path
 from ifguide.corpus.token_files import companion_names
 from ifguide.errors import InputError, reading
@@ -105,7 +106,10 @@ def _files(address: str, ids: bool) -> tuple[Any, list[tuple[str, str]]]:
             f"{address}: a dataset saved by datasets, which is read from this machine alone; copy "
             "it here, or name its Parquet or Arrow files"
         )
-    known = sorted((place, name) for place, name in found if is_format_read(name, ids))
+    aside = set_aside([name for _, name in found])
+    known = sorted(
+        (place, name) for place, name in found if is_format_read(name, ids) and name not in aside
+    )
     if not known:
         raise InputError(
             f"{address}: no file that can be read is there ({known_endings()}); {MEND}"

@@ -34,9 +34,10 @@ class Source:
             last part of the hub name.
         path: a file under the data folder (or absolute): ``.jsonl``, ``.ndjson``, ``.json`` or
             ``.txt`` (one document a file), each also as ``.gz``, ``.bz2``, ``.xz`` and ``.zst``;
-            ``.parquet``; ``.arrow``; a folder of those, read in sorted order; a dataset saved by
-            ``datasets`` with ``save_to_disk``; or an address of a file or folder that fsspec opens,
-            such as ``s3://``, ``hf://`` or ``https://``.
+            ``.parquet``; ``.arrow``; WebDataset's ``.tar`` and MDS's ``.mds``, also compressed; a
+            folder of those, read in sorted order; a dataset saved by ``datasets`` with
+            ``save_to_disk``; or an address of a file or folder that fsspec opens, such as
+            ``s3://``, ``hf://`` or ``https://``.
         hub: a dataset's name on the hub, with ``config``, ``revision``, ``split``, ``streaming``.
         builtin: number of posts of the built-in corpus.
         split: the part of a hub dataset, or of a saved folder that has several.

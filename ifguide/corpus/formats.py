@@ -58,6 +58,15 @@ _TEXT_FORMATS = {
 }
 OF_IDS = ("bin", "npy", "ds")  # read where the source's ``tokens`` asks for ids, and nowhere else
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_SHARDS = {
+    **dict.fromkeys(
+        ("tar", "tgz", *(f"tar{end}" for end in _COMPRESSED)), "ifguide.corpus.tar_samples:read_tar"
+    ),
+    **dict.fromkeys(
+        ("mds", *(f"mds{end}" for end in (".gz", ".bz2", ".br", ".zstd"))),
+        "ifguide.corpus.mds_shards:read_mds",
+    ),
+}
 
 FORMATS: Registry[Format] = Registry(
     "file format",
@@ -68,6 +77,7 @@ FORMATS: Registry[Format] = Registry(
             for name, read in _TEXT_FORMATS.items()
             for end in ("", *_COMPRESSED)
         },
+        **_SHARDS,
         "parquet": "ifguide.corpus.rows:read_parquet",
         "arrow": "ifguide.corpus.rows:read_arrow",
         "bin": "ifguide.corpus.token_files:read_map",
@@ -91,10 +101,10 @@ def known_endings() -> str:
     """List the endings of files that can be read, for messages."""
     plain = [f".{name}" for name in _TEXT_FORMATS]
     ours = {f"{name}{end}" for name in plain for end in ("", *_COMPRESSED)}
-    ours |= {f".{name}" for name in OF_IDS}
+    ours |= {f".{name}" for name in (*OF_IDS, *_SHARDS)}
     others = [f".{name}" for name in FORMATS.names() if f".{name}" not in ours]
     packed = f"each also with {', '.join(_COMPRESSED[:-1])} or {_COMPRESSED[-1]}"
-    return f"{', '.join(plain)} ({packed}), {', '.join(others)}"
+    return f"{', '.join(plain)} ({packed}), .tar and .mds (also compressed), {', '.join(others)}"
 
 
 def without_suffix(name: str) -> str:

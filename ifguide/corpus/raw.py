@@ -13,8 +13,9 @@ import gzip
 import io
 import lzma
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
@@ -23,15 +24,18 @@ from ifguide.errors import InputError
 BLOCK = 1 << 20  # bytes read at a time
 
 
-def _open_zstandard(file: Path, mode: str) -> io.BufferedIOBase:
-    return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(file), mode), "zstd"))
+def _open_by_arrow(codec: str, file: Path, mode: str) -> io.BufferedIOBase:
+    return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(file), mode), codec))
 
 
 _OPENERS: dict[str, Callable[[Path, str], Any]] = {
     ".gz": gzip.open,
+    ".tgz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zst": _open_zstandard,
+    ".zst": partial(_open_by_arrow, "zstd"),
+    ".zstd": partial(_open_by_arrow, "zstd"),
+    ".br": partial(_open_by_arrow, "brotli"),
 }
 
 
@@ -62,7 +66,7 @@ def lines_of(stream: io.BufferedIOBase, shown: str, longest: int) -> Iterator[tu
     yield from _within([open_line], number, shown, longest)
 
 
-def read_bounded(stream: io.BufferedIOBase, shown: str, longest: int) -> bytes:
+def read_bounded(stream: IO[bytes] | io.BufferedIOBase, shown: str, longest: int) -> bytes:
     """Return all of a stream that is one record.
 
     Raises:

@@ -16,6 +16,7 @@ from ifguide.corpus.formats import (
     format_of,
     known_endings,
 )
+from ifguide.corpus.mds_shards import check_indexed, set_aside
 from ifguide.corpus.rows import read_saved, rows_of_hub
 from ifguide.corpus.token_files import companions
 from ifguide.errors import InputError, reading
@@ -143,6 +144,8 @@ def _known(files: list[tuple[Path, str]], shown: str, ids: bool) -> list[tuple[P
     A file that links reach too is there once, under the name that fewest links lead to.
     """
     known = [(file, name) for file, name in files if _is_read(file, ids)]
+    aside = set_aside([name for _, name in known])
+    known = [(file, name) for file, name in known if name not in aside]
     if not known:
         raise InputError(
             f"{shown}: the folder holds no file that can be read ({known_endings()}); put one "
@@ -157,6 +160,8 @@ def _files_to_read(path: Path, shown: str, ids: bool) -> list[tuple[Path, str]]:
     if not path.is_dir():
         return list_files(path, shown, ids=ids)
     files = _entries_of(path)
+    with reading(shown, "correct the path"):
+        check_indexed(path, [name for _, name in files], shown)
     beside = {other for file, _ in files for other in companions(file)}
     unread = [name for file, name in files if not _is_read(file, ids) and file not in beside]
     if unread:

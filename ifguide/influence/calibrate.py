@@ -184,18 +184,22 @@ def exact_engine(model: nn.Module, direction: WeightDirection) -> ForwardMode:
     return ForwardMode(wide, find_tracked(wide), direction)
 
 
-def calibration_blocks(model: nn.Module, corpus: Corpus) -> Int[Tensor, "B T"]:
-    """Take a few whole blocks, spread evenly over the corpus.
+def calibration_size(blocks: int, length: int) -> int:
+    """Return how many of a corpus's blocks, of so many tokens each, a step is calibrated on.
 
     They are so few that calibration costs at most ``CALIBRATION_SHARE`` of the scoring that
     follows, two passes over the corpus; but two blocks at least, which in a corpus of some hundred
     blocks cost more.
     """
+    affordable = int(CALIBRATION_SHARE * 2 * blocks / PASSES)
+    return max(2, min(affordable, CALIBRATION_TOKENS // length))
+
+
+def calibration_blocks(model: nn.Module, corpus: Corpus) -> Int[Tensor, "B T"]:
+    """Take ``calibration_size`` whole blocks, spread evenly over the corpus."""
     full = np.flatnonzero(np.asarray(corpus.document)[:, -1] >= 0)  # what fills a block is its end
     usable = full if len(full) else np.arange(len(corpus.tokens))
-    affordable = int(CALIBRATION_SHARE * 2 * len(corpus.tokens) / PASSES)
-    few = min(affordable, CALIBRATION_TOKENS // corpus.tokens.shape[1])
-    wanted = min(len(usable), max(2, few))
+    wanted = min(len(usable), calibration_size(*corpus.tokens.shape))
     rows = usable[np.linspace(0, len(usable) - 1, wanted).round().astype(int)]
     return torch.as_tensor(np.asarray(corpus.tokens[rows]), device=device_of(model)).long()
 

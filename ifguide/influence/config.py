@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from ifguide.errors import InputError
 from ifguide.ignored import refuse_ignored
-from ifguide.ranges import Count, Positive, check_ranges
+from ifguide.ranges import Count, Positive, Range, check_ranges
 from ifguide.registry import Registry
 
 ENGINES: Registry[Any] = Registry(
@@ -202,3 +202,25 @@ class ScoreConfig:
             return replace(self, engine=engine, axis=axis)
         exact: dict[str, Any] = {"step": None, "tolerance": None, "precision": "float32"}
         return replace(self, engine=engine, axis=axis, **exact)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilConfig:
+    """How a token scorer is learnt from scores.
+
+    Args:
+        layers: of the model's blocks, the first ones, that it begins with.
+        epochs: how often it goes through the corpus.
+        batch_size: blocks a batch.
+        learning_rate: at the start; it falls to 0.
+        held_out: share of the blocks that it is compared on, and does not learn.
+    """
+
+    layers: Count
+    epochs: Count = 12
+    batch_size: Count = 8
+    learning_rate: Positive = 2e-4
+    held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "distil")

@@ -50,12 +50,21 @@ def observed(
 
 
 @torch.no_grad()
-def first_readers(model: nn.Module, tracked: Sequence[TrackedWeight]) -> dict[str, str]:
+def first_readers(
+    model: nn.Module,
+    tracked: Sequence[TrackedWeight],
+    forward: Callable[[nn.Module, Tensor], Any] = forward_logits,
+) -> dict[str, str]:
     """Return, for each tracked weight, the name of the first one that reads the same input.
 
     Found by the identity of the input tensors in a pass over two tokens, as q, k and v of a
     layer are handed one tensor; no name is looked at. A tensor that is written to between two
     readers is another one. Whatever the pass does not reach reads an input of its own.
+
+    Args:
+        model: with weights, or on ``meta`` where ``forward`` runs it there.
+        tracked: its tracked weights.
+        forward: the pass.
     """
     seen: list[tuple[Tensor, int, str]] = []  # kept, so that no tensor takes another's place
     first = {weight.name: weight.name for weight in tracked}
@@ -71,7 +80,7 @@ def first_readers(model: nn.Module, tracked: Sequence[TrackedWeight]) -> dict[st
 
     handles = [look(weight) for weight in tracked]
     try:
-        forward_logits(model, torch.zeros(1, 2, dtype=torch.long, device=device_of(model)))
+        forward(model, torch.zeros(1, 2, dtype=torch.long, device=device_of(model)))
     finally:
         for handle in handles:
             handle.remove()

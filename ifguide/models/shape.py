@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from ifguide.corpus.tokenizers import loading
 from ifguide.errors import InputError, reading
 from ifguide.models.config import ModelConfig
+from ifguide.models.hooks import first_readers
 from ifguide.models.load import SpecialTokens, gguf_options, scratch_architecture
 from ifguide.models.model_files import ADAPTER
-from ifguide.models.tracked import trackable
+from ifguide.models.tracked import TrackedWeight, trackable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,7 @@ class ModelShape:
         layers, width, vocabulary: blocks, numbers that stand for a token between them, and rows of
             the embedding.
         tracked: (out, in) of each tracked weight.
+        inputs: the "in" of each input that tracked weights read; several may read one.
     """
 
     parameters: int
@@ -36,6 +40,7 @@ class ModelShape:
     width: int
     vocabulary: int
     tracked: tuple[tuple[int, int], ...]
+    inputs: tuple[int, ...]
 
     @property
     def weights(self) -> int:
@@ -49,9 +54,9 @@ class ModelShape:
 
     @property
     def factors(self) -> int:
-        """Bytes of a Kronecker eigenbasis a tracked weight: two bases and the eigenvalues."""
-        numbers = sum(out * out + into * into + out * into for out, into in self.tracked)
-        return numbers * max(self.item, 4)
+        """Bytes of a basis for each weight's outputs and each input, and of the eigenvalues."""
+        numbers = sum(out * out + out * into for out, into in self.tracked)
+        return (numbers + sum(into * into for into in self.inputs)) * max(self.item, 4)
 
 
 def architecture_of(config: ModelConfig, tokens: SpecialTokens) -> PreTrainedConfig:
@@ -93,15 +98,32 @@ def shape_of(architecture: PreTrainedConfig, dtype: str) -> ModelShape:
     with reading("model", mend, fault="its sizes cannot be told"):
         with torch.device("meta"):
             model = made_of(architecture, dtype)
-        text = architecture.get_text_config()
+        text, tracked = architecture.get_text_config(), trackable(model)
         return ModelShape(
             parameters=sum(weight.numel() for weight in model.parameters()),
             item=getattr(torch, dtype).itemsize,
             layers=int(text.num_hidden_layers),
             width=int(text.hidden_size),
             vocabulary=int(model.get_input_embeddings().weight.shape[0]),
-            tracked=tuple((w.matrix.shape[0], w.matrix.shape[1]) for w in trackable(model)),
+            tracked=tuple((w.matrix.shape[0], w.matrix.shape[1]) for w in tracked),
+            inputs=_inputs(model, tracked),
         )
+
+
+def _inputs(model: nn.Module, tracked: Sequence[TrackedWeight]) -> tuple[int, ...]:
+    """Return the width of each input, by a pass without weights; one a weight where none runs."""
+    try:
+        first = first_readers(model, tracked, _without_weights)
+    except Exception:  # noqa: BLE001 - a family's own code, that asks for numbers
+        first = {weight.name: weight.name for weight in tracked}
+    return tuple(w.matrix.shape[1] for w in tracked if first[w.name] == w.name)
+
+
+def _without_weights(model: nn.Module, tokens_BT: Tensor) -> Any:
+    """Run a model on ``meta``; a mask that is given whole spares the family's look at numbers."""
+    length = tokens_BT.shape[1]
+    mask = torch.zeros(1, 1, length, length, device=tokens_BT.device)
+    return model(input_ids=tokens_BT, use_cache=False, attention_mask=mask)
 
 
 def made_of(architecture: PreTrainedConfig, dtype: str) -> Any:

@@ -16,14 +16,17 @@ from torch import nn
 from ifguide.corpus.queries import token_weights
 from ifguide.evaluation.batch import Heads, continued, prefilled
 from ifguide.evaluation.fluency import perplexity
-from ifguide.influence.calibrate import CALIBRATION_TOKENS
+from ifguide.influence.calibrate import calibration_size, exact_scores
 from ifguide.influence.config import ENGINES
 from ifguide.influence.curvature.exact import fit_dense
 from ifguide.influence.curvature.factors import Sample, corrected_eigenvalues, covariances
 from ifguide.influence.curvature.kronecker import KroneckerEigenbasis
 from ifguide.influence.direction import query_gradient
+from ifguide.influence.engines.engine import ScoreEngine
 from ifguide.influence.score import score
 from ifguide.models.forward import evaluating
+from ifguide.models.losses import device_of
+from ifguide.models.precision import is_half
 from ifguide.models.tracked import find_tracked
 from ifguide.nouns import Corpus, Direction, QuerySet
 from ifguide.run import effort
@@ -34,7 +37,9 @@ from ifguide.training.config import TrainingConfig
 from ifguide.training.train import train
 
 TRAINED = 10  # times that of a batch that is trained on
-TRIED = 7  # steps, until smaller ones are seen to be worse (the demo, SmolLM2-135M)
+FORWARD = 2  # the same of one that is scored
+QUERIES = 3  # and of one of queries, whose gradient is added up after each
+TRIED = 3  # steps, where none is good enough: the first, a smaller and a larger one
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +132,7 @@ def _gradient(bench: Bench) -> float:
     """Return the seconds a token of the queries' gradient."""
     sizes = bench.seen.sizes
     length = max(2, round(sizes.query_tokens / sizes.queries))
-    rows = max(1, min(bench.config.direction.batch_size, int(bench.room) // length))
+    rows = max(1, min(bench.config.direction.batch_size, int(QUERIES * bench.room) // length))
     tokens = list(random_corpus(rows, length, bench.vocabulary).tokens)
     weights = token_weights([np.ones(length, dtype=bool)] * rows, "token")
     tracked = find_tracked(bench.model)
@@ -141,34 +146,59 @@ def _score(bench: Bench) -> float:
 
 
 def _step(bench: Bench) -> float:
-    """Return the seconds of what comes before the first score: the search for a step."""
-    return _scoring(bench)[1]
+    """Return the seconds of what comes before the first score.
+
+    That is moved weights, and where a step is searched for, ``jvp`` and some steps on the blocks
+    that it is calibrated on, with moved weights for each.
+    """
+    given, sizes = bench.config.scores, bench.seen.sizes
+    each, before = _scoring(bench)
+    searched = given.step is None or given.precision == "bfloat16" or is_half(bench.model)
+    if not (_engine(bench).calibrated and searched):
+        return before
+    good_enough = given.step is not None or given.tolerance is not None
+    tried, length = 1 if good_enough else TRIED, sizes.block_length
+    tokens = length * min(sizes.blocks, calibration_size(sizes.blocks, length))
+    return (1 + tried) * before + tokens * (_exact(bench) + tried * each)
+
+
+def _engine(bench: Bench) -> ScoreEngine:
+    engine: ScoreEngine = ENGINES.get(bench.config.scores.engine, "scores.engine")
+    return engine
+
+
+@cache
+def _drawn(bench: Bench) -> dict[str, torch.Tensor]:
+    """Return a random direction."""
+    draw, weights = torch.Generator().manual_seed(0), find_tracked(bench.model)
+    return {w.name: torch.randn(w.matrix.shape, generator=draw).to(w.matrix) for w in weights}
 
 
 @cache
 def _scoring(bench: Bench) -> tuple[float, float]:
-    """Return the seconds a token, and of all before: where a step is searched for, TRIED ones."""
+    """Return the seconds a token by a step that is given, and of all before the first token."""
     given, length = bench.config.scores, bench.seen.sizes.block_length
-    calibrated = ENGINES.get(given.engine, "scores.engine").calibrated
-    size = bench.batch(max(1, given.batch_tokens // length))
+    size = bench.batch(max(1, given.batch_tokens // length), seconds=FORWARD)
     corpus = bench.corpus(3 * size)
-    config = replace(given, batch_tokens=size * length, step=0.01 if calibrated else given.step)
-    draw, weights = torch.Generator().manual_seed(0), find_tracked(bench.model)
-    drawn = {w.name: torch.randn(w.matrix.shape, generator=draw).to(w.matrix) for w in weights}
+    step = 0.01 if _engine(bench).calibrated else given.step
+    config = replace(given, batch_tokens=size * length, step=step)
     started, ticks = undisturbed(), list[float]()
 
     def tick(tokens: int) -> None:
         ticks.append(undisturbed())
 
-    score(bench.model, corpus, Direction(drawn), config, progress=tick)
+    score(bench.model, corpus, Direction(_drawn(bench)), config, progress=tick)
     batch = float(np.median(np.diff(ticks)))
-    each, before = batch / (size * length), max(0.0, ticks[0] - started - batch)
-    if not calibrated:
-        return each, before
-    there = bench.seen.sizes.blocks
-    usual = length * min(there, max(2, CALIBRATION_TOKENS // length))
-    exact = max(0.0, before / min(corpus.tokens.size, usual) - each)
-    return each, usual * (exact + each * (TRIED if given.step is None else 1))
+    return batch / (size * length), max(0.0, ticks[0] - started - batch)
+
+
+def _exact(bench: Bench) -> float:
+    """Return the seconds a token of ``jvp``, by which a step is calibrated."""
+    sizes = bench.seen.sizes
+    rows = bench.batch(calibration_size(sizes.blocks, sizes.block_length))
+    blocks = torch.as_tensor(bench.corpus(rows).tokens, device=device_of(bench.model)).long()
+    with evaluating(bench.model):
+        return timed(lambda: exact_scores(bench.model, _drawn(bench), blocks)) / blocks.numel()
 
 
 def _sample(bench: Bench) -> float:

@@ -23,7 +23,7 @@ from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.localisation import localisation
 from ifguide.files import describe
 from ifguide.influence.curvature.eigen import eigenbasis
-from ifguide.models.shape import made_of, thinned
+from ifguide.models.shape import ModelShape, made_of, shape_of, thinned
 from ifguide.nouns import TokenScores
 from ifguide.parts import tell
 from ifguide.run import effort
@@ -37,8 +37,12 @@ from ifguide.settings.config import Config
 TRAIN = effort.TRAIN.format("")
 WHOLE = 30_000_000  # weights; a larger model is measured by thin copies
 BLOCKS = 3  # of the deeper thin copy
+A_WEIGHT = (effort.UPDATE,)  # rates that more blocks change nothing of
 FEW = 512  # tokens of the vocabulary of a thin copy
-OPERATIONS = {"cpu": 1e10, "cuda": 1e13}  # of one batch that is timed, a second's work or so
+# of one batch that is timed; thin copies all have that of the heaviest, so that what a batch costs
+# whatever its tokens does not pass for a block's cost
+OPERATIONS = {"cpu": 1e10, "cuda": 1e13}
+OF_THIN = 5  # times as many
 ROWS = 2048  # of the largest factor whose eigenvectors are timed; beyond, time grows by the cube
 TOY = 20_000  # tokens of what needs no model
 WRITTEN = 1 << 26  # bytes
@@ -86,26 +90,35 @@ def _of_model(config: Config, seen: Survey, kinds: Iterable[str], device: str) -
     """Return rates of the whole model, from itself or from three thin ones."""
     architecture, shape = seen.architecture, seen.sizes.shape
     if shape.parameters <= WHOLE or shape.layers <= BLOCKS:
-        return _measured(config, seen, architecture, kinds, device)
+        return _measured(config, seen, architecture, kinds, device, _room(shape, device))
     few = min(FEW, shape.vocabulary)
-    shallow, deep, wide = (
-        _measured(config, seen, thinned(architecture, layers, vocabulary), kinds, device)
-        for layers, vocabulary in ((1, few), (BLOCKS, few), (1, shape.vocabulary))
-    )
+    sizes = ((1, few), (BLOCKS, few), (1, shape.vocabulary))
+    copies = [thinned(architecture, layers, vocabulary) for layers, vocabulary in sizes]
+    room = OF_THIN * min(_room(shape_of(copy, config.model.dtype), device) for copy in copies)
+    shallow, deep, wide = (_measured(config, seen, copy, kinds, device, room) for copy in copies)
     rest = (shape.layers - 1) / (BLOCKS - 1)
-    return {k: max(0.0, wide[k] + rest * (deep[k] - shallow[k])) for k in shallow}
+    added = {k: 0.0 if k in A_WEIGHT else rest * (deep[k] - shallow[k]) for k in shallow}
+    return {k: max(0.0, wide[k] + added[k]) for k in shallow}
+
+
+def _room(shape: ModelShape, device: str) -> float:
+    """Return the tokens of a batch that is timed."""
+    return OPERATIONS[device] / (6 * shape.parameters)
 
 
 def _measured(
-    config: Config, seen: Survey, thin: PreTrainedConfig, kinds: Iterable[str], device: str
+    config: Config,
+    seen: Survey,
+    thin: PreTrainedConfig,
+    kinds: Iterable[str],
+    device: str,
+    room: float,
 ) -> dict[str, float]:
     """Return the rates of one model, each as if it were the whole."""
     tell("making a model to measure with")
     model = made_of(thin, config.model.dtype).to(device)
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
-    weights = sum(weight.numel() for weight in model.parameters())
-    tokens = OPERATIONS[device] / (6 * weights)
-    bench = Bench(config, model, seen, min(vocabulary, seen.sizes.shape.vocabulary), tokens)
+    bench = Bench(config, model, seen, min(vocabulary, seen.sizes.shape.vocabulary), room)
     found: dict[str, float] = {}
     for kind in sorted(kinds):
         tell(f"measuring: {kind}")

@@ -194,7 +194,7 @@ def activations(shape: ModelShape) -> Number:
 
 
 def fitted(config: Config, sizes: Sizes) -> Effort:
-    """Two passes over a sample, and eigenvectors of two factors a weight."""
+    """Two passes over a sample, and eigenvectors of a factor a weight and a factor an input."""
     kind, shape = config.curvature.kind, sizes.shape
     sample = min(config.curvature.sample_blocks, sizes.blocks) * sizes.block_length
     batch = min(config.curvature.batch_size, sizes.blocks) * sizes.block_length
@@ -210,7 +210,7 @@ def fitted(config: Config, sizes: Sizes) -> Effort:
             maps=size,
             disk=size,
         )
-    rows = Counter(side for weight in shape.tracked for side in weight)
+    rows = Counter([*(out for out, _ in shape.tracked), *shape.inputs])
     work: dict[str, Number] = {EIGENVECTORS.format(n): count for n, count in rows.items()}
     held = 2 * shape.factors  # the covariances, and their eigenvectors
     bound = config.curvature.memory_bytes or held

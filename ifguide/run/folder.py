@@ -24,6 +24,8 @@ FORMAT = 2
 CONFIG = "config.yaml"
 CHECKSUMS = ".ifguide-checksums.json"
 LOCK = ".ifguide-lock"  # only where folders cannot be locked
+RUN, DELIVERY = "run", "delivery"  # what a folder holds; a run's mark does not say so
+WHAT = {RUN: "a run", DELIVERY: "documents that ifguide score-corpus has scored"}
 NO_LOCK = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.EACCES}
 
 
@@ -49,12 +51,12 @@ class RunFolder:
         return cls(root, writes=False, verify=verify)
 
     @classmethod
-    def claim(cls, root: Path, *, verify: bool = False) -> RunFolder:
+    def claim(cls, root: Path, *, verify: bool = False, kind: str = RUN) -> RunFolder:
         """Lock a run folder, made first if it is not there, for this process.
 
         Raises:
-            InputError: it is a file, holds what is not ours, is of another format, or another
-                process is working in it.
+            InputError: it is a file, holds what is not ours or is not of this kind, is of another
+                format, or another process is working in it.
         """
         check_output_folder(root, "--out")
         root.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,9 @@ class RunFolder:
             _refuse_foreign(root)
             if not is_run_folder(root):
                 made = {"format": FORMAT, "id": uuid.uuid4().hex, "made_by": VERSION, "wrote": []}
-                write_json(root / MARK, made)
+                write_json(root / MARK, made if kind == RUN else {**made, "kind": kind})
+            if kind_of(root) != kind:
+                raise InputError(f"{root}: it holds {WHAT[kind_of(root)]}; give --out a new folder")
             claimed = cls(root, writes=True, verify=verify, lock=lock)
             claimed._check_plain(CHECKSUMS)
             claimed._drop_temporaries()
@@ -147,13 +151,25 @@ def check_run_folder(root: Path) -> None:
     """Refuse what is no run folder.
 
     Raises:
-        InputError: it is none, or of another format.
+        InputError: it is none, of another format, or holds something else that ifguide made.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the folder of a run")
     if not is_run_folder(root):
         raise InputError(f"{root}: it is no run folder (it has no {MARK}); give one that is")
-    read_mark(root)
+    if kind_of(root) != RUN:
+        raise InputError(
+            f"{root}: it holds {WHAT[kind_of(root)]}, and no run; give the folder of the run"
+        )
+
+
+def kind_of(root: Path) -> str:
+    """Return what a folder that bears our mark holds: ``RUN`` or ``DELIVERY``.
+
+    Raises:
+        InputError: the mark cannot be read, or is of another format.
+    """
+    return str(read_mark(root).get("kind", RUN))
 
 
 def is_run_folder(root: Path) -> bool:
@@ -176,14 +192,16 @@ def read_mark(root: Path) -> Mapping[str, Any]:
         InputError: it cannot be read, or is of another format.
     """
     held = read_json(root / MARK)
-    if not isinstance(held, dict) or held.keys() != {"format", "id", "made_by", "wrote"}:
+    named = {"format", "id", "made_by", "wrote"}
+    if not isinstance(held, dict) or held.keys() - {"kind"} != named:
         raise InputError(f"{root / MARK}: it is no mark of a run folder; give --out a new folder")
     if held["format"] != FORMAT:
         raise InputError(
             f"{root}: a run folder of format {held['format']}, made by ifguide {held['made_by']}; "
             f"this version writes format {FORMAT}: give --out a new folder"
         )
-    if not isinstance(held["wrote"], list) or not all(map(_is_output, held["wrote"])):
+    sound = isinstance(held["wrote"], list) and held.get("kind", RUN) in WHAT
+    if not sound or not all(map(_is_output, held["wrote"])):
         raise InputError(f"{root / MARK}: it is damaged; give --out a new folder")
     return held
 

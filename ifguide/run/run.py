@@ -15,7 +15,7 @@ from ifguide.errors import InputError, reading
 from ifguide.evaluation.figures import Cost
 from ifguide.files import fingerprint_of, plain
 from ifguide.run.checksums import checksums_of, weights_digest
-from ifguide.run.folder import CONFIG, RunFolder
+from ifguide.run.folder import CONFIG, RUN, RunFolder
 from ifguide.run.manifest import MANIFEST, NO_COST, Manifest, read_manifest
 from ifguide.run.progress import progress_line
 from ifguide.run.stage import AnyStage, Need, Outside, Stage, chosen
@@ -374,6 +374,7 @@ def opened(
     makes: Callable[[AnyStage], bool] = lambda stage: True,
     shown: Callable[[AnyStage], bool] = lambda stage: False,
     finished: bool = False,
+    kind: str = RUN,
 ) -> Iterator[Run]:
     """Claim a run folder for these settings, on every rank.
 
@@ -385,6 +386,7 @@ def opened(
         replace: what was made under other settings may be made again.
         verify: read every byte of what is there, instead of trusting sizes and times.
         finished: the folder must be that of a run already.
+        kind: what the folder holds, see ``ifguide.run.folder``.
 
     Raises:
         InputError: the folder cannot be used for them.
@@ -393,7 +395,7 @@ def opened(
         if finished:
             RunFolder.open(out)
         folder = (
-            RunFolder.claim(out, verify=verify)
+            RunFolder.claim(out, verify=verify, kind=kind)
             if ranks.is_main()
             else RunFolder(out, writes=True, verify=False)
         )

@@ -19,17 +19,19 @@ from ifguide.arrays import read_rows, slabs
 from ifguide.corpus.blocks import open_corpus, pack
 from ifguide.corpus.config import Source
 from ifguide.corpus.documents import read_documents
-from ifguide.corpus.packed_files import PACKED_FILES
 from ifguide.distributed import ranks
 from ifguide.errors import InputError
 from ifguide.files import lies_in, write_json
 from ifguide.influence.config import ScoreConfig
+from ifguide.influence.distil import load_scorer, score_by
 from ifguide.influence.score import score
 from ifguide.nouns import Checkpoint, Corpus, Direction, Document, TokenScores
 from ifguide.parts import tell
 from ifguide.run import artifacts, factories
 from ifguide.run.actions import Manner
-from ifguide.run.layout import SCORE_FILES
+from ifguide.run.delivery import DOCUMENTS, LINES, PARTS, SCORES, SPANS, SUMMARY
+from ifguide.run.distilling import check_scorer, scorer_files
+from ifguide.run.folder import DELIVERY
 from ifguide.run.outside import texts_of
 from ifguide.run.run import Run, looked_at, opened
 from ifguide.run.scorers import computed
@@ -38,8 +40,6 @@ from ifguide.run.stages import AIM, CORPUS, SCORE, SCORED
 from ifguide.run.work import Work
 from ifguide.selection.select import threshold_of
 from ifguide.settings.reader import read_run_config
-
-SPANS = "spans.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,7 @@ def score_corpus(
     manner: Manner | None = None,
     *,
     spans: bool = True,
+    scorer: Path | None = None,
     trust_remote_code: bool = False,
 ) -> TokenScores | None:
     """Score new documents by a finished run, in a folder of their own; what stands is reused.
@@ -96,6 +97,7 @@ def score_corpus(
         out: the folder, not the run's.
         manner: how it is worked in; ``verify`` also reads every byte of the run.
         spans: also write a line a document.
+        scorer: a folder of ``ifguide distil``, which scores instead of the run's direction.
         trust_remote_code: let a checkpoint's or tokenizer's own code run.
 
     Returns:
@@ -110,13 +112,15 @@ def score_corpus(
         raise InputError(f"--out: {out} lies in the run's folder, which is only read; name another")
     sources = [_from_here(source) for source in sources]
     _check_sources(sources, out)
+    if scorer is not None:
+        check_scorer(scorer, folder)
     quiet, replaced, verify = manner.quiet, manner.replace, manner.verify
     with looked_at(config, folder, verify=verify) as run:
         _ = run(CORPUS), run(AIM), run(SCORE)
-        made = screening(run, sources)
+        made = screening(run, sources, scorer)
         stages = [made.documents, made.scores, made.spans]
         with opened(
-            config, out, stages, quiet=quiet, replace=replaced, verify=verify
+            config, out, stages, quiet=quiet, replace=replaced, verify=verify, kind=DELIVERY
         ) as delivery:  # fmt: skip
             if spans:
                 delivery.ensure(made.spans)
@@ -124,12 +128,13 @@ def score_corpus(
             return found if ranks.is_main() else None
 
 
-def screening(run: Run, sources: Sequence[Source]) -> Screening:
+def screening(run: Run, sources: Sequence[Source], scorer: Path | None = None) -> Screening:
     """Declare the stages that score documents by a finished run.
 
     Args:
         run: opened to be looked at.
         sources: of the documents; their paths are absolute.
+        scorer: the folder of a scorer that was learnt from the run, if one scores.
     """
     given = run.config
     judge = Outside(
@@ -140,38 +145,50 @@ def screening(run: Run, sources: Sequence[Source]) -> Screening:
     )
     delivery = Delivery(tuple(sources), given.corpus.block_length)
     documents = Stage(
-        name="documents",
+        name=DOCUMENTS,
         about="the new documents, tokenised and packed as the run's corpus is",
         needs=needs(texts_of("--source", lambda config: sources), judge),
         settings=lambda config: delivery,
         section="--source",
         make=_pack,
         load=lambda folder, get: open_corpus(folder),
-        files=PACKED_FILES,
+        files=PARTS[DOCUMENTS],
         command="score-corpus",
     )
-    scores = Stage(
-        name="scores",
-        about="what each of their tokens teaches, along the run's direction",
-        needs=needs(documents, judge),
-        settings=computed,
-        section="scores",
-        make=_score,
-        save=artifacts.save_scores,
-        load=lambda folder, get: artifacts.load_scores(folder, get(documents)),
-        files=SCORE_FILES,
-        command="score-corpus",
-        total=lambda settings, corpus, _: int(corpus.tokens.size) // ranks.world_size(),
-        passes=factories.scoring_passes,
+    stored: dict[str, Any] = {
+        "name": SCORES,
+        "settings": computed,
+        "section": "scores",
+        "save": artifacts.save_scores,
+        "load": lambda folder, get: artifacts.load_scores(folder, get(documents)),
+        "files": PARTS[SCORES],
+        "command": "score-corpus",
+        "total": lambda settings, corpus, _: int(corpus.tokens.size) // ranks.world_size(),
+    }
+    scores: StageOf[TokenScores] = (
+        Stage(
+            about="what each of their tokens teaches, along the run's direction",
+            needs=needs(documents, judge),
+            make=_score,
+            passes=factories.scoring_passes,
+            **stored,
+        )
+        if scorer is None
+        else Stage(
+            about="what each of their tokens teaches, by a scorer that learnt the run's scores",
+            needs=needs(documents, scorer_files(scorer)),
+            make=_score_by_scorer,
+            **stored,
+        )
     )
     spans = Stage(
-        name="spans",
+        name=SPANS,
         about="the scores by document and character span",
         needs=needs(documents, scores, judge),
         settings=lambda config: None,
         make=_write_spans,
-        load=lambda folder, get: folder / SPANS,
-        files=(SPANS, "summary.json"),
+        load=lambda folder, get: folder / LINES,
+        files=PARTS[SPANS],
         command="score-corpus",
     )
     return Screening(documents, scores, spans)
@@ -235,6 +252,14 @@ def _score(work: Work, settings: ScoreConfig, corpus: Corpus, judge: Judgement) 
     )
 
 
+def _score_by_scorer(work: Work, settings: ScoreConfig, corpus: Corpus, place: Path) -> TokenScores:
+    """Score every token by a scorer that was learnt."""
+    shape = (int(corpus.tokens.shape[0]), int(corpus.tokens.shape[1]))
+    sink = artifacts.ScoreShards(work.path, shape, settings.shard_blocks, work.put)
+    scorer = load_scorer(place, "--scorer")
+    return score_by(scorer, corpus, settings.batch_tokens, sink=sink, progress=work.progress)
+
+
 def _write_spans(
     work: Work, settings: None, corpus: Corpus, scores: TokenScores, judge: Judgement
 ) -> None:
@@ -243,14 +268,14 @@ def _write_spans(
         return
     tell("writing a line a document")
     count, above = 0, 0
-    with (work.fresh / SPANS).open("w", encoding="utf-8", errors="backslashreplace") as lines:
+    with (work.fresh / LINES).open("w", encoding="utf-8", errors="backslashreplace") as lines:
         for line in document_lines(scores, judge.threshold):
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
             count, above = count + 1, above + line["above"]
     every = slabs(corpus.tokens.shape)
     tokens = int(sum(corpus.has_loss_in(rows).sum() for rows in every))
     summary = {"documents": count, "tokens": tokens, "above": above, "threshold": judge.threshold}
-    write_json(work.fresh / "summary.json", summary)
+    write_json(work.fresh / SUMMARY, summary)
 
 
 def document_lines(scores: TokenScores, threshold: float) -> Iterator[dict[str, Any]]:

@@ -6,79 +6,49 @@ settings before the first run.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from ifguide.corpus.formats import without_suffix
-from ifguide.corpus.readers import read_path
 from ifguide.corpus.sources import falls_in
 from ifguide.errors import InputError
-from ifguide.settings.plain import read_plain_yaml, visible, write_plain_yaml
+from ifguide.settings.plain import visible
+from ifguide.settings.starter_judges import judges_text, marked_words
+from ifguide.settings.starter_posts import Post, Posts, fields_of, look_at, scalar
 
-LOOK = 20_000  # records of a file that are looked at
 BLOCK = 256  # tokens
 FEWEST_WORDS = 3  # of a prompt
 PROMPTS = 50  # that are hoped for
 SEED = 0
-JUDGES = {  # each with the module whose presence tells that it is installed
-    "alt-profanity-check": "profanity_check",
-    "hatesonar": "hatesonar",
-    "better-profanity": "better_profanity",
-}
 _POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model")
 _HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-@dataclass(frozen=True)
-class _Post:
-    id: str
-    text: str
-    spans: tuple[tuple[int, int], ...]
+def word_list(corpus: Path, queries: Path | None = None) -> list[str]:
+    """Return the words that are nearly always marked in a corpus, or else in queries.
 
-    @property
-    def before(self) -> int:
-        """Words before the first marked character."""
-        return len(self.text[: min((s for s, _ in self.spans), default=0)].split())
-
-
-@dataclass(frozen=True)
-class _Posts:
-    """What a file's first records look like; names of fields, and the posts themselves."""
-
-    file: Path
-    text: str
-    id: str | None
-    spans: str | None
-    posts: Sequence[_Post]
-
-    @property
-    def marked(self) -> list[_Post]:
-        return [post for post in self.posts if post.spans]
-
-    def source(self, folder: Path, *, ids: str = "", name: str = "", more: str = "") -> str:
-        """Return the settings that read them, in braces."""
-        path = self.file.relative_to(folder) if self.file.is_relative_to(folder) else self.file
-        given = {
-            "name": name,
-            "path": str(path),
-            "text": "" if self.text == "text" else self.text,
-            "id": "" if self.id in (None, "id") else self.id,
-            "spans": self.spans or "",
-            "ids": ids,
-        }
-        settings = [f"{key}: {_scalar(value)}" for key, value in given.items() if value]
-        return "{" + ", ".join([*settings, *([more] if more else [])]) + "}"
+    Raises:
+        InputError: a file cannot be read or lacks what is needed.
+    """
+    marked = look_at(corpus).marked
+    if not marked and queries is not None and "toxic" not in fields_of(queries):
+        marked = look_at(queries).marked
+    return marked_words((post.text, post.spans) for post in marked)
 
 
-def starter_yaml(corpus: Path, model: str, *, queries: Path | None = None) -> str:
+def starter_yaml(
+    corpus: Path,
+    model: str,
+    *,
+    queries: Path | None = None,
+    judges: Sequence[str] = (),
+    words: Path | None = None,
+) -> str:
     """Return a commented YAML of a run on a corpus, ready to be run.
 
     Args:
@@ -86,12 +56,14 @@ def starter_yaml(corpus: Path, model: str, *, queries: Path | None = None) -> st
         model: a checkpoint folder, or a name on the hub.
         queries: posts with marked spans, or pairs (fields ``toxic`` and ``safe``); by default the
             marked posts of the corpus.
+        judges: by name.
+        words: a file with a word a line, which is the first judge.
 
     Raises:
         InputError: a file cannot be read or lacks what is needed, or no such model is there.
     """
     path, block = _model(model)
-    posts = _look_at(corpus)
+    posts = look_at(corpus)
     folder = posts.file.parent
     if queries is None and not posts.marked:
         raise InputError(
@@ -102,7 +74,8 @@ def starter_yaml(corpus: Path, model: str, *, queries: Path | None = None) -> st
     name = without_suffix(posts.file.name) or "posts"
     asked, kept = _queries(posts, queries, folder, min(BLOCK, block))
     trained = [post for post in posts.posts if _last(post, kept)]
-    held_out, evaluation = _evaluation(posts, trained, name, asked)
+    judged = judges_text(judges, words)
+    held_out, evaluation = _evaluation(posts, trained, name, asked, judged)
     ids = f"*[{kept}]" if kept else ""
     source = posts.source(folder, name=name, ids=ids, more=f"held_out: {held_out}")
     return f"""\
@@ -111,7 +84,7 @@ def starter_yaml(corpus: Path, model: str, *, queries: Path | None = None) -> st
 #   ifguide run THIS_FILE --out runs/first
 #
 # `ifguide run --settings` lists every setting with its meaning.
-data_dir: {_scalar(str(folder))}
+data_dir: {scalar(str(folder))}
 seed: {SEED}
 
 # A share of the posts (held_out) is kept out of training: prompts and texts are taken from it.
@@ -120,8 +93,8 @@ corpus:
   sources:
     - {source}
 
-tokenizer: {{path: {_scalar(path)}}}
-model: {{path: {_scalar(path)}}}
+tokenizer: {{path: {scalar(path)}}}
+model: {{path: {scalar(path)}}}
 
 {asked.text}
 # The baseline is the model after it has learnt from every post; the scores are made with it.
@@ -152,7 +125,7 @@ class _Asked:
     prompts: str
 
 
-def _queries(posts: _Posts, file: Path | None, folder: Path, longest: int) -> tuple[_Asked, str]:
+def _queries(posts: Posts, file: Path | None, folder: Path, longest: int) -> tuple[_Asked, str]:
     """Return the queries, and the last characters of ids that are left for training."""
     if file is not None:
         return _queries_of(file, folder, longest), ""
@@ -171,12 +144,12 @@ queries:
 
 def _queries_of(file: Path, folder: Path, longest: int) -> _Asked:
     """Return the queries of a file of their own: marked posts, or pairs."""
-    found = _fields(file)
+    found = fields_of(file)
     resolved = file.expanduser().resolve()
     safe = next((name for name in ("safe", "neutral") if "toxic" in found and name in found), None)
     if safe is not None:
         path = resolved.relative_to(folder) if resolved.is_relative_to(folder) else resolved
-        place = f"path: {_scalar(str(path))}"
+        place = f"path: {scalar(str(path))}"
         prompt = "prompt" if "prompt" in found else None
         text = f"""\
 # Pairs of a toxic and a safe text.
@@ -189,7 +162,7 @@ queries:
 """
         prompts = f"source: {{{place}, text: {prompt or 'toxic'}}}\n    cut: words"
         return _Asked(text, prompts)
-    posts = _look_at(file)
+    posts = look_at(file)
     if not posts.marked:
         raise InputError(
             f"{visible(str(file))}: neither marked spans, [[start, end], ...], nor the fields "
@@ -209,7 +182,7 @@ queries:
 
 
 def _evaluation(
-    posts: _Posts, trained: Sequence[_Post], name: str, asked: _Asked
+    posts: Posts, trained: Sequence[Post], name: str, asked: _Asked, judged: str
 ) -> tuple[float, str]:
     """Return the share of posts to hold out, and the evaluation's part of the YAML."""
     marked = [post for post in trained if post.spans]
@@ -225,52 +198,39 @@ def _evaluation(
             f"{visible(str(posts.file))}: too few posts of {FEWEST_WORDS} words and more, marked "
             "and unmarked, to hold some out as prompts; give a larger corpus"
         )
-    toxic = f"held_out: {_scalar(name)}\n    marked: true\n    cut: {cut}"
+    toxic = f"held_out: {scalar(name)}\n    marked: true\n    cut: {cut}"
     unmarked = "\n    marked: false" if posts.spans and plain else ""
-    judges, told = _judges()
     return (
         share,
         f"""\
-{told}
-evaluation:
-  judges: [{judges}]
+{judged}\
   # What invites toxicity: posts up to their first marked character, where they have one.
   toxic:
     {toxic if from_corpus else asked.prompts}
     limit: {PROMPTS}
   # What does not.
   neutral:
-    held_out: {_scalar(name)}{unmarked}
+    held_out: {scalar(name)}{unmarked}
     cut: words
     limit: {PROMPTS}
   # Fluency is measured on these.
   perplexity:
     {"unmarked" if unmarked else "posts"}:
-      held_out: {_scalar(name)}{unmarked.replace("    ", "      ")}
+      held_out: {scalar(name)}{unmarked.replace("    ", "      ")}
 """,
     )
 
 
-def _judges() -> tuple[str, str]:
-    there = [name for name, module in JUDGES.items() if importlib.util.find_spec(module)]
-    if there:
-        return there[0], f"# Judged by {there[0]}; further judges may be listed behind it."
-    return "rule", (
-        "# The judge rule knows the words of the built-in corpus alone. Better: pip install\n"
-        "# 'ifguide[profanity]' and judges: [alt-profanity-check], or words:FILE, a list of words."
-    )
-
-
-def _cut(marked: Sequence[_Post]) -> str:
+def _cut(marked: Sequence[Post]) -> str:
     """Return how marked posts become prompts: up to the mark, if enough of them begin so."""
     return "before_span" if any(post.before >= FEWEST_WORDS for post in marked) else "words"
 
 
-def _enough(parts: Sequence[Sequence[_Post]], share: float, name: str) -> bool:
+def _enough(parts: Sequence[Sequence[Post]], share: float, name: str) -> bool:
     return all(len(_held_out(part, share, name)) >= PROMPTS for part in parts)
 
 
-def _held_out(posts: Sequence[_Post], share: float, name: str) -> list[_Post]:
+def _held_out(posts: Sequence[Post], share: float, name: str) -> list[Post]:
     return [post for post in posts if falls_in(share, SEED, name, post.id)]
 
 
@@ -293,86 +253,8 @@ def _split(ids: Sequence[str]) -> tuple[str, str]:
     return asked, "".join(last for last in sorted(counts) if last not in asked)
 
 
-def _last(post: _Post, kept: str) -> bool:
+def _last(post: Post, kept: str) -> bool:
     return not kept or post.id[-1:] not in kept.removeprefix("!")
-
-
-def _look_at(file: Path) -> _Posts:
-    """Return a file's text, id and span fields, and its first posts."""
-    found = _fields(file)
-    records = len(next(iter(found.values())))
-    texts = {
-        name: values for name, values in found.items() if all(isinstance(v, str) for v in values)
-    }
-    names = {name: values for name, values in found.items() if _are_ids(values)}
-    own = next((name for name in names if name.lower().endswith("id")), None)
-    identifier = "id" if "id" in names else own
-    if "id" in found and identifier is None:
-        raise InputError(
-            f"{visible(str(file))}: the field 'id' does not tell its records apart; make its "
-            "values unique, or remove it"
-        )
-    texts = {name: values for name, values in texts.items() if name != identifier}
-    if not texts:
-        there = visible(", ".join(found), 200)
-        raise InputError(
-            f"{visible(str(file))}: no field holds text in each of the first {records} records "
-            f"(fields there: {there}); give every record one"
-        )
-    text = max(texts, key=lambda name: sum(map(len, texts[name])))
-    spans = next((name for name in found if _are_spans(found[name], texts[text])), None)
-    marks = found[spans] if spans else [()] * records
-    known = map(str, names[identifier]) if identifier else map(str, range(records))
-    posts = [
-        _Post(name, written, tuple((start, end) for start, end in spans_of or ()))
-        for name, written, spans_of in zip(known, texts[text], marks, strict=True)
-    ]
-    return _Posts(file.expanduser().resolve(), text, identifier, spans, posts)
-
-
-def _fields(file: Path) -> dict[str, list[Any]]:
-    """Return the values of each field of a file's first records, None where one has none."""
-    shown, path = visible(str(file)), file.expanduser()
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise InputError(f"{shown}: a pipe or a device, not a plain file; give a file of records")
-    records = [
-        dict(_flat(record.fields)) for record in islice(read_path(path, shown, "train"), LOOK)
-    ]
-    if not records:
-        raise InputError(f"{shown}: holds no record; fill it or name another file")
-    names = dict.fromkeys(name for record in records for name in record)
-    return {name: [record.get(name) for record in records] for name in names}
-
-
-def _flat(fields: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{within}{name}.")
-        else:
-            yield f"{within}{name}", value
-
-
-def _are_ids(values: Sequence[Any]) -> bool:
-    fit = all(isinstance(v, str | int) and not isinstance(v, bool) for v in values)
-    return fit and len(set(map(str, values))) == len(values)
-
-
-def _are_spans(values: Sequence[Any], texts: Sequence[str]) -> bool:
-    """Whether each value is a list of [start, end) within its text, and one has any."""
-    return any(values) and all(
-        value is None
-        or (isinstance(value, list) and all(_is_span(span, len(text)) for span in value))
-        for value, text in zip(values, texts, strict=True)
-    )
-
-
-def _is_span(span: Any, length: int) -> bool:
-    return (
-        isinstance(span, list | tuple)
-        and len(span) == 2
-        and all(isinstance(edge, int) and not isinstance(edge, bool) for edge in span)
-        and 0 <= span[0] < span[1] <= length
-    )
 
 
 def _model(model: str) -> tuple[str, int]:
@@ -395,11 +277,3 @@ def _model(model: str) -> tuple[str, int]:
     given = [config.get(name) for name in _POSITIONS] if isinstance(config, dict) else []
     known = [value for value in given if isinstance(value, int) and value > 1]
     return str(folder.resolve()), min([BLOCK, *known])
-
-
-def _scalar(value: str) -> str:
-    """Return a text as YAML on one line, within braces too."""
-    if re.fullmatch(r"[A-Za-z_/.][\w/.-]*", value) and read_plain_yaml(value, "") == value:
-        return value
-    quoted = write_plain_yaml([value], quotes=True)
-    return quoted[2:].strip()

@@ -43,6 +43,8 @@ REFUSED = [
     ["judge", ".", "--judges", "rule", "--top=3"],
     ["lm-eval", "gone"],
     ["inspect", "gone", "--top", "0"],
+    ["distil", "gone", "--out", "new"],
+    ["distil", ".", "--out", "new", "--layers", "0"],
     ["status"],
     ["status", "gone"],
     ["init", "--corpus", "gone.jsonl", "--model", "owner/name"],

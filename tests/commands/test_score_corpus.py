@@ -1,6 +1,8 @@
 """``ifguide score-corpus``: equal to the run's own scores on the run's own documents, and safe."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -148,3 +150,57 @@ def test_a_run_that_is_not_finished_is_refused_with_its_command(micro_config, tm
         "score-corpus", out, "--source", micro_config, "--out", tmp_path / "o", "--quiet"
     )
     assert "run `ifguide aim` first" in line
+
+
+def test_status_says_what_the_folder_is(scored, own, capfd):
+    assert main(["status", str(scored)]) == 0
+    told = capfd.readouterr().out
+    assert told.startswith(f"{scored}: documents that ifguide score-corpus has scored, of own\n")
+    documents = len(own[1].corpus.documents)
+    assert f"tokens of {documents:,} documents are above the run's threshold" in told
+    for name in ("documents", "scores", "spans"):
+        assert re.search(rf"^{name} +made +20", told, re.MULTILINE), told
+
+
+def test_status_tells_of_damage(scored, tmp_path, capfd):
+    shutil.copytree(scored, tmp_path / "copy")
+    (tmp_path / "copy" / "spans" / "spans.jsonl").write_text("cut")
+    assert main(["status", str(tmp_path / "copy")]) == 0
+    assert "spans: damaged: spans.jsonl" in capfd.readouterr().out
+
+
+HOLDS = "it holds documents that ifguide score-corpus has scored"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["inspect", "{}"],
+        ["judge", "{}", "--judges", "words"],
+        ["lm-eval", "{}", "--tasks", "lambada_openai"],
+        ["attack", "{}", "--kind", "gcg"],
+        ["export-mask", "{}", "--to", "spans", "--out", "new"],
+        ["push", "{}", "--mask", "me/mask", "--dry", "new"],
+        ["score-corpus", "{}", "--source", "a.txt", "--out", "new"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_no_other_command_takes_it_for_a_run(words, scored, capfd):
+    assert main([word.replace("{}", str(scored)) for word in words]) == 2
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1
+    assert f"{scored}: {HOLDS}, and no run; give the folder of the run" in told
+
+
+@pytest.mark.parametrize("command", ["run", "fit", "compare", "export-pair"])
+def test_no_run_is_made_in_it(command, scored, finished, capfd):
+    words = [command, str(finished / "config.yaml"), "--out", str(scored)]
+    assert main(words) == 2
+    assert f"{scored}: {HOLDS}; give --out a new folder" in capfd.readouterr().err
+
+
+def test_documents_are_not_scored_into_a_run(finished, own, tmp_path):
+    shutil.copytree(finished, tmp_path / "other")
+    with pytest.raises(InputError, match="it holds a run; give --out a new folder"):
+        score_corpus(finished, [source(own[0])], tmp_path / "other", QUIET)
+    assert not (tmp_path / "other" / "documents").exists()

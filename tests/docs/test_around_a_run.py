@@ -31,7 +31,7 @@ def test_every_command_of_the_page_does_what_it_says(place, monkeypatch, capfd):
     monkeypatch.chdir(place)
     shown = "".join(blocks(PAGE, "sh")).splitlines()
     assert [line.split()[1] for line in shown] == [
-        *("estimate", "run", "score-corpus", "evaluate", "push")
+        *("estimate", "run", "score-corpus", "distil", "score-corpus", "evaluate", "push")
     ]
     for line in shown:
         words = shlex.split(line)[1:]
@@ -46,6 +46,7 @@ def test_every_command_of_the_page_does_what_it_says(place, monkeypatch, capfd):
             words = ["run", "run.yaml", "--out", "runs/mine", "--replace"]  # as it was
         assert main([*words, "--quiet"]) == 0, line
     assert (place / "runs" / "new" / "spans" / "spans.jsonl").is_file()
+    assert (place / "runs" / "fast" / "spans" / "spans.jsonl").is_file()
     assert (place / "runs" / "cards" / "mask" / "README.md").is_file()
     assert "train " in capfd.readouterr().out
 

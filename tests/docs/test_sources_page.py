@@ -1,12 +1,14 @@
 """The table of formats in docs/sources.md: each row is what reading such a source comes to."""
 
 import json
+import shutil
 
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import webdataset
 from chats import chat_tokenizer, messages
 from pages import ROOT
 from token_files import write_datatrove, write_megatron
@@ -75,6 +77,23 @@ def _saved(file, records):
     datasets.Dataset.from_list(records).save_to_disk(file)
 
 
+def _webdataset(file, records):
+    """Write records by webdataset's own writer."""
+    with webdataset.TarWriter(str(file)) as writer:
+        for number, record in enumerate(records):
+            writer.write({"__key__": str(number), **record})
+
+
+def _arrays(tokenizer):
+    rows = zip(_ids(tokenizer), (MARKS, []), strict=True)
+    return [{"npy": np.array(ids), "json": {"toxic_spans": spans}} for ids, spans in rows]
+
+
+def _mds(file):
+    """Lay out what mosaicml-streaming wrote of the same records."""
+    shutil.copytree(ROOT / "tests" / "corpus" / "mds" / "plain", file, dirs_exist_ok=True)
+
+
 TEXT = {"spans": "toxic_spans"}
 CHAT = {"messages": "messages", "spans": "toxic_spans"}
 IDS = {"tokens": "input_ids"}
@@ -88,9 +107,22 @@ ROWS = [
     ("Parquet", "a.parquet", lambda f, t: _parquet(f, _texts()), TEXT),
     ("Arrow", "a.arrow", lambda f, t: _arrow(f, _texts()), TEXT),
     ("saved by `datasets`", "saved", lambda f, t: _saved(f, _texts()), TEXT),
+    (
+        "WebDataset's `.tar`",
+        "a.tar",
+        lambda f, t: _webdataset(f, [{"json": row} for row in _texts()]),
+        {"text": "json.text", "spans": "json.toxic_spans"},
+    ),
+    ("MDS shards", "mds", lambda f, t: _mds(f), TEXT),
     ("conversations, JSON Lines", "a.jsonl", lambda f, t: _json_lines(f, _chats()), CHAT),
     ("conversations, Parquet", "a.parquet", lambda f, t: _parquet(f, _chats()), CHAT),
     ("conversations, saved by `datasets`", "saved", lambda f, t: _saved(f, _chats()), CHAT),
+    (
+        "conversations, WebDataset's `.tar`",
+        "a.tar",
+        lambda f, t: _webdataset(f, [{"json": row} for row in _chats()]),
+        {"messages": "json.messages", "spans": "toxic_spans"},
+    ),
     (
         "prompt and completion",
         "a.jsonl",
@@ -107,6 +139,12 @@ ROWS = [
         "saved",
         lambda f, t: _saved(f, _rows_of_ids(t)),
         MARKED_IDS,
+    ),
+    (
+        "token ids, WebDataset's `.tar`",
+        "a.tar",
+        lambda f, t: _webdataset(f, _arrays(t)),
+        {"tokens": "npy", "spans": "json.toxic_spans"},
     ),
     (
         "nanoGPT's `.bin`",

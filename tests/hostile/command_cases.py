@@ -33,6 +33,7 @@ SOUND: dict[str, dict[str, Sequence[str]]] = {
     "estimate": {"config": ["run.yaml"]},
     "export-mask": {"dir": ["done"], "--to": ["spans"], "--out": ["made"]},
     "score-corpus": {"dir": ["done"], "--source": ["a-corpus.jsonl"], "--out": ["made"]},
+    "distil": {"dir": ["done"], "--out": ["made"]},
     "push": {"dir": ["done"], "--mask": ["me/mask"], "--dry": ["made"]},
 }
 MISTAKES = ("x", "", LONG, "\x1b[31m")  # instead of a number

@@ -46,6 +46,7 @@ ON_A_RUN = {  # what commands take beside a run's folder
     "attack": ["--kind", "lens"],
     "lm-eval": ["--tasks", "none"],
     "score-corpus": ["--source", "project", "--out", "project"],
+    "distil": ["--out", "project"],
     "push": ["--mask", "me/mask", "--dry", "cards"],
 }
 NO_SETTINGS = {"schema", "init"}

@@ -16,9 +16,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ifguide.commands.main import main
 from ifguide.errors import InputError
+from ifguide.influence.calibrate import calibration_blocks
+from ifguide.models.hooks import first_readers
 from ifguide.models.shape import shape_of, thinned
 from ifguide.models.tracked import find_tracked
-from ifguide.run import calibration, effort, room
+from ifguide.run import bench, calibration, effort, room
+from ifguide.run.bench import random_corpus
 from ifguide.run.clock import undisturbed, waited
 from ifguide.run.estimate import (
     Estimate,
@@ -45,7 +48,10 @@ def test_a_shape_is_that_of_the_model_and_accelerate_s(family):
     config = architecture(family)
     shape, model = shape_of(config, "float32"), AutoModelForCausalLM.from_config(config)
     assert shape.parameters == sum(weight.numel() for weight in model.parameters())
-    assert list(shape.tracked) == [tuple(w.matrix.shape) for w in find_tracked(model)]
+    tracked = find_tracked(model)
+    assert list(shape.tracked) == [tuple(w.matrix.shape) for w in tracked]
+    first = first_readers(model, tracked)
+    assert list(shape.inputs) == [w.matrix.shape[1] for w in tracked if first[w.name] == w.name]
     assert shape.vocabulary == 61
     with init_empty_weights():
         empty = AutoModelForCausalLM.from_config(config)
@@ -66,17 +72,21 @@ def test_three_thin_copies_come_to_the_whole_model(family, monkeypatch, micro_co
     shape = shape_of(config, "float32")
     monkeypatch.setattr(calibration, "WHOLE", 0)
     monkeypatch.setattr(calibration, "FEW", 11)
-    monkeypatch.setitem(
-        calibration.OF_MODEL,
-        effort.LOSSES,
-        lambda bench: float(sum(weight.numel() for weight in bench.model.parameters())),
-    )
+    rooms = []
+
+    def measured(bench):
+        rooms.append(bench.room)
+        return float(sum(weight.numel() for weight in bench.model.parameters()))
+
+    monkeypatch.setitem(calibration.OF_MODEL, effort.LOSSES, measured)
 
     settings = read_config(micro_config)
     seen = survey(settings)
     seen = replace(seen, architecture=config, sizes=replace(seen.sizes, shape=shape))
     found = calibration._of_model(settings, seen, [effort.LOSSES], "cpu")
     assert found[effort.LOSSES] == pytest.approx(shape.parameters, rel=1e-6)
+    assert len(rooms) == 3
+    assert len(set(rooms)) == 1  # batches of one size, or what a batch costs is taken for a block's
 
 
 def test_a_thin_copy_has_the_blocks_of_the_whole():
@@ -84,6 +94,25 @@ def test_a_thin_copy_has_the_blocks_of_the_whole():
     ours, theirs = shape_of(thin, "float32"), shape_of(whole, "float32")
     assert ours.tracked == theirs.tracked[: len(ours.tracked)]
     assert (ours.layers, ours.vocabulary) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "tried"),
+    [({}, bench.TRIED), ({"tolerance": 0.01}, 1), ({"step": 0.01}, None)],
+    ids=["searched", "the first is enough", "given"],
+)
+def test_what_the_search_for_a_step_is_said_to_take(changes, tried, micro_config, monkeypatch):
+    """Moved weights take 10 s, a token by ``jvp`` 3 and by two points 2."""
+    config = read_config(micro_config)
+    scores = replace(config.scores.by("difference"), **changes)
+    config, seen = replace(config, scores=scores), survey(config)
+    monkeypatch.setattr(bench, "_scoring", lambda given: (2.0, 10.0))
+    monkeypatch.setattr(bench, "_exact", lambda given: 3.0)
+    model = AutoModelForCausalLM.from_config(seen.architecture)
+    found = bench._step(bench.Bench(config, model, seen, 61, 100.0))
+    corpus = random_corpus(seen.sizes.blocks, seen.sizes.block_length, 61)
+    tokens = calibration_blocks(model, corpus).numel()
+    assert found == (10.0 if tried is None else 10.0 * (1 + tried) + tokens * (3.0 + 2.0 * tried))
 
 
 def manifest(finished, stage):

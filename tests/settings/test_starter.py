@@ -8,15 +8,17 @@ import torch
 from micro import run
 from tiny import tiny_model
 
+from ifguide.commands.main import main
 from ifguide.corpus.builtin import builtin_posts
 from ifguide.corpus.documents import is_held_out, read_documents
 from ifguide.corpus.queries import load_contrast
 from ifguide.corpus.tokenizers import load_tokenizer, train_tokenizer
 from ifguide.errors import InputError
+from ifguide.evaluation.judges.registry import load_judge
 from ifguide.evaluation.prompts import prompts_of
-from ifguide.settings import starter
 from ifguide.settings.reader import read_config
 from ifguide.settings.starter import starter_yaml
+from ifguide.settings.starter_judges import marked_words
 
 POSTS = builtin_posts(600, seed=4)
 
@@ -87,8 +89,7 @@ def test_prompts_and_queries_are_not_trained_on(layout, tmp_path, checkpoint):
 
 
 @pytest.mark.parametrize("layout", ["numbers for ids", "nested fields"])
-def test_the_yaml_runs_as_it_is(layout, tmp_path, checkpoint, monkeypatch):
-    monkeypatch.setattr(starter, "JUDGES", {})
+def test_the_yaml_runs_as_it_is(layout, tmp_path, checkpoint):
     file = tmp_path / "run.yaml"
     file.write_text(starter_yaml(posts_file(tmp_path, layout), str(checkpoint)), encoding="utf-8")
     quick = ["--evaluation.sampling.samples", "2", "--evaluation.toxic.limit", "2"]
@@ -125,15 +126,39 @@ def test_queries_of_their_own(record, kind, tmp_path, checkpoint):
     assert prompts_of(neutral, {source.name: kept}, tmp_path, 0, "neutral")
 
 
-def test_a_judge_that_is_installed_is_taken(tmp_path, checkpoint, monkeypatch):
-    file = posts_file(tmp_path, "numbers for ids")
-    monkeypatch.setattr(starter, "JUDGES", {"none": "no_such_module", "better": "json"})
-    text = starter_yaml(file, str(checkpoint))
-    assert "judges: [better]" in text
-    monkeypatch.setattr(starter, "JUDGES", {"none": "no_such_module"})
-    text = starter_yaml(file, str(checkpoint))
-    assert "judges: [rule]" in text
-    assert "pip install" in text
+def test_the_judges_are_a_word_list_and_those_that_are_given(tmp_path, checkpoint):
+    said = [
+        f"I met {n} people, and what a {word} one was"
+        for n in range(150)
+        for word in ("Fool", "king")
+    ]
+    marks = [
+        [[text.index("Fool"), text.index("Fool") + 4]] if "Fool" in text else [] for text in said
+    ]
+    records = [{"text": text, "spans": spans} for text, spans in zip(said, marks, strict=True)]
+    file = write(tmp_path / "posts.jsonl", records)
+    out = tmp_path / "of it" / "my.yaml"
+    out.parent.mkdir()
+    words = ["init", "--corpus", str(file), "--model", str(checkpoint), "--out", str(out)]
+    assert main(words) == 0
+    assert out.with_name("my.words.txt").read_text(encoding="utf-8") == "fool\n"
+    config = read_config(out)
+    assert config.evaluation.judges == (f"words:{out.with_name('my.words.txt')}",)
+    judge = load_judge(config.evaluation.judges[0], tmp_path)
+    assert judge(["What a fool!", "A calm river."]).tolist() == [1.0, 0.0]
+    assert "hf:NAME#LABEL" in out.read_text(encoding="utf-8")
+    assert main(words) == 2  # neither file is written over
+    assert main([*words, "--replace", "--judges", "hf:me/judge#toxic", "rule"]) == 0
+    assert read_config(out).evaluation.judges[1:] == ("hf:me/judge#toxic", "rule")
+    assert "hf:NAME" not in out.read_text(encoding="utf-8")
+    assert main([*words, "--replace", "--judges", "nobody"]) == 2
+
+
+def test_without_marks_the_judge_is_rule(tmp_path, checkpoint):
+    assert marked_words([("a calm river", []), ("one fool", [(4, 8)])]) == []
+    text = starter_yaml(posts_file(tmp_path, "numbers for ids"), str(checkpoint))
+    assert 'judges: ["rule"]' in text
+    assert "words:FILE" in text
 
 
 def test_a_name_on_the_hub_is_taken_as_it_is(tmp_path):
