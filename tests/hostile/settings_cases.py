@@ -248,23 +248,16 @@ def _unfit(place: tuple[str, ...], kind: Any) -> Iterator[tuple[str, Any]]:
         yield "null", None
 
 
+FREE = ("title", "name", "text", "id", "kind", "ids", "revision", "config", "data_dir")
+NOT_READ_BY_RUN = ("labeller", "reward_model", "judge", "words")  # of compare's settings
+
+
 def _may_pass(place: tuple[str, ...], value: Any) -> bool:
     """Whether a run may take this: a text that is any text, or a number in the setting's range."""
-    free = {
-        "title",
-        "name",
-        "text",
-        "id",
-        "kind",
-        "ids",
-        "revision",
-        "config",
-        "data_dir",
-        "labeller",  # which, as the next two, another command than the one tried here reads
-        "reward_model",
-        "words",
-    }
-    return (isinstance(value, str) and place[-1] in free) or isinstance(value, int)
+    if isinstance(value, str):
+        last = place[-1]
+        return last in FREE or (place[0] == "compare" and last in NOT_READ_BY_RUN)
+    return isinstance(value, int)
 
 
 def _setting_case(place: tuple[str, ...], what: str, value: Any, *, may_pass: bool) -> Case:
