@@ -398,7 +398,7 @@ def test_the_run_s_settings_are_untouched_by_a_comparison():
         ({"lexicon": {"share": 0.5}}, {"ours"}),
         ({"compare": {"trainings": {"tuned": QUICK}}}, set()),
     ],
-    ids=str,
+    ids=["as it is", "smoothing", "lexicon", "other trainings"],
 )
 def test_a_model_that_the_run_has_trained_is_not_trained_again(changes, names, tmp_path):
     config = read_config(write_settings(tmp_path, **changes), [])
