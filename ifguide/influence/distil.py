@@ -131,7 +131,9 @@ def first_blocks(model: nn.Module, layers: int) -> nn.Module:
         text.layer_types = list(text.layer_types)[:layers]
     mend = "distil a run of another family (Llama, GPT-NeoX, GPT-2, Qwen, Phi, Mistral)"
     with reading("model", mend, fault="it has no model for token classification"):
-        made = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
+        made = AutoModelForTokenClassification.from_config(
+            config, dtype=torch.float32, trust_remote_code=False
+        )
         inner = getattr(made, made.base_model_prefix)
         names = inner.state_dict().keys()
         state = getattr(whole, whole.base_model_prefix).state_dict()
@@ -197,7 +199,11 @@ def load_scorer(folder: Path, setting: str) -> Scorer:
         if told["format"] != FORMAT or not 0 < told["scale"] < float("inf"):
             raise ValueError(f"{SCORER} is of another version, or damaged")
         model = AutoModelForTokenClassification.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
         )
     return Scorer(model.eval(), float(told["scale"]))
 

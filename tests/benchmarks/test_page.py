@@ -14,11 +14,11 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 @pytest.fixture
 def page(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    import page
+    import page_speed
 
-    if os.environ.get("CI") != "true" and not any(map(shutil.which, page.BROWSERS)):
+    if os.environ.get("CI") != "true" and not any(map(shutil.which, page_speed.BROWSERS)):
         pytest.skip("Chromium is not installed")
-    return page
+    return page_speed
 
 
 def test_the_quick_form_tells_every_figure(page, tmp_path, capfd):

@@ -1,7 +1,7 @@
 """What a page of thousands of documents takes of a browser's main thread, action by action.
 
-    python benchmarks/page.py [--documents 10000] [--out FILE.md]
-    python benchmarks/page.py --quick
+    python benchmarks/page_speed.py [--documents 10000] [--out FILE.md]
+    python benchmarks/page_speed.py --quick
 
 The page is that of generated documents and scores. Each action is done several times in headless
 Chromium, under its own trace: how much processor time the tasks of the page's main thread took in
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runs = [measured(browser, file) for _ in range(repeats)]
             browser.close()
     table = {
-        "command": shlex.join(["python", "benchmarks/page.py", *given]),
+        "command": shlex.join(["python", "benchmarks/page_speed.py", *given]),
         "date": date.today().isoformat(),
         "machine": f"{os.cpu_count()}-core CPU, {name}, headless",
         "repeats": repeats,
