@@ -15,7 +15,7 @@ import lzma
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import pyarrow as pa
 
@@ -66,7 +66,16 @@ def lines_of(stream: io.BufferedIOBase, shown: str, longest: int) -> Iterator[tu
     yield from _within([open_line], number, shown, longest)
 
 
-def read_bounded(stream: IO[bytes] | io.BufferedIOBase, shown: str, longest: int) -> bytes:
+@runtime_checkable
+class Readable(Protocol):
+    """What gives so many bytes at most, and none at its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes."""
+        ...
+
+
+def read_bounded(stream: Readable, shown: str, longest: int) -> bytes:
     """Return all of a stream that is one record.
 
     Raises:
