@@ -40,6 +40,7 @@ FILES = {  # by class: its settings that name files, or a text whose file is rea
 TEXTS = {  # by class: its settings that hold text and name no file
     "Config": {"data_dir"},
     "CorpusConfig": {"document_start"},
+    "CurvatureConfig": {"memory"},
     "Source": {
         *("name", "hub", "config", "revision", "split", "text", "id", "spans", "kind", "ids"),
         *("messages", "prompt", "completion", "licence"),
