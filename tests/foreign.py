@@ -170,6 +170,7 @@ def commands(config, folder, beside):
         ["export-mask", str(folder), "--to", "spans", "--out", str(folder), "--replace"],
         ["estimate", str(folder), "--out", str(folder)],
         ["score-corpus", str(folder), "--source", str(there), "--out", str(folder), "--replace"],
+        ["distil", str(folder), "--out", str(folder), "--replace"],
         ["push", str(folder), "--mask", "me/mask", "--model", "me/model", "--dry", str(folder)],
         ["push", str(folder), "--mask", "me/mask", "--dry", str(folder / "new")],
         ["compare", *common, *changed, *methods],

@@ -23,6 +23,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from ifguide.commands.main import main
 from ifguide.corpus.builtin import builtin_posts
 from ifguide.corpus.tokenizers import train_tokenizer
+from ifguide.rivals.reward import reward_from, save_reward
 from ifguide.settings.config import Config
 
 SOURCE = {"path", "subset"}
@@ -35,7 +36,8 @@ FILES = {  # by class: its settings that name files, or a text whose file is rea
     "EvaluationConfig": {"judges"},
     "Guard": {"text"},
     "LogprobConfig": {"plus", "minus", "pair"},
-    "CompareConfig": {"labeller"},
+    "CompareConfig": {"labeller", "reward_model"},
+    "FilterConfig": {"judge", "words"},
 }
 TEXTS = {  # by class: its settings that hold text and name no file
     "Config": {"data_dir"},
@@ -61,8 +63,6 @@ ELSEWHERE = {  # gguf is edited in models/test_gguf.py, mask_from in run/test_pr
     "TokenizerConfig": {"gguf"},
     "ModelConfig": {"gguf"},
     "TrainingConfig": {"mask_from"},
-    "CompareConfig": {"reward_model"},  # these two, and the filters', are edited nowhere
-    "FilterConfig": {"judge", "words"},
 }
 BOTH = {"sample", "judge", "fluency"}
 JUDGED = {"judge/baseline", "judge/suppressed", "evaluate", "report"}
@@ -145,7 +145,16 @@ EDITS = {  # by the run that names them
             | row("proxy-slow-*"),
         ),
     ],
-    "named": [Edit("compare.prompts.path", "named.jsonl", {"pairs/samples"} | row("dpo"))],
+    "named": [
+        Edit("compare.prompts.path", "named.jsonl", {"pairs/samples"} | row("dpo")),
+        Edit(
+            "compare.filters.judge",
+            "classifier/model.safetensors",
+            {"scores/judge-windows"} | row("judge-tokens-*"),
+        ),
+        Edit("compare.filters.words", "banned.txt", {"scores/words"} | row("words-tokens-*")),
+        Edit("compare.reward_model", "reward/model.safetensors", row("rad")),
+    ],
 }
 
 
@@ -228,7 +237,8 @@ def files(tmp_path_factory):
         (folder / f"{name}.txt").write_text(listed, encoding="utf-8")
     np.save(folder / "toxic_side.npy", np.array([1, 3, 5, 7]))
     np.save(folder / "safe_side.npy", np.array([0, 2, 4, 6]))
-    (folder / "words.txt").write_text("folk\nfool\n", encoding="utf-8")
+    for name, word in {"words": "fool", "banned": "a"}.items():
+        (folder / f"{name}.txt").write_text(f"folk\n{word}\n", encoding="utf-8")
     (folder / "label.txt").write_text(
         "folk\n" + "\n".join(string.ascii_lowercase), encoding="utf-8"
     )
@@ -238,6 +248,7 @@ def files(tmp_path_factory):
     size = {"vocab_size": len(tokenizer), "max_position_embeddings": 64}
     for seed, name in enumerate(("model", "proxy")):
         tiny_model(dtype=torch.float32, seed=seed, **size).save_pretrained(folder / name)
+    save_reward(reward_from(tiny_model(dtype=torch.float32, **size), tokenizer), folder / "reward")
     labels = {"id2label": {0: "fine", 1: "toxic"}, "label2id": {"fine": 0, "toxic": 1}}
     config = AutoConfig.for_model("llama", **FAMILIES["llama"] | size, **labels, pad_token_id=0)
     classifier = AutoModelForSequenceClassification.from_config(config)
@@ -300,10 +311,12 @@ def base(files, name):
         }
     if name == "named":
         held["compare"]["prompts"] = {**named, "path": "named.jsonl", "limit": 20}
+        held["compare"]["filters"] = {"judge": "hf:classifier", "words": "banned.txt"}
+        held["compare"]["reward_model"] = str(files / "reward")
     return held
 
 
-METHODS = {"compare": "dpo,dpo-texts,proxy,rad", "named": "dpo"}
+METHODS = {"compare": "dpo,dpo-texts,proxy,rad", "named": "dpo,judge-tokens,words-tokens,rad"}
 
 
 def again(name, yaml_file, out):
@@ -348,9 +361,9 @@ def edited(file):
     if file.suffix in (".safetensors", ".npy"):
         held[-4 if any(held[-4:]) else -8] ^= 8  # a low bit of the last float32, or int64
         return bytes(held)
+    lists = ("words.txt", "label.txt", "banned.txt")
     changes = {
-        "words.txt": (b"folk", b"foul"),
-        "label.txt": (b"folk", b"foul"),
+        **dict.fromkeys(lists, (b"folk", b"foul")),
         "tokenizer_config.json": (b"100000", b"100001"),
         "pair.json": (b'"step": 0.03', b'"step": 0.04'),
     }
