@@ -46,6 +46,8 @@ def run_trainer(
     except _AtItsEndError:
         handler = trainer.callback_handler
         trainer.control = handler.on_train_end(trainer.args, trainer.state, trainer.control)
+        if trainer.args.neftune_noise_alpha is not None:
+            trainer.neftune_hook_handle.remove()
     best = trainer.state.best_model_checkpoint
     if trainer.args.load_best_model_at_end and isinstance(trainer.model, PreTrainedModel):
         if best is None or not _is_whole(Path(best)):

@@ -219,7 +219,14 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, family, updates):
 
 
 @pytest.mark.parametrize(
-    "length", [{"epochs": 0.5}, {"epochs": 1.5}, {"trainer": {"max_steps": 2}}], ids=str
+    "length",
+    [
+        {"epochs": 0.5},
+        {"epochs": 1.5},
+        {"trainer": {"max_steps": 2}},
+        {"trainer": {"max_steps": 2, "neftune_noise_alpha": 5.0}},
+    ],
+    ids=str,
 )
 def test_a_training_killed_at_its_end_takes_no_further_update(tmp_path, length):
     """Also where the end lies within an epoch."""
@@ -231,6 +238,7 @@ def test_a_training_killed_at_its_end_takes_no_further_update(tmp_path, length):
     resumed = train(deepcopy(start), corpus, None, config, progress=done.append, **again)
     assert_same(resumed, weights_of(whole))
     assert not done
+    assert not any(module._forward_hooks for module in resumed.modules())
     assert curves[0] == curves[1]
 
 
